@@ -1,0 +1,220 @@
+"""Artifacts: files that a stage publishes whole or not at all, with a manifest that is checked before use.
+
+A stage publishes into one folder. Each file is written under a temporary name, flushed to disk and renamed;
+`manifest.json` (size and SHA-256 of every file, and of every input) comes last. Neither DVC nor the file
+formats notice a flipped bit (a damaged safetensors or parquet file mostly loads, with wrong content), so every
+stage verifies its inputs against their manifest.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metatoolagent.errors import Exit, UserError
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+KEPT = "no output was written; earlier artifacts are as they were"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(content: object) -> str:
+    """Return JSON text with one byte sequence for equal content: keys sorted, no NaN, a newline at the end."""
+    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; flush it and rename it to `path` if the block succeeds.
+
+    A reader sees the old file or the new one, also after a power cut: the content is flushed before the rename
+    and the folder after it. The file gets the permissions that the user's umask gives.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_temporaries(path)
+    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    try:
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk; files get umask permissions."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if path.is_file():
+            # safetensors leaves 0600, which locks colleagues out of a shared cache.
+            os.fchmod(descriptor, 0o666 & ~_umask())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def remove_stale_temporaries(path: Path) -> None:
+    """Remove what killed writers of `path` left behind; a living process's file stays."""
+    for left in path.parent.glob(f".{path.name}.tmp.*"):
+        pid = left.name.rpartition(".")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def publishing(
+    folder: Path, names: Sequence[str], *, producer: str, inputs: Sequence[Path] = (), extra: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Path]]:
+    """Publish the files `names` and their manifest in `folder` if the block succeeds, nothing if it fails.
+
+    Args:
+        folder: where the artifact lies; one stage alone writes there.
+        names: the files of the artifact.
+        producer: the stage, for the manifest.
+        inputs: artifacts that it was made from; their hashes go into the manifest.
+        extra: further facts for the manifest, such as the hash of the backbone of an adapter.
+
+    Yields:
+        The temporary path of each name, all of which the block must write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporaries = {name: folder / f".{name}.tmp.{os.getpid()}" for name in names}
+    for name in names:
+        remove_stale_temporaries(folder / name)
+    try:
+        yield temporaries
+        for temporary in temporaries.values():
+            flush(temporary)
+        manifest = {
+            "schema": SCHEMA_VERSION,
+            "producer": producer,
+            "files": {name: describe(path) for name, path in temporaries.items()},
+            "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
+            **(extra or {}),
+        }
+        for name, temporary in temporaries.items():
+            os.replace(temporary, folder / name)
+        with atomic_path(folder / MANIFEST) as path:
+            path.write_text(canonical_json(manifest), encoding="utf-8")
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def describe(path: Path) -> dict[str, object]:
+    """Return a file's entry in a manifest: its size in bytes and its SHA-256."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def recorded_sha256(path: Path) -> str:
+    """Return the hash of an input: as its manifest has it, else computed."""
+    manifest = path.parent / MANIFEST
+    if manifest.is_file():
+        entry = read_manifest(path.parent)["files"].get(path.name)
+        if entry is not None:
+            return str(entry["sha256"])
+    return sha256(path)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of an artifact.
+
+    Raises:
+        UserError: E-MISSING or E-CORRUPT if there is none or it cannot be read.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content.get("files"), dict):
+            raise ValueError("no files")
+    except FileNotFoundError:
+        raise UserError(
+            "E-MISSING", "an artifact has no manifest", str(path), fix=restore_hint(folder), exit_code=Exit.ARTIFACT
+        ) from None
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            "E-CORRUPT", f"a manifest is damaged ({error})", str(path), fix=restore_hint(folder), exit_code=Exit.ARTIFACT
+        ) from None
+    return dict(content)
+
+
+def restore_hint(path: Path) -> str:
+    """Say how a lost or damaged artifact comes back."""
+    return f"dvc checkout --force {path}, or delete {path} and run the same command again"
+
+
+def verify(path: Path) -> Path:
+    """Return `path` after checking it against the manifest beside it, size first.
+
+    Raises:
+        UserError: E-MISSING if the file is not there, E-CORRUPT if it is not the one that was published.
+    """
+    if not path.is_file():
+        raise UserError(
+            "E-MISSING", "an input is not there", str(path), fix=f"run: snakemake --cores all {path}", exit_code=Exit.ARTIFACT
+        )
+    expected = read_manifest(path.parent)["files"].get(path.name)
+    if expected is None:
+        raise UserError(
+            "E-CORRUPT",
+            "a file is not in its manifest",
+            str(path),
+            fix=restore_hint(path.parent),
+            exit_code=Exit.ARTIFACT,
+        )
+    size = path.stat().st_size
+    found, wanted = (f"size {size}", f"{expected['bytes']}") if size != expected["bytes"] else ("", "")
+    if not found and (digest := sha256(path)) != expected["sha256"]:
+        found, wanted = f"sha256 {digest[:12]}…", f"{expected['sha256'][:12]}…"
+    if found:
+        raise UserError(
+            "E-CORRUPT",
+            "an artifact is not what was published",
+            str(path),
+            got=f"{found}, expected {wanted}",
+            fix=restore_hint(path),
+            exit_code=Exit.ARTIFACT,
+        )
+    return path
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse to start a stage that the disk has no room for.
+
+    Args:
+        folder: where the output goes; its nearest existing parent is measured.
+        needed: bytes that the stage writes at most.
+
+    Raises:
+        UserError: E-DISK-FULL.
+    """
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            "E-DISK-FULL",
+            f"need {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free",
+            str(folder),
+            fix="free space there, then run the same command again",
+            kept=KEPT,
+            exit_code=Exit.IO,
+        )

@@ -1,0 +1,88 @@
+"""What a user is told when something is wrong: one shape, one exit code a kind, no traceback."""
+
+import re
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+SHOWN = 80
+"""Characters of an offending value that are shown."""
+
+# Not printable, or able to hide or reorder text on a terminal (C0, C1, bidirectional, zero-width).
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+
+
+class Exit(IntEnum):
+    """Exit codes, after sysexits.h."""
+
+    PARAMS = 64
+    DATA = 65
+    ARTIFACT = 66
+    BUG = 70
+    CREATE = 73
+    IO = 74
+    RETRY = 75
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with an input: where it stands, what was found and how to mend it."""
+
+    code: str
+    what: str
+    where: str
+    got: str = ""
+    fix: str = ""
+
+
+@dataclass
+class UserError(Exception):
+    """An error that the user can act on.
+
+    `str()` gives the whole message: code and what is wrong, then the lines where, got, fix, kept and more.
+    """
+
+    code: str
+    what: str
+    where: str = ""
+    got: str = ""
+    fix: str = ""
+    kept: str = ""
+    more: str = ""
+    exit_code: Exit = field(default=Exit.DATA)
+
+    def __str__(self) -> str:
+        """Return the message as it is printed, values escaped."""
+        lines = [f"error[{self.code}] {self.what}"]
+        for label in ("where", "got", "fix", "kept", "more"):
+            if text := getattr(self, label):
+                lines.append(f"  {label + ':':<6} {text}")
+        return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """Return `value` as text that is safe to print: quoted, cut, control characters spelled out."""
+    text = UNPRINTABLE.sub(lambda match: f"\\u{{{ord(match[0]):x}}}", str(value))
+    return f'"{text[: SHOWN - 1]}…"' if len(text) > SHOWN else f'"{text}"'
+
+
+def raise_findings(findings: list[Finding], *, kept: str, report: str = "", exit_code: Exit = Exit.DATA) -> None:
+    """Raise one `UserError` for the first finding that also counts and lists the rest; nothing for none.
+
+    Args:
+        findings: what is wrong, most important first.
+        kept: what happened to earlier outputs.
+        report: where all findings are listed, if they are.
+        exit_code: the code the program ends with.
+
+    Raises:
+        UserError: if `findings` is not empty.
+    """
+    if not findings:
+        return
+    first, rest = findings[0], findings[1:]
+    listed = [f"{item.code} {item.where} {item.got}".rstrip() for item in rest[:9]]
+    more = ""
+    if rest:
+        more = f"{len(rest)} further" + (f", all in {report}" if report else "") + "".join(f"\n    {line}" for line in listed)
+        more += f"\n    … and {len(rest) - len(listed)} more" if len(rest) > len(listed) else ""
+    raise UserError(first.code, first.what, first.where, first.got, first.fix, kept, more, exit_code)

@@ -1,0 +1,225 @@
+"""params.yaml as frozen, checked models: one section a stage, unknown and missing keys refused.
+
+A stage receives only the keys that its rule names, as one JSON text (`--params`), so a stage cannot depend on a
+parameter that neither engine knows of.
+"""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from metatoolagent import strict_yaml
+from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+DistractorKind = Literal["random", "same_domain", "hard"]
+Pool = Literal["all", "unseen"]
+Method = Literal["base", "ft", "mta"]
+
+OF_METHOD = {"base": (), "ft": ("adapter", "train"), "mta": ("adapter", "train", "mta")}
+"""The sections that only some methods read."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, strict types, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Ingest(Section):
+    """Where the catalog lies and what becomes of rows that fail."""
+
+    tools: str
+    questions: str
+    allow_rejected: bool
+
+
+class Split(Section):
+    """How tools are parted into train, validation and test, and what counts as a leak."""
+
+    validation: Share
+    test: Share
+    held_out: list[str]
+    near_duplicate: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _leave_training_tools(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must be under 1, so that tools are left for training")
+        return self
+
+
+class MetaTasks(Section):
+    """The size and the making of training meta-tasks."""
+
+    count: Count
+    tasks_per_pack: Count
+    support_packs: Count
+    query_packs: Count
+    distractor_kind: DistractorKind
+
+
+class EvalTasks(Section):
+    """The size and the making of evaluation tasks."""
+
+    count: Count
+    distractor_kind: DistractorKind
+
+
+class Backbone(Section):
+    """Which frozen language model."""
+
+    source: str
+    dtype: Literal["bfloat16", "float32"]
+    trust_remote_code: bool
+
+
+class Adapter(Section):
+    """LoRA."""
+
+    rank: Count
+    alpha: Positive
+    targets: Annotated[list[str], Field(min_length=1)]
+
+
+class Train(Section):
+    """The outer loop, for every method."""
+
+    loss: Literal["answer", "selection"]
+    answer_share: Annotated[float, Field(ge=0, le=1)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Share
+    clip_norm: Positive
+    meta_batch: Count
+    checkpoint_every: Count
+
+
+class Mta(Section):
+    """The inner loop and the hypergradient."""
+
+    hypergradient: Literal["first_order"]
+    inner_steps: Count
+    inner_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    optimistic: bool
+
+
+class Evaluate(Section):
+    """Generation, and the statistics of the metrics."""
+
+    max_new_tokens: Count
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    distractors: Count
+    ingest: Ingest
+    split: Split
+    meta_tasks: MetaTasks
+    eval_tasks: EvalTasks
+    backbone: Backbone
+    adapter: Adapter
+    train: Train
+    mta: Mta
+    evaluate: Evaluate
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Given:
+    """The part of params.yaml that one stage was given."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        """Take checked values by key."""
+        self.values = values
+
+    def section(self, model: type[S]) -> S:
+        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`."""
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
+        return model.model_validate(self.values[name])
+
+    @property
+    def seed(self) -> int:
+        """The seed that every generator is derived from."""
+        return int(self.values["seed"])
+
+    @property
+    def distractors(self) -> int:
+        """How many wrong tools a candidate set holds."""
+        return int(self.values["distractors"])
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64) with the line of each wrong key, or an error of `strict_yaml.load`.
+    """
+    try:
+        document = strict_yaml.load(path)
+    except UserError as error:
+        error.exit_code = Exit.PARAMS
+        raise
+    return check(document.content, document)
+
+
+def check(content: Any, document: strict_yaml.Document | None = None) -> Params:
+    """Return the checked parameters.
+
+    Args:
+        content: the parameters as read from YAML or JSON.
+        document: where they were read from, for the lines of the errors.
+
+    Raises:
+        UserError: E-PARAMS with every wrong, missing and unknown key.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        findings = [_finding(item, document) for item in error.errors()]
+        raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+        raise AssertionError("a validation error without findings") from error
+
+
+def _finding(item: ErrorDetails, document: strict_yaml.Document | None) -> Finding:
+    pointer = item["loc"]
+    key = ".".join(map(str, pointer))
+    where = f"{document.where(*pointer)}, key {key}" if document else f"key {key}"
+    fix = "correct the value"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(pointer[-1]), _keys(pointer[:-1]), n=1)
+        fix = f"did you mean {near[0]}?" if near else "delete the key"
+        return Finding("E-PARAMS", f"unknown key {key}", where, fix=fix)
+    if item["type"] == "missing":
+        return Finding("E-PARAMS", f"missing key {key}", where, fix="add it; the committed params.yaml says what it means")
+    return Finding("E-PARAMS", f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}", where, shown(item["input"]), fix)
+
+
+def _keys(pointer: tuple[int | str, ...]) -> list[str]:
+    model: Any = Params
+    for name in pointer:
+        model = model.model_fields[str(name)].annotation
+    return list(model.model_fields)
+
+
+def given(text: str | None, path: Path = Path("params.yaml")) -> Given:
+    """Return the parameters of a stage.
+
+    Args:
+        text: the keys that its rule names, as JSON; None for all of params.yaml, as when run by hand.
+        path: the file that None stands for.
+    """
+    if text is None:
+        return Given(load(path).model_dump())
+    return Given(json.loads(text))
