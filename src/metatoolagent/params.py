@@ -44,6 +44,7 @@ class Ingest(Section):
 class Split(Section):
     """How tools are parted into train, validation and test, and what counts as a leak."""
 
+    tools_list: str
     validation: Share
     test: Share
     held_out: list[str]
@@ -69,6 +70,7 @@ class MetaTasks(Section):
 class EvalTasks(Section):
     """The size and the making of evaluation tasks."""
 
+    part: Literal["validation", "test"]
     count: Count
     distractor_kind: DistractorKind
 
