@@ -189,7 +189,8 @@ def check(content: Any, document: strict_yaml.Document | None = None) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        findings = [_finding(item, document) for item in error.errors()]
+        # A misspelt key is unknown and missing at once; the unknown one has the hint.
+        findings = [_finding(item, document) for item in sorted(error.errors(), key=lambda item: item["type"] == "missing")]
         raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
         raise AssertionError("a validation error without findings") from error
 

@@ -24,7 +24,7 @@ MAX_DIGITS = 400
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 CONSTANTS = {"true": True, "false": False, "null": None, "": None, "~": None}
-FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 Pointer = tuple[str | int, ...]
 
@@ -64,12 +64,11 @@ def load(path: Path) -> Document:
         builder = Builder(path, lines, yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         content = builder.document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark: Any = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         excerpt = text.splitlines()[line - 1] if 0 < line <= len(text.splitlines()) else ""
-        raise UserError(
-            "E-PARSE", f"not YAML: {error.problem or error.context}", f"{path}:{line}:{column}", shown(excerpt), "correct this line"
-        ) from None
+        what = f"not YAML: {error.problem or error.context}"
+        raise UserError("E-PARSE", what, f"{path}:{line}:{column}", shown(excerpt), "correct this line") from None
     except yaml.YAMLError as error:
         raise UserError("E-PARSE", f"not YAML: {error}".splitlines()[0], str(path), fix="correct the file") from None
     return Document(path, content, lines)
@@ -161,12 +160,14 @@ class Builder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.fail("E-PARSE", "a key must be text", event, fix="name the key")
             key = event.value
+            if FORBIDDEN.search(key):
+                raise self.fail("E-CONTROL-CHAR", "a control character in a key", event, shown(key), "delete the escape")
             if key in content:
                 first = self.lines[(*pointer, key)]
                 raise self.fail("E-DUP-KEY", f"a key stands twice, first in line {first}", event, shown(key), "keep one")
-            line = event.start_mark.line + 1
+            mark: Any = event.start_mark
             content[key] = self.value(next(self.events), (*pointer, key))
-            self.lines[(*pointer, key)] = line
+            self.lines[(*pointer, key)] = mark.line + 1
         return content
 
     def sequence(self, pointer: Pointer) -> list[Any]:
@@ -179,11 +180,13 @@ class Builder:
     def scalar(self, event: Any) -> Any:
         """Return a scalar: text if it is quoted, else as JSON would read it."""
         text: str = event.value
+        if found := FORBIDDEN.search(text):  # written as an escape, such as "\0"
+            raise self.fail("E-CONTROL-CHAR", "a control character", event, f"U+{ord(found[0]):04X}", "delete the escape")
         if not event.implicit[0]:  # quoted, or a block of text
             return text
         if text in CONSTANTS:
             return CONSTANTS[text]
-        if text.lower() in {".nan", ".inf", "-.inf", "+.inf", "nan", "infinity"} or (len(text) > MAX_DIGITS and INTEGER.fullmatch(text)):
+        if text.lower() in {".nan", ".inf", "-.inf", "+.inf"} or (len(text) > MAX_DIGITS and INTEGER.fullmatch(text)):
             raise self.fail("E-NUMBER", "not a number that JSON can hold", event, shown(text), "quote it if it is text")
         if INTEGER.fullmatch(text):
             return int(text)

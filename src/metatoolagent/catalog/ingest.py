@@ -1,0 +1,173 @@
+"""Ingestion: two folders of YAML, one file a domain, to checked tables. Every fault of every file is told at once."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from metatoolagent import artifacts, params, strict_yaml
+from metatoolagent.catalog import json_schema, schemas
+from metatoolagent.catalog.questions import Tools, read_questions, reject_repeated
+from metatoolagent.catalog.rejection import Rejection, Row, of_file
+from metatoolagent.catalog.tool import read_tools, reject_twins
+from metatoolagent.errors import Finding, UserError, raise_findings
+from metatoolagent.strict_yaml import Document
+
+DOMAIN = re.compile(r"[a-z][a-z0-9_]*")
+CONSEQUENCES = {"E-DOMAIN-SIZE", "E-QA-TOOL-REJECTED"}
+"""Codes that often follow from another rejection, which is to be told first."""
+
+OUTPUTS = ["tools.parquet", "questions.parquet", "rejected.parquet"]
+
+
+@dataclass
+class Sources:
+    """What was read: the files with their hashes, the rows, and the files that could not be read."""
+
+    hashes: dict[Path, str] = field(default_factory=dict)
+    tools: list[Row] = field(default_factory=list)
+    questions: list[Row] = field(default_factory=list)
+    failed: list[Rejection] = field(default_factory=list)
+
+
+def ingest(params: params.Ingest, out: Path) -> None:
+    """Publish the catalog of two folders as `tools.parquet`, `questions.parquet` and `rejected.parquet`.
+
+    A malformed file is one rejection, since its rows cannot be counted.
+
+    Args:
+        params: the folders, and whether to go on without the rows that fail.
+        out: the folder of the artifact.
+
+    Raises:
+        UserError: the first rejection, with all of them in `errors/rejected.parquet`, unless `allow_rejected`;
+            E-EMPTY if nothing is left; E-CHANGED if a file changed meanwhile.
+    """
+    sources = read_sources(Path(params.tools), Path(params.questions))
+    rejected = _rejected(sources)
+    if rejected and not params.allow_rejected:
+        _stop(sources, rejected, out)
+    tools, questions = _kept(sources.tools), _kept(sources.questions)
+    _assert_counts(sources, len(tools), len(questions))
+    if not tools or not questions:
+        raise UserError(
+            "E-EMPTY",
+            f"a catalog needs tools and questions, and has {len(tools)} and {len(questions)}",
+            f"{params.tools}, {params.questions}",
+            fix="add <domain>.yaml to both folders",
+            kept=artifacts.KEPT,
+        )
+    with artifacts.publishing(out, OUTPUTS, producer="ingest", inputs=sorted(sources.hashes)) as paths:
+        schemas.write(_frame(tools, schemas.TOOLS), schemas.TOOLS, paths["tools.parquet"])
+        schemas.write(_frame(questions, schemas.QUESTIONS), schemas.QUESTIONS, paths["questions.parquet"])
+        schemas.write(_frame(rejected, schemas.REJECTED), schemas.REJECTED, paths["rejected.parquet"])
+        # The manifest records the hashes of the inputs, so they must still be what was read.
+        _refuse_changed(sources.hashes)
+    _errors(out).unlink(missing_ok=True)
+
+
+def read_sources(tools: Path, questions: Path) -> Sources:
+    """Read and check both folders; what is wrong stands in the result."""
+    sources = Sources()
+    sources.tools = _read_folder(tools, sources, read_tools)
+    reject_twins(sources.tools)
+    _reject_lonely(sources.tools)
+    answers = _answers(sources.tools)
+    sources.questions = _read_folder(questions, sources, lambda document: read_questions(document, answers))
+    reject_repeated(sources.questions)
+    return sources
+
+
+def _read_folder(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> list[Row]:
+    if not folder.is_dir():
+        code, what = ("E-NOT-A-FOLDER", "expected a folder") if folder.exists() else ("E-MISSING", "a folder is not there")
+        sources.failed.append(Rejection(str(folder), 1, "", code, what, fix="correct the path in params.yaml"))
+        return []
+    rows: list[Row] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        try:
+            rows += read(_load(path, sources.hashes))
+        except UserError as error:
+            sources.failed.append(of_file(str(path), error))
+    return rows
+
+
+def _load(path: Path, hashes: dict[Path, str]) -> Document:
+    if path.suffix != ".yaml" or not DOMAIN.fullmatch(path.stem):
+        fix = f"name it <domain>.yaml, where a domain matches ^{DOMAIN.pattern}$, or move it out of the folder"
+        raise UserError("E-FILE-NAME", "not the name of a domain's file", str(path), path.name, fix)
+    if path.is_file():
+        hashes[path] = artifacts.sha256(path)
+    document = strict_yaml.load(path)
+    if not isinstance(document.content, list):
+        raise UserError("E-FIELD", "a domain's file must be a list", f"{path}:1", fix="begin each entry with a dash")
+    if not document.content:
+        raise UserError("E-EMPTY", "no entry is in the file", f"{path}:1", fix="add entries, or delete the file")
+    return document
+
+
+def _reject_lonely(tools: Sequence[Row]) -> None:
+    by_domain: dict[Path, list[Row]] = {}
+    for row in tools:
+        if not row.rejections:
+            by_domain.setdefault(row.document.path, []).append(row)
+    for rows in by_domain.values():
+        if len(rows) == 1:
+            what = "the domain has a single valid tool, and a choice needs two"
+            rows[0].reject("E-DOMAIN-SIZE", what, fix="add a tool, or delete the domain")
+
+
+def _answers(tools: Sequence[Row]) -> Tools:
+    answers: dict[str, tuple[str, object]] = {}
+    for row in tools:
+        if not row.rejections:
+            answers[row.record["name"]] = (row.record["domain"], json_schema.validator(row.content["parameters"]))
+        elif isinstance(row.content, dict) and isinstance(name := row.content.get("name"), str):
+            answers.setdefault(name, (row.document.path.stem, None))
+    return answers
+
+
+def _rejected(sources: Sources) -> list[dict[str, object]]:
+    rows = [rejection for row in sources.tools + sources.questions for rejection in row.rejections]
+    return [rejection.record() for rejection in sources.failed + rows]
+
+
+def _kept(rows: Sequence[Row]) -> list[dict[str, object]]:
+    return [row.record for row in rows if not row.rejections]
+
+
+def _assert_counts(sources: Sources, tools: int, questions: int) -> None:
+    for rows, kept in ((sources.tools, tools), (sources.questions, questions)):
+        rejected = sum(bool(row.rejections) for row in rows)
+        assert len(rows) == kept + rejected, f"{len(rows)} rows in, {kept} kept, {rejected} rejected"
+
+
+def _frame(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.DataFrame:
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    return pl.DataFrame(list(records), schema=types).sort((schema.metadata or {})["sorted_by"])
+
+
+def _stop(sources: Sources, rejected: Sequence[dict[str, object]], out: Path) -> None:
+    """Raise the rejections, files first, then tools, then questions, consequences last; list them all in a file."""
+    with artifacts.atomic_path(_errors(out)) as path:
+        schemas.write(_frame(rejected, schemas.REJECTED), schemas.REJECTED, path)
+    rows = [rejection for row in sources.tools + sources.questions for rejection in row.rejections]
+    rejections = sorted(sources.failed + rows, key=lambda rejection: rejection.code in CONSEQUENCES)
+    findings = [rejection.finding() for rejection in rejections]
+    raise_findings(findings, kept=artifacts.KEPT, report=str(_errors(out)))
+
+
+def _errors(out: Path) -> Path:
+    return out / "errors" / "rejected.parquet"
+
+
+def _refuse_changed(hashes: dict[Path, str]) -> None:
+    changed = [path for path, digest in sorted(hashes.items()) if not path.is_file() or artifacts.sha256(path) != digest]
+    fix = "run the same command again when nobody writes there"
+    raise_findings(
+        [Finding("E-CHANGED", "a file changed while it was read", str(path), fix=fix) for path in changed], kept=artifacts.KEPT
+    )

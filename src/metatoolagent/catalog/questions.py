@@ -1,0 +1,199 @@
+"""Questions: hand-written frames, expanded to rows and checked against the tools that answer them."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metatoolagent.catalog.json_schema import argument_faults
+from metatoolagent.catalog.rejection import LIST, MAPPING, TEXT, Row, Shape, nearest
+from metatoolagent.catalog.schemas import KINDS
+from metatoolagent.catalog.text import normalised
+from metatoolagent.catalog.tool import canonical, check_hidden
+from metatoolagent.strict_yaml import Document
+
+SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+FIELDS = {
+    "tool": TEXT,
+    "kind": TEXT,
+    "ask": TEXT,
+    "fill": MAPPING,
+    "arguments": Shape("a mapping, or a slot whose values are mappings", (dict, str)),
+    "also": LIST,
+}
+REQUIRED = {"tool", "ask", "arguments"}
+
+Tools = Mapping[str, tuple[str, Any]]
+"""Domain and argument validator of each tool by name; the validator is None where the tool itself was rejected."""
+
+
+def read_questions(document: Document, tools: Tools) -> list[Row]:
+    """Return the questions of one domain's file, each with what is wrong with it.
+
+    A frame that cannot be expanded is one row.
+    """
+    rows: list[Row] = []
+    frames: dict[str, Row] = {}
+    for index in range(len(document.content)):
+        frame = Row(document, index)
+        if frame.has_shape(FIELDS, REQUIRED):
+            _check_frame(frame, tools)
+            _check_id(frame, frames)
+        rows += [frame] if frame.rejections else _expand(frame, tools)
+    return rows
+
+
+def frame_id(tool: str, ask: str) -> str:
+    """Return the identity of a frame, which does not depend on the other frames."""
+    return f"{tool}-{hashlib.sha256(ask.encode()).hexdigest()[:8]}"
+
+
+def _check_frame(frame: Row, tools: Tools) -> None:
+    content = frame.content
+    check_hidden(frame, content)
+    if not content["ask"].strip():
+        frame.reject("E-QA-EMPTY", "an empty question", "ask", fix="write the question")
+    if "kind" in content and content["kind"] not in KINDS:
+        fix = nearest(content["kind"], KINDS) or f"one of {', '.join(KINDS)}"
+        frame.reject("E-QA-KIND", "an unknown kind of question", "kind", value=content["kind"], fix=fix)
+    _check_answers(frame, tools)
+    _check_fill(frame)
+
+
+def _check_answers(frame: Row, tools: Tools) -> None:
+    gold, domain = frame.content["tool"], frame.document.path.stem
+    _check_known(frame, tools, gold, "tool")
+    if gold in tools and tools[gold][0] != domain:
+        what = f"the answer is a tool of the domain {tools[gold][0]}"
+        frame.reject("E-QA-ANSWER-UNKNOWN", what, "tool", value=gold, fix=f"move the frame to {tools[gold][0]}.yaml")
+    for index, name in enumerate(frame.content.get("also", [])):
+        _check_known(frame, tools, name, "also", index)
+        if name == gold or name in frame.content["also"][:index]:
+            frame.reject("E-QA-ANSWER-TWICE", "an answer stands twice", "also", index, value=name, fix="delete it")
+
+
+def _check_known(frame: Row, tools: Tools, name: object, *pointer: str | int) -> None:
+    if not isinstance(name, str) or name not in tools:
+        fix = nearest(str(name), list(tools)) or f"correct it, or add the tool to the tools of {frame.document.path.stem}"
+        frame.reject("E-QA-ANSWER-UNKNOWN", "the answer is not a tool of the catalog", *pointer, value=name, fix=fix)
+    elif tools[name][1] is None:
+        what = "the answer is a tool that was rejected"
+        frame.reject("E-QA-TOOL-REJECTED", what, *pointer, value=name, fix="mend the tool first")
+
+
+def _check_fill(frame: Row) -> None:
+    fill: dict[str, Any] = frame.content.get("fill", {})
+    embedded = set(SLOT.findall(frame.content["ask"])) | set(_embedded_slots(frame.content["arguments"]))
+    used = embedded | set(_whole_slots(frame.content["arguments"]))
+    for slot in sorted(used - fill.keys()):
+        frame.reject("E-QA-SLOT", "a slot has no fill", "ask", value=slot, fix="add a list for it under fill")
+    for slot in sorted(fill.keys() - used):
+        frame.reject("E-QA-SLOT", "a fill is not used", "fill", slot, value=slot, fix="delete it")
+    for slot, values in fill.items():
+        if not isinstance(values, list) or not values:
+            frame.reject("E-QA-FILL", "a fill must be a list of values", "fill", slot, value=values, fix="write a list")
+        elif slot in embedded:
+            _check_text_values(frame, slot, values)
+    lengths = {slot: len(values) for slot, values in fill.items() if isinstance(values, list)}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{slot} {length}" for slot, length in lengths.items())
+        what = "the lists of a frame differ in length"
+        frame.reject("E-QA-FILL", what, "fill", value=told, fix="row i takes value i of each list")
+
+
+def _check_text_values(frame: Row, slot: str, values: list[Any]) -> None:
+    for index, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            what = "only text and numbers can stand inside a text"
+            frame.reject("E-QA-FILL", what, "fill", slot, index, value=value, fix="quote it if it is text")
+
+
+def _check_id(frame: Row, frames: dict[str, Row]) -> None:
+    first = frames.setdefault(frame_id(frame.content["tool"], frame.content["ask"]), frame)
+    if first is not frame:
+        what = f"the tool has the same frame in {first.where}"
+        frame.reject("E-QA-DUP", what, "ask", value=frame.content["ask"], fix="put the values of both under one frame")
+
+
+def _embedded_slots(content: Any) -> Iterator[str]:
+    for text in _texts(content):
+        yield from [] if SLOT.fullmatch(text) else SLOT.findall(text)
+
+
+def _whole_slots(content: Any) -> Iterator[str]:
+    for text in _texts(content):
+        if whole := SLOT.fullmatch(text):
+            yield whole[1]
+
+
+def _texts(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for item in content.values() if isinstance(content, dict) else content:
+            yield from _texts(item)
+
+
+def _expand(frame: Row, tools: Tools) -> list[Row]:
+    content = frame.content
+    fill: dict[str, list[Any]] = content.get("fill", {})
+    identity = frame_id(content["tool"], content["ask"])
+    rows = []
+    for number in range(len(next(iter(fill.values()), [None]))):
+        values = {slot: column[number] for slot, column in fill.items()}
+        arguments = filled(content["arguments"], values)
+        row = Row(frame.document, frame.index)
+        for what, pointer, value in argument_faults(tools[content["tool"]][1], arguments):
+            fix = "correct the arguments or the schema"
+            row.reject("E-QA-ARGUMENTS", f"row {number + 1}: {what}", "arguments", *pointer, value=value, fix=fix)
+        row.record = {
+            "question_id": f"{identity}-{number + 1}",
+            "frame_id": identity,
+            "tool": content["tool"],
+            "also": sorted(content.get("also", [])),
+            "domain": frame.document.path.stem,
+            "kind": content.get("kind"),
+            "question": " ".join(with_text(content["ask"], values).split()),
+            "arguments": canonical(arguments),
+        }
+        rows.append(row)
+    return rows
+
+
+def filled(content: Any, values: Mapping[str, Any]) -> Any:
+    """Return `content` with its slots filled; a text that is one slot takes the value with its type."""
+    if isinstance(content, dict):
+        return {key: filled(value, values) for key, value in content.items()}
+    if isinstance(content, list):
+        return [filled(value, values) for value in content]
+    if not isinstance(content, str):
+        return content
+    whole = SLOT.fullmatch(content)
+    return values[whole[1]] if whole else with_text(content, values)
+
+
+def with_text(text: str, values: Mapping[str, Any]) -> str:
+    """Return `text` with its slots filled by the text of their values."""
+    return SLOT.sub(lambda slot: str(values[slot[1]]), text)
+
+
+def reject_repeated(rows: list[Row]) -> None:
+    """Note questions that stand twice, and those that stand under two tools; the first of equal ones stays."""
+    same: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.record:
+            same[normalised(row.record["question"])].append(row)
+    for group in same.values():
+        for row in group[1:] if len(group) > 1 else []:
+            _reject_repeated(row, group[0])
+
+
+def _reject_repeated(row: Row, first: Row) -> None:
+    question, tool = row.record["question"], first.record["tool"]
+    if row.record["tool"] == tool:
+        row.reject("E-QA-DUP", f"the question stands twice, first in {first.where}", "ask", value=question, fix="delete one")
+        return
+    for one, other in ((row, first), (first, row)):
+        what = f"the same question has the answer {other.record['tool']} in {other.where}"
+        one.reject("E-QA-CONFLICT", what, "ask", value=question, fix="reword one, or delete one and list its tool under also")

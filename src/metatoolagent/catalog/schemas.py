@@ -1,0 +1,150 @@
+"""The data dictionary: what stands in each column of each table that passes between stages.
+
+Frames are checked after they are collected (on a LazyFrame pandera looks at types alone), strictly and all at once.
+"""
+
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from metatoolagent import artifacts
+from metatoolagent.errors import Exit, Finding, raise_findings, shown
+
+PARTS = ["train", "validation", "test"]
+KINDS = ["direct", "indirect", "context_first", "terse", "goal", "distracting", "disfluent", "multi_sentence"]
+TEXT = pa.Check.str_length(min_value=1)
+TEXTS = pl.List(pl.String)
+Table = pa.DataFrameSchema
+
+
+def _table(columns: dict[str, pa.Column], sorted_by: list[str]) -> Table:
+    return Table(columns, strict=True, ordered=True, metadata={"sorted_by": sorted_by})
+
+
+def _text(description: str, *, unique: bool = False) -> pa.Column:
+    return pa.Column(pl.String, TEXT, unique=unique, description=description)
+
+
+def _one_of(values: list[str], description: str, *, nullable: bool = False) -> pa.Column:
+    return pa.Column(pl.String, pa.Check.isin(values), nullable=nullable, description=description)
+
+
+def _index(dtype: type[pl.DataType], description: str) -> pa.Column:
+    return pa.Column(dtype, pa.Check.ge(0), description=description)
+
+
+DOMAIN = _text("the domain: the stem of the file that it was read from")
+NAME = _text("the tool's name, unique in the catalog", unique=True)
+PART = _one_of(PARTS, "the part of the split that the tool is in, and all its questions with it")
+QUESTION_ID = "frame_id and the number of the filling, from 1"
+
+TOOLS = _table(
+    {
+        "name": NAME,
+        "domain": DOMAIN,
+        "description": _text("what the tool does, as its documentation says"),
+        "parameters": _text("JSON Schema (2020-12) of its arguments, as JSON text with sorted keys"),
+    },
+    sorted_by=["domain", "name"],
+)
+
+_QUESTION_COLUMNS = {
+    "question_id": _text(QUESTION_ID, unique=True),
+    "frame_id": _text("the sentence frame: the gold tool's name and the first 8 hexadecimal digits of the frame's SHA-256"),
+    "tool": _text("the gold tool"),
+    "also": pa.Column(TEXTS, description="other tools that answer the question too; never distractors"),
+    "domain": DOMAIN,
+    "kind": _one_of(KINDS, "the manner in which the question is put; null where its author does not say", nullable=True),
+    "question": _text("the user's request"),
+    "arguments": _text("the gold arguments of the call, as JSON text with sorted keys"),
+}
+QUESTIONS = _table(_QUESTION_COLUMNS, sorted_by=["question_id"])
+
+REJECTED = _table(
+    {
+        "file": _text("the file that the row stands in"),
+        "line": pa.Column(pl.Int32, pa.Check.ge(1), description="the line of the field, from 1"),
+        "field": pa.Column(pl.String, description="the field, by its path in the entry; empty for a whole entry or file"),
+        "value": pa.Column(pl.String, description="what was found there, cut to 200 characters"),
+        "code": _text("the error's code"),
+        "reason": _text("what is wrong, and how to mend it"),
+    },
+    sorted_by=["file", "line", "field", "code", "reason"],
+)
+
+TOOL_PARTS = _table({"name": NAME, "domain": DOMAIN, "part": PART}, sorted_by=["domain", "name"])
+QUESTION_PARTS = _table(_QUESTION_COLUMNS | {"part": PART}, sorted_by=["question_id"])
+
+_CHOICE_COLUMNS = {
+    "question_id": _text(QUESTION_ID),
+    "candidates": pa.Column(TEXTS, description="the tools to choose from, in the order in which the model sees them"),
+    "gold": _text("the gold tool"),
+    "position": _index(pl.Int16, "where the gold tool stands in candidates, from 0"),
+}
+
+META_TASKS = _table(
+    {
+        "meta_task": _index(pl.Int32, "number of the meta-task, from 0"),
+        "role": _one_of(["support", "query"], "the inner loop's tasks or the outer loss's"),
+        "pack": _index(pl.Int16, "number of the pack within the role, from 0; its tasks share the candidate set and its order"),
+        "task": _index(pl.Int16, "number of the task within the pack, from 0"),
+        **_CHOICE_COLUMNS,
+    },
+    sorted_by=[],
+)
+
+EVAL_TASKS = _table(
+    {
+        "task_id": _text("pool and number, such as all-000017; the same number is the same question in both pools", unique=True),
+        "pool": _one_of(["all", "unseen"], "distractors from the whole catalog, or from tools that no training question has"),
+        "part": PART,
+        **_CHOICE_COLUMNS,
+    },
+    sorted_by=[],
+)
+
+
+def checked(frame: pl.DataFrame, schema: Table, source: str) -> pl.DataFrame:
+    """Return `frame` if it is what `schema` describes.
+
+    Args:
+        frame: a collected frame.
+        schema: one of this module's tables.
+        source: the file or stage that the frame comes from, for the error.
+
+    Raises:
+        UserError: E-SCHEMA with every column and row that is not as described.
+    """
+    findings = []
+    try:
+        schema.validate(frame, lazy=True)
+        keys = (schema.metadata or {})["sorted_by"]
+        if keys and not frame.select(keys).equals(frame.select(keys).sort(keys)):
+            findings.append(Finding("E-SCHEMA", f"rows are not sorted by {', '.join(keys)}", source))
+    except SchemaErrors as error:
+        for case in error.failure_cases.iter_rows(named=True):
+            where = f"{source}, column {case['column']}" + ("" if case["index"] is None else f", row {case['index']}")
+            what = f"a table is not as described: {case['check']}"
+            findings.append(Finding("E-SCHEMA", what, where, shown(case["failure_case"])))
+    raise_findings(findings, kept=artifacts.KEPT, exit_code=Exit.ARTIFACT)
+    return frame
+
+
+def read(path: Path, schema: Table) -> pl.DataFrame:
+    """Return a published table, checked against its manifest and its schema.
+
+    Raises:
+        UserError: E-MISSING, E-CORRUPT or E-SCHEMA.
+    """
+    return checked(pl.read_parquet(artifacts.verify(path)), schema, str(path))
+
+
+def write(frame: pl.DataFrame, schema: Table, path: Path) -> None:
+    """Check a table and write it; equal frames give equal bytes.
+
+    Raises:
+        UserError: E-SCHEMA.
+    """
+    checked(frame, schema, path.name).write_parquet(path, compression="zstd", compression_level=3)

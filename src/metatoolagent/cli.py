@@ -1,0 +1,206 @@
+"""The command line `mta`: one subcommand a rule, and those that people use by hand.
+
+A subcommand imports its room when it runs, so that `mta ingest` does not wait for torch.
+"""
+
+import errno
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metatoolagent import params
+from metatoolagent.errors import Exit, UserError
+
+app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
+
+Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]
+Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the ingested catalog.")]
+Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
+Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
+Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
+
+
+@app.command()
+def ingest(out: Out = Path("data/interim"), parameters: Parameters = None, log: Log = None) -> None:
+    """Read the tools and questions, check every row, and publish them as parquet."""
+    del log
+    from metatoolagent.catalog import ingest as stage
+
+    stage.ingest(params.given(parameters).section(params.Ingest), out)
+
+
+@app.command()
+def split(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Part the tools, and with them the questions, into train, validation and test; KIND is sd, cd or hd-DOMAIN."""
+    del log
+    from metatoolagent.tasks import splits
+
+    given = params.given(parameters)
+    splits.split(catalog, kind, given.section(params.Split), given.seed, out)
+
+
+@app.command("split-list")
+def split_list(catalog: Catalog = Path("data/interim"), out: Path = Path("data/split.csv")) -> None:
+    """Draw the parts from the seed and the shares in params.yaml, and write them as the list that `split` reads."""
+    from metatoolagent.tasks import splits
+
+    given = params.given(None)
+    splits.write_list(catalog, given.section(params.Split), given.seed, out)
+
+
+@app.command()
+def materialize(
+    kind: str, catalog: Catalog, parts: Annotated[Path, typer.Option()], out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Draw the training meta-tasks and the evaluation tasks of a split."""
+    del log
+    from metatoolagent.tasks import meta_tasks
+
+    given = params.given(parameters)
+    meta, evaluation = given.section(params.MetaTasks), given.section(params.EvalTasks)
+    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out)
+
+
+@app.command()
+def backbone(out: Out = Path("models/backbone"), parameters: Parameters = None, log: Log = None) -> None:
+    """Fetch the backbone and bring it to one form on disk."""
+    del log
+    from metatoolagent.models import backbone as stage
+
+    given = params.given(parameters)
+    stage.build(given.section(params.Backbone), given.seed, out)
+
+
+@app.command()
+def train(
+    method: str,
+    tasks: Tasks,
+    catalog: Catalog,
+    model: Model,
+    out: Out,
+    work: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = Path("work"),
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Train an adapter: METHOD is ft or mta. The same command goes on after a kill."""
+    del log
+    from metatoolagent.meta import training
+
+    given = params.given(parameters)
+    training.train(
+        training.Job(
+            method,
+            given.seed,
+            given.section(params.Backbone),
+            given.section(params.Adapter),
+            given.section(params.Train),
+            given.section(params.Mta) if method == "mta" else None,
+            tasks,
+            catalog,
+            model,
+            out,
+            work,
+        )
+    )
+
+
+@app.command()
+def evaluate(
+    method: str,
+    tasks: Tasks,
+    catalog: Catalog,
+    model: Model,
+    out: Out,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for the backbone alone.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Let METHOD answer every evaluation task, by score and freely."""
+    del log
+    from metatoolagent.evaluation import predicting
+
+    given = params.given(parameters)
+    lora = given.section(params.Adapter) if adapter else None
+    predicting.evaluate(
+        predicting.Job(
+            method, given.section(params.Backbone), lora, given.section(params.Evaluate), tasks, catalog, model, adapter, out
+        )
+    )
+
+
+@app.command()
+def metrics(
+    split: str,
+    prediction: Annotated[list[str], typer.Option(help="METHOD=FILE, once for each fold of each method.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn predictions into metrics with intervals and paired tests; SPLIT begins their keys."""
+    del log
+    from metatoolagent.evaluation import metrics as stage
+
+    given = params.given(parameters)
+    files: dict[str, list[Path]] = {}
+    for item in prediction:
+        method, _, path = item.partition("=")
+        files.setdefault(method, []).append(Path(path))
+    stage.measure(split, files, given.section(params.Evaluate).bootstrap, given.seed, out)
+
+
+@app.command()
+def results(
+    files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; those of the main splits where left out.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,
+) -> None:
+    """Print the table of methods, splits and pools."""
+    from metatoolagent.reporting import tables
+
+    tables.show(files or tables.found(), save=save)
+
+
+@app.command()
+def verify(paths: list[Path]) -> None:
+    """Check artifacts against their manifests."""
+    from metatoolagent import artifacts
+
+    for path in paths:
+        artifacts.verify(path)
+        print(f"ok {path}")
+
+
+def main() -> None:
+    """Run the command line; every error that a user can act on ends with its exit code and without a traceback."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        fail(str(of_system(error)), Exit.IO)
+    except Exception:
+        fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)
+
+
+def of_system(error: OSError) -> UserError:
+    """Return what to tell the user of an error of the file system."""
+    where = str(error.filename or "")
+    kept = "earlier artifacts are as they were"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return UserError("E-DISK-FULL", "no space is left", where, fix="free space, then run the same command again", kept=kept)
+    if error.errno in {errno.EROFS, errno.EACCES}:
+        return UserError("E-READONLY", "a file or folder cannot be written or read", where, fix="check its permissions", kept=kept)
+    return UserError("E-IO", error.strerror or str(error), where, fix="check the disk, then run the same command again", kept=kept)
+
+
+def fail(message: str, code: Exit) -> None:
+    """Print an error, to the log that the job was given too, and end the program."""
+    print(message, file=sys.stderr)
+    if "--log" in sys.argv[:-1]:
+        path = Path(sys.argv[sys.argv.index("--log") + 1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(message + "\n", encoding="utf-8")
+    sys.exit(code)

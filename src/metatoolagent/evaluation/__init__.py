@@ -1,0 +1,1 @@
+"""Evaluation: what each method selects, and honest statistics of it."""

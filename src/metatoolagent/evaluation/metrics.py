@@ -1,0 +1,106 @@
+"""From predictions to metrics: flat keys, each accuracy with its interval, each comparison paired.
+
+Keys: `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`, `<split>.<method>.invalid` (share of free answers
+that name no candidate, pool `all`), and `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm>`.
+"""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent.errors import Exit, UserError
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+
+FILE = "metrics.json"
+INVALID = ("other_tool", "cut", "none")
+READINGS = ("free", "scored")
+DIGITS = 4
+
+
+def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, seed: int, out: Path) -> None:
+    """Publish `metrics.json`.
+
+    Args:
+        split: first part of the keys.
+        predictions: the files of each method, one a fold, in the order in which methods are compared.
+        resamples: of an interval.
+        seed: of the resampling.
+        out: the folder.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods were not given the same tasks.
+    """
+    frames = {method: pl.concat([pl.read_parquet(verify(path)) for path in paths]) for method, paths in predictions.items()}
+    check_paired(frames)
+    metrics: dict[str, float] = {}
+    for method, frame in frames.items():
+        metrics |= of_method(f"{split}.{method}", frame, resamples, seed)
+    metrics |= comparisons(split, frames, resamples, seed)
+    inputs = [path for paths in predictions.values() for path in paths]
+    with publishing(out, (FILE,), producer="metrics", inputs=inputs) as paths:
+        paths[FILE].write_text(canonical_json(metrics), encoding="utf-8")
+
+
+def check_paired(frames: Mapping[str, pl.DataFrame]) -> None:
+    """Make sure that all methods answered the same tasks, in the same order.
+
+    Raises:
+        UserError: E-UNPAIRED.
+    """
+    columns = ["task_id", "question_id", "gold", "candidates"]
+    first, *rest = frames.items()
+    for method, frame in rest:
+        if not frame.select(columns).equals(first[1].select(columns)):
+            raise UserError(
+                "E-UNPAIRED",
+                f"{method} and {first[0]} were evaluated on different tasks",
+                fix="evaluate both on one file of tasks",
+                exit_code=Exit.ARTIFACT,
+            )
+
+
+def right(frame: pl.DataFrame, reading: str) -> pl.Series:
+    """Return whether each selection is the gold tool; a free answer that names no candidate is wrong."""
+    return (frame[reading] == frame["gold"]).fill_null(value=False)
+
+
+def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[str, float]:
+    """Return the metrics of one method on one split."""
+    metrics = {f"{key}.invalid": invalid(frame)}
+    for (pool,), part in frame.group_by("pool", maintain_order=True):
+        for reading in READINGS:
+            rng = np.random.default_rng(seed)
+            found = cluster_bootstrap(right(part, reading).cast(pl.Float64).to_list(), part["gold"].to_list(), resamples, rng)
+            values = {"accuracy": found.mean, "low": found.low, "high": found.high, "n": found.n}
+            metrics |= {f"{key}.{reading}.{pool}.{name}": round(value, DIGITS) for name, value in values.items()}
+    return metrics
+
+
+def invalid(frame: pl.DataFrame) -> float:
+    """Return the share of free answers, pool `all`, that name no candidate."""
+    answers = frame.filter(pl.col("pool") == "all")["outcome"]
+    return round(float(answers.is_in(INVALID).mean() or 0.0), DIGITS)
+
+
+def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, seed: int) -> dict[str, float]:
+    """Return the paired comparisons of all methods; p-values are adjusted over one pool and reading."""
+    metrics: dict[str, float] = {}
+    pools = next(iter(frames.values()))["pool"].unique(maintain_order=True).to_list()
+    for pool, reading in itertools.product(pools, READINGS):
+        p_values: dict[str, float] = {}
+        for worse, better in itertools.combinations(frames, 2):
+            first, second = (frames[name].filter(pl.col("pool") == pool) for name in (better, worse))
+            a, b = right(first, reading), right(second, reading)
+            difference = a.cast(pl.Float64) - b.cast(pl.Float64)
+            rng = np.random.default_rng(seed)
+            found = cluster_bootstrap(difference.to_list(), first["gold"].to_list(), resamples, rng)
+            key = f"{split}.{better}_vs_{worse}.{reading}.{pool}"
+            p_values[key] = mcnemar(a.to_list(), b.to_list())
+            values = {"difference": found.mean, "low": found.low, "high": found.high, "p": p_values[key]}
+            metrics |= {f"{key}.{name}": round(value, 6 if name == "p" else DIGITS) for name, value in values.items()}
+        metrics |= {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}
+    return metrics

@@ -1,0 +1,93 @@
+"""Checkpoints: the whole state of a training run, outside of all declared outputs.
+
+DVC removes a stage's outputs before it runs, and Snakemake those of a failed job, so state lives in `work/<run id>/`.
+The run id is a hash of all that decides the result: a changed parameter, input or line of code never resumes a
+foreign state. A checkpoint is a folder that appears by one rename; a damaged one is put aside, not used.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from metatoolagent.artifacts import canonical_json, flush, publishing, recorded_sha256, sha256, verify
+from metatoolagent.errors import UserError
+
+KEPT = 2
+"""Checkpoints of a run that are kept: the newest, and the one before in case the newest is damaged."""
+TENSORS, RECORD = "state.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after an update."""
+
+    update: int
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+
+def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
+    """Return a name for all that decides the result of a training: 16 hexadecimal digits.
+
+    Args:
+        parameters: method and params.
+        inputs: the artifacts that are read.
+    """
+    package = Path(__file__).parents[1]
+    code = {path.relative_to(package).as_posix(): sha256(path) for room in ("meta", "models", "tasks") for path in package.glob(f"{room}/*.py")}
+    facts = {
+        "parameters": dict(parameters),
+        "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
+        "code": code,
+        # The instruction set decides the order of sums in matrix products, so another machine may round differently.
+        "platform": [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()],
+    }
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Save a checkpoint in the run's folder, and remove all but the newest two."""
+    final = folder / f"step-{checkpoint.update:06d}"
+    temporary = folder / f".tmp.{final.name}.{os.getpid()}"
+    with publishing(temporary, (TENSORS, RECORD), producer="checkpoint") as paths:
+        save_file(checkpoint.tensors, paths[TENSORS])
+        paths[RECORD].write_text(canonical_json({"update": checkpoint.update, **checkpoint.record}), encoding="utf-8")
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
+    flush(folder)
+    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Return the newest undamaged checkpoint of a run, or None; damaged ones are renamed to `bad.step-N`."""
+    for left in folder.glob(".tmp.*"):
+        shutil.rmtree(left)
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            record = json.loads(verify(path / RECORD).read_text(encoding="utf-8"))
+            return Checkpoint(record.pop("update"), load_file(verify(path / TENSORS)), record)
+        except UserError as error:
+            print(f"warning[W-CKPT-SKIPPED] {path.name}: {error.what} {error.got}", file=sys.stderr)  # noqa: T201
+            _put_aside(path)
+    return None
+
+
+def _put_aside(path: Path) -> None:
+    aside = path.with_name(f"bad.{path.name}")
+    if aside.exists():
+        shutil.rmtree(aside)
+    path.rename(aside)
+

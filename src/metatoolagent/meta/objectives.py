@@ -1,0 +1,82 @@
+"""What a method does with a meta-task: fine-tuning and meta-learning, as one function each with one signature."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metatoolagent import params
+from metatoolagent.meta.hypergradient import HYPERGRADIENTS
+from metatoolagent.meta.inner_loop import Evaluate, adapt
+from metatoolagent.meta.losses import Outcome, gradient, leaves
+from metatoolagent.models.adapter import Tensors
+from metatoolagent.tasks.packing import Pack
+
+
+@dataclass(frozen=True)
+class MetaTask:
+    """Packs over disjoint tools: the support set for the inner loop, the query set for the outer loss."""
+
+    index: int
+    support: list[Pack]
+    query: list[Pack]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a method made of a meta-task."""
+
+    gradient: Tensors
+    loss: float
+    """Mean loss of the query tasks (fine-tuning: of all tasks) where the gradient was taken, in nats."""
+    right: float
+    """Share of these tasks that greedy decoding gets right."""
+    selected: int
+    """The inner iterate whose gradient was taken; 0 for fine-tuning."""
+
+
+Objective = Callable[[Evaluate, Tensors, MetaTask], Step]
+
+
+def fine_tuning() -> Objective:
+    """Return FT: the mean gradient over all packs of the meta-task, support and query alike."""
+
+    def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
+        packs = [*task.support, *task.query]
+        total: Tensors = {}
+        outcomes = []
+        for pack in packs:
+            theta = leaves(phi)
+            outcome = evaluate(theta, pack)
+            slope = gradient(outcome.loss / len(packs), theta)
+            total = {name: total[name] + slope[name] for name in slope} if total else slope
+            outcomes.append(detached(outcome))
+        return Step(total, mean_loss(outcomes), share_right(outcomes), 0)
+
+    return step
+
+
+def meta_learning(chosen: params.Mta) -> Objective:
+    """Return MTA: the hypergradient of the query loss through the inner loop on the support set."""
+    hypergradient = HYPERGRADIENTS[chosen.hypergradient]
+
+    def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
+        trajectory = adapt(evaluate, phi, task.support, task.query, chosen)
+        outcomes = [detached(outcome) for outcome in trajectory.query]
+        selected = len(trajectory.iterates) - 1
+        return Step(hypergradient(evaluate, trajectory, chosen), mean_loss(outcomes), share_right(outcomes), selected)
+
+    return step
+
+
+def detached(outcome: Outcome) -> Outcome:
+    """Return an outcome without its graph."""
+    return Outcome(outcome.loss_Q.detach(), outcome.right_Q)
+
+
+def mean_loss(outcomes: Sequence[Outcome]) -> float:
+    """Return the mean loss over packs of equal size, in nats."""
+    return sum(outcome.loss.item() for outcome in outcomes) / len(outcomes)
+
+
+def share_right(outcomes: Sequence[Outcome]) -> float:
+    """Return the share of tasks that are right."""
+    return sum(outcome.right_Q.float().mean().item() for outcome in outcomes) / len(outcomes)

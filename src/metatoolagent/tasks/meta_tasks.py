@@ -1,0 +1,77 @@
+"""Materialization: a split becomes training meta-tasks and evaluation tasks, written chunk by chunk."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from metatoolagent import artifacts, params
+from metatoolagent.catalog import schemas
+from metatoolagent.tasks import eval_tasks, packs
+from metatoolagent.tasks.choices import Choices
+from metatoolagent.tasks.distractors import Sampling, require, similarity_ranks
+
+OUTPUTS = ["meta_tasks.parquet", "eval_tasks.parquet"]
+BYTES_A_NAME = 32
+"""Room on disk for one candidate of one task, generously."""
+
+
+def materialize(  # noqa: PLR0917
+    split_folder: Path,
+    catalog: Path,
+    split: str,
+    distractors: int,
+    seed: int,
+    meta: params.MetaTasks,
+    evaluation: params.EvalTasks,
+    out: Path,
+) -> None:
+    """Publish `meta_tasks.parquet` and `eval_tasks.parquet`.
+
+    Args:
+        split_folder: the artifact of the split.
+        catalog: the artifact of ingestion.
+        split: `sd`, where the candidates of a task are of one domain, `cd` or `hd-<domain>`.
+        distractors: wrong tools in each candidate set.
+        seed: the experiment's seed.
+        meta: number and sizes of training meta-tasks.
+        evaluation: the part that is evaluated and the number of tasks.
+        out: the folder of the artifact.
+
+    Raises:
+        UserError: E-DISTRACTORS, E-QUESTIONS, E-DISK-FULL, or an error of the inputs.
+    """
+    sources = [split_folder / "tools.parquet", split_folder / "questions.parquet", catalog / "tools.parquet"]
+    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), schemas.read(sources[1], schemas.QUESTION_PARTS))
+    documents = schemas.read(sources[2], schemas.TOOLS)
+    assert documents["name"].equals(choices.names), "the split and the catalog must have the same tools"
+    tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack + 2 * evaluation.count
+    artifacts.require_space(out, tasks * (distractors + 3) * BYTES_A_NAME)
+    # One table of ranks serves both kinds of tasks.
+    ranks_TT = similarity_ranks(documents) if "hard" in {meta.distractor_kind, evaluation.distractor_kind} else None
+
+    def sampling(kind: params.DistractorKind) -> Sampling:
+        return Sampling(distractors, split == "sd" or kind == "same_domain", ranks_TT if kind == "hard" else None, seed)
+
+    training, evaluating = sampling(meta.distractor_kind), sampling(evaluation.distractor_kind)
+    scopes = packs.available(choices, training.by_domain)
+    scopes |= eval_tasks.available(choices, evaluating.by_domain, seed, evaluation)
+    require(scopes, distractors)
+    with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
+        write_chunks(packs.meta_tasks(choices, training, meta), schemas.META_TASKS, paths[OUTPUTS[0]])
+        write_chunks(eval_tasks.eval_tasks(choices, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])
+
+
+def write_chunks(chunks: Iterator[pl.DataFrame], schema: schemas.Table, path: Path) -> None:
+    """Check chunks of a table and write them to one file, holding one at a time."""
+    first = _arrow(next(chunks), schema, path)
+    with parquet.ParquetWriter(path, first.schema, compression="zstd", compression_level=3) as writer:
+        for table in chain([first], (_arrow(frame, schema, path) for frame in chunks)):
+            writer.write_table(table)
+
+
+def _arrow(frame: pl.DataFrame, schema: schemas.Table, path: Path) -> pa.Table:
+    return schemas.checked(frame, schema, path.name).to_arrow(compat_level=pl.CompatLevel.oldest())

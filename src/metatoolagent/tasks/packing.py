@@ -1,0 +1,143 @@
+"""Packs: tasks that share a candidate set, as one token sequence with the candidate set's prefix only once.
+
+The sequence is a tree. Its root is the prefix, below it hangs one segment per question, and below each question one
+branch per answer. A token attends to its own node, causally, and to the nodes above it; position ids restart where
+the node above ends. So every path from the root is the very sequence that the task has alone, and the losses and
+gradients are the same, at a fraction of the tokens.
+
+Shapes: T tokens, N nodes, Q questions (tasks), C branches a question, K kept positions, A answer tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metatoolagent.errors import Exit, UserError
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One sequence for the model and where its answers stand."""
+
+    task_ids: tuple[str, ...]
+    input_ids_T: Tensor
+    position_ids_T: Tensor
+    node_T: Tensor
+    above_NN: Tensor
+    """Whether node j is node i or above it."""
+    keep_K: Tensor
+    """Positions whose logits are needed."""
+    row_A: Tensor
+    """Index into the kept positions of the logits that predict each answer token."""
+    target_A: Tensor
+    branch_A: Tensor
+    """Branch of each answer token, counted through the questions."""
+    gold_Q: Tensor
+    """Index of the right branch of each question."""
+
+    @property
+    def tokens(self) -> int:
+        """The length of the sequence."""
+        return len(self.input_ids_T)
+
+    def mask(self) -> Tensor:
+        """Return the attention mask (T, T): True where a token (row) sees another (column)."""
+        order = torch.arange(self.tokens, device=self.node_T.device)
+        return self.above_NN[self.node_T[:, None], self.node_T[None]] & (order[:, None] >= order[None])
+
+    def to(self, device: torch.device) -> "Pack":
+        """Return the pack on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Pack(task_ids=self.task_ids, **moved)
+
+
+class Tree:
+    """A token tree under construction."""
+
+    def __init__(self) -> None:
+        self.input_ids: list[int] = []
+        self.position_ids: list[int] = []
+        self.node: list[int] = []
+        self.paths: list[list[int]] = []
+        self.ends: list[int] = []
+
+    def add(self, ids: Sequence[int], parent: int | None) -> int:
+        """Append a node under another one and return its index."""
+        index = len(self.paths)
+        start = 0 if parent is None else self.ends[parent]
+        self.paths.append([index] if parent is None else [*self.paths[parent], index])
+        self.ends.append(start + len(ids))
+        self.input_ids += ids
+        self.position_ids += range(start, start + len(ids))
+        self.node += [index] * len(ids)
+        return index
+
+    def above(self) -> Tensor:
+        """Return which nodes are above which (N, N)."""
+        matrix = torch.zeros(len(self.paths), len(self.paths), dtype=torch.bool)
+        for index, path in enumerate(self.paths):
+            matrix[index, path] = True
+        return matrix
+
+
+def pack(
+    prefix: Sequence[int],
+    segments: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    gold: Sequence[int],
+    task_ids: Sequence[str],
+    *,
+    context: int,
+    gold_only: bool = False,
+) -> Pack:
+    """Pack the tasks of one candidate set.
+
+    Args:
+        prefix: tokens of the candidate set.
+        segments: tokens of each question, up to where the answer starts.
+        answers: tokens of each candidate's answer, the end token included.
+        gold: index of the right candidate of each question.
+        task_ids: names of the tasks, for messages.
+        context: positions that the model has.
+        gold_only: whether each question branches into its right answer alone.
+
+    Raises:
+        UserError: E-CTX if a task is longer than the model's context. Nothing is ever cut.
+    """
+    tree = Tree()
+    root = tree.add(prefix, None)
+    keep: list[int] = []
+    row: list[int] = []
+    target: list[int] = []
+    branch: list[int] = []
+    branches = 0
+    for segment, right in zip(segments, gold, strict=True):
+        question = tree.add(segment, root)
+        keep.append(len(tree.input_ids) - 1)
+        question_row = len(keep) - 1
+        for answer in [answers[right]] if gold_only else answers:
+            # The last token of an answer predicts nothing, so it is no input.
+            start = len(tree.input_ids)
+            tree.add(answer[:-1], question)
+            row += [question_row, *range(len(keep), len(keep) + len(answer) - 1)]
+            keep += range(start, start + len(answer) - 1)
+            target += answer
+            branch += [branches] * len(answer)
+            branches += 1
+    if max(tree.ends) > context:
+        raise UserError(
+            "E-CTX",
+            f"a task needs {max(tree.ends)} positions, the backbone has {context}",
+            f"task {task_ids[0]}",
+            fix="lower distractors, shorten the documentation, or choose a backbone with a longer context",
+            exit_code=Exit.DATA,
+        )
+    right_branch = [0] * len(segments) if gold_only else list(gold)
+    return Pack(
+        tuple(task_ids),
+        *(torch.tensor(values) for values in (tree.input_ids, tree.position_ids, tree.node)),
+        tree.above(),
+        *(torch.tensor(values) for values in (keep, row, target, branch, right_branch)),
+    )

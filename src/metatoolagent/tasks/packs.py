@@ -1,0 +1,134 @@
+"""Training meta-tasks: packs of tasks that share a candidate set, support and query packs over disjoint tools.
+
+Legend: M meta-tasks of a chunk, P packs of a meta-task, N packs of a chunk (M times P), C candidates, K tasks of a
+pack, T training tools, Q questions, U units that the tools are parted by.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from metatoolagent import artifacts, params
+from metatoolagent.errors import Finding, raise_findings
+from metatoolagent.tasks.choices import KEYS, Choices
+from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of
+from metatoolagent.tasks.turns import Parting, Turns
+
+CHUNK = 1024
+"""Meta-tasks that are made at once, if the keys of their packs are no more than `KEYS`."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The tools that train, as numbers of their own: those with a question that no other tool answers."""
+
+    tool_T: Ints
+    """The number of each in the catalog."""
+
+    domain_T: Ints
+    tool_Q: Ints
+    question_Q: Ints
+
+    @classmethod
+    def of(cls, choices: Choices) -> "Training":
+        """Return the training tools of a split and their questions."""
+        question_Q = np.flatnonzero(choices.unambiguous() & (choices.part_T[choices.tool_Q] == "train"))
+        tool_T, tool_Q = np.unique(choices.tool_Q[question_Q], return_inverse=True)
+        return cls(tool_T, choices.domain_T[tool_T], tool_Q, question_Q)
+
+    def parting(self, by_domain: bool, candidates: int) -> Parting:
+        """Return how support and query tools are parted: by domain if that is possible, else tool by tool."""
+        size_U = np.bincount(self.domain_T)
+        domains = Parting(self.domain_T, np.minimum(size_U, 1) if by_domain else size_U, 1 if by_domain else candidates)
+        if domains.is_possible():
+            return domains
+        return Parting(np.arange(len(self.tool_T)), np.ones_like(self.tool_T), candidates)
+
+
+def available(choices: Choices, by_domain: bool) -> dict[str, int]:
+    """Return how many distractors each scope of training candidates can give."""
+    domain_T = Training.of(choices).domain_T
+    size_U = np.bincount(domain_T)
+    if by_domain and (size_U > 0).sum() > 1:
+        return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - 1 for unit in np.flatnonzero(size_U)}
+    # Two disjoint candidate sets come from one scope.
+    return {"training tools": len(domain_T) // 2 - 1}
+
+
+def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -> Iterator[pl.DataFrame]:
+    """Yield the rows of training meta-tasks, chunk by chunk.
+
+    A candidate set is an anchor tool and its distractors. Support and query tools lie in different domains where two
+    groups of domains can be large enough, else in disjoint halves of the tools.
+
+    Args:
+        choices: the tools and questions of the split; `available` must give the distractors asked for.
+        sampling: how candidate sets are made.
+        params: number and sizes of meta-tasks.
+
+    Raises:
+        UserError: E-QUESTIONS if a pack would ask a question twice.
+    """
+    training = Training.of(choices)
+    candidates = sampling.distractors + 1
+    turns = Turns.first(training.tool_Q, training.question_Q, generator_of(sampling.seed, "meta_tasks", "turns"))
+    _require_questions(choices, training, turns, -(-params.tasks_per_pack // candidates))
+    parting = training.parting(sampling.by_domain, candidates)
+    support_P = np.arange(params.support_packs + params.query_packs) < params.support_packs
+    chunk = max(1, min(CHUNK, KEYS // (len(support_P) * len(training.tool_T))))
+    for start in range(0, params.count, chunk):
+        generator = generator_of(sampling.seed, "meta_tasks", start // chunk)
+        side_MT = parting.support(min(chunk, params.count - start), generator)
+        anchor_N = turns.anchors(side_MT, support_P, generator).ravel()
+        allowed_NT = np.repeat(side_MT, len(support_P), axis=0) == np.tile(support_P, len(side_MT))[:, None]
+        candidates_NC = _candidates(training, sampling, anchor_N, allowed_NT, generator)
+        gold_NK = _golds(candidates_NC, params.tasks_per_pack, generator)
+        tasks = choices.rows(
+            turns.questions(gold_NK.ravel()),
+            training.tool_T[gold_NK.ravel()],
+            np.repeat(training.tool_T[candidates_NC], params.tasks_per_pack, axis=0),
+        )
+        yield pl.concat([_numbers(start, len(side_MT), params), tasks], how="horizontal")
+
+
+def _require_questions(choices: Choices, training: Training, turns: Turns, needed: int) -> None:
+    few = [(choices.names[int(training.tool_T[tool])], turns.count_T[tool]) for tool in np.flatnonzero(turns.count_T < needed)]
+    what = f"a pack asks up to {needed} different questions of a training tool"
+    fix = "add questions, or lower meta_tasks.tasks_per_pack"
+    findings = [Finding("E-QUESTIONS", what, f"tool {name}", f"{count} questions with one answer", fix) for name, count in few]
+    raise_findings(findings, kept=artifacts.KEPT)
+
+
+def _candidates(
+    training: Training, sampling: Sampling, anchor_N: Ints, allowed_NT: Bools, generator: np.random.Generator
+) -> Ints:
+    """Return the candidate set of each pack in the order in which the model sees it, shape (N, C)."""
+    if sampling.by_domain:
+        allowed_NT &= training.domain_T == training.domain_T[anchor_N][:, None]
+    ranks_TT = None if sampling.ranks_TT is None else sampling.ranks_TT[np.ix_(training.tool_T, training.tool_T)]
+    keys_NT = draw_keys(anchor_N, len(training.tool_T), ranks_TT, generator)
+    wrong_ND = draw(anchor_N, allowed_NT, keys_NT, sampling.distractors)
+    return generator.permuted(np.column_stack([anchor_N, wrong_ND]), axis=1)
+
+
+def _golds(candidates_NC: Ints, tasks: int, generator: np.random.Generator) -> Ints:
+    """Return the gold tools of each pack: every candidate equally often, but for a random rest; shape (N, K)."""
+    rounds = -(-tasks // candidates_NC.shape[1])
+    return np.column_stack([generator.permuted(candidates_NC, axis=1) for _ in range(rounds)])[:, :tasks]
+
+
+def _numbers(start: int, meta_tasks: int, params: params.MetaTasks) -> pl.DataFrame:
+    """Return the columns that number the tasks: meta-task, role, pack and task."""
+    roles = ["support"] * params.support_packs + ["query"] * params.query_packs
+    packs = [*range(params.support_packs), *range(params.query_packs)]
+    tasks = params.tasks_per_pack
+    return pl.DataFrame(
+        {
+            "meta_task": np.repeat(np.arange(start, start + meta_tasks, dtype=np.int32), len(packs) * tasks),
+            "role": pl.Series(np.tile(np.repeat(roles, tasks), meta_tasks), dtype=pl.String),
+            "pack": np.tile(np.repeat(np.array(packs, np.int16), tasks), meta_tasks),
+            "task": np.tile(np.arange(tasks, dtype=np.int16), meta_tasks * len(packs)),
+        }
+    )

@@ -1,0 +1,99 @@
+"""The prompt, as token ids: a prefix for a candidate set, a segment for a question, an answer for a name.
+
+Text of the template and text of the data are tokenized apart, and the data's text with special tokens split, so
+that no documentation or question can end its turn or open another one. A newline in a description could forge an
+entry of the list, so runs of white space become one space.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metatoolagent.errors import Exit, UserError, shown
+
+INSTRUCTION = "Choose the one tool that answers the request. Reply with its name only.\n\nTools:\n"
+SENTINELS = ("\ue000", "\ue001", "\ue002")
+"""Private characters that stand for the system, user and assistant texts while the template is read."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """The role markers of the model's own chat template, and its tokenizer."""
+
+    tokenizer: Any
+    before_tools: str
+    before_question: str
+    before_answer: str
+    end: str
+
+    def marker(self, text: str) -> list[int]:
+        """Return the tokens of a piece of the template."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def content(self, text: str) -> list[int]:
+        """Return the tokens of a piece of data; what looks like a special token is plain text."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def prefix(self, entries: Sequence[str]) -> list[int]:
+        """Return the tokens of the part that depends on the candidate set alone."""
+        tools = self.content("".join(f"- {entry}\n" for entry in entries).rstrip("\n"))
+        return [*self.marker(self.before_tools + INSTRUCTION), *tools]
+
+    def segment(self, question: str) -> list[int]:
+        """Return the tokens from the end of the tool list to the start of the answer."""
+        text = " ".join(question.split())
+        return [*self.marker(self.before_question), *self.content(text), *self.marker(self.before_answer)]
+
+    def answer(self, name: str) -> list[int]:
+        """Return the tokens of an answer: the name and the token that ends the turn."""
+        return [*self.content(name), *self.marker(self.end)]
+
+
+def read_template(tokenizer: Any) -> Template:
+    """Read the role markers off the tokenizer's chat template.
+
+    Where the template has no system role, the tool list opens the user's turn.
+
+    Raises:
+        UserError: E-TEMPLATE if the template drops or repeats a message.
+    """
+    tools, question, answer = SENTINELS
+    with_system = [("system", tools), ("user", question), ("assistant", answer)]
+    without = [("user", f"{tools}\n\n{question}"), ("assistant", answer)]
+    for turns in (with_system, without):
+        try:
+            text = tokenizer.apply_chat_template([{"role": role, "content": said} for role, said in turns], tokenize=False)
+        except Exception:  # noqa: BLE001, S112  (a template raises what it likes where a role is unknown to it)
+            continue
+        if all(text.count(mark) == 1 for mark in SENTINELS) and text.index(tools) < text.index(question) < text.index(answer):
+            before_tools, rest = text.split(tools)
+            before_question, rest = rest.split(question)
+            before_answer, after = rest.split(answer)
+            return Template(tokenizer, before_tools, before_question, before_answer, _end_of_turn(tokenizer, after))
+    raise UserError(
+        "E-TEMPLATE",
+        "the chat template does not keep each message once",
+        "the backbone's chat_template.jinja",
+        shown(tokenizer.chat_template),
+        "choose a model whose template has user and assistant turns",
+        exit_code=Exit.ARTIFACT,
+    )
+
+
+def _end_of_turn(tokenizer: Any, after: str) -> str:
+    """Return the first token of what follows an answer, as text: it alone ends the generation."""
+    ids = tokenizer(after, add_special_tokens=False).input_ids
+    return str(tokenizer.decode(ids[:1])) if ids else str(tokenizer.eos_token)
+
+
+def entry(tool: Mapping[str, str]) -> str:
+    """Return a tool's line in the prompt: name, parameters (`?` marks optional ones) and description.
+
+    Args:
+        tool: a row of the catalog, with name, description and parameters (JSON Schema as text).
+    """
+    schema = json.loads(tool["parameters"])
+    required = set(schema.get("required", []))
+    names = [name if name in required else f"{name}?" for name in schema.get("properties", {})]
+    return f"{tool['name']}({', '.join(names)}): {' '.join(tool['description'].split())}"

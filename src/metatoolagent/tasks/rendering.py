@@ -1,0 +1,65 @@
+"""From rows of tasks to packs: documentation, questions and names become tokens once each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from metatoolagent.artifacts import verify
+from metatoolagent.errors import Exit, UserError
+from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.prompts import Template, entry
+
+Row = Mapping[str, Any]
+
+
+class Renderer:
+    """Renders tasks over one catalog with one template."""
+
+    def __init__(self, catalog: Path, template: Template, context: int) -> None:
+        """Read a catalog.
+
+        Args:
+            catalog: the folder with tools.parquet and questions.parquet.
+            template: the backbone's.
+            context: positions that the backbone has.
+        """
+        tools = pl.read_parquet(verify(catalog / "tools.parquet"))
+        questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question"])
+        self.template = template
+        self.context = context
+        self.entries = {tool["name"]: entry(tool) for tool in tools.iter_rows(named=True)}
+        self.answers = {name: template.answer(name) for name in self.entries}
+        self.questions: dict[str, str] = dict(questions.iter_rows())
+
+    def prefix(self, candidates: Sequence[str]) -> list[int]:
+        """Return the tokens of a candidate set."""
+        return self.template.prefix([self.entries[name] for name in candidates])
+
+    def segment(self, question_id: str) -> list[int]:
+        """Return the tokens of a question."""
+        return self.template.segment(self.questions[question_id])
+
+    def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> Pack:
+        """Return the pack of tasks that share a candidate set, in its order.
+
+        Args:
+            rows: tasks, with question_id, candidates and position.
+            gold_only: whether each question branches into its right answer alone.
+
+        Raises:
+            UserError: E-CTX if a task is longer than the context; E-TASK if the rows do not share a candidate set.
+        """
+        candidates = list(rows[0]["candidates"])
+        if any(list(row["candidates"]) != candidates for row in rows):
+            raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)
+        return pack(
+            self.prefix(candidates),
+            [self.segment(row["question_id"]) for row in rows],
+            [self.answers[name] for name in candidates],
+            [row["position"] for row in rows],
+            [row["question_id"] for row in rows],
+            context=self.context,
+            gold_only=gold_only,
+        )

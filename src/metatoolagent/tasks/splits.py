@@ -1,0 +1,148 @@
+"""The split: which tools train, which choose settings, and which are looked at once."""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from metatoolagent import artifacts, params, strict_yaml
+from metatoolagent.catalog import schemas
+from metatoolagent.errors import Finding, UserError, raise_findings, shown
+from metatoolagent.tasks import leakage
+
+HELD_OUT = "hd-"
+MIN_TRAINING = 2
+"""Training tools that a domain needs, since a choice needs two."""
+
+COLUMNS = ["tool", "part"]
+
+
+def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) -> None:
+    """Publish the parts of all tools and questions as `tools.parquet` and `questions.parquet`.
+
+    `sd` and `cd` have the same parts. `hd-<domain>` tests on all tools of a domain, keeps the other domains'
+    validation tools, and trains on everything else.
+
+    Args:
+        catalog: the folder with the tables of the catalog.
+        kind: `sd`, `cd` or `hd-<domain>`.
+        params: the list of parts or the shares to draw them by, and the threshold of the leakage gate.
+        seed: what the parts are drawn from.
+        out: the folder of the artifact.
+
+    Raises:
+        UserError: E-SPLIT-KIND, E-SPLIT-LIST, E-SPLIT-SIZE, E-SPLIT-LEAK, E-UNSEEN-SEEN, or an error of the catalog.
+    """
+    sources = [catalog / "tools.parquet", catalog / "questions.parquet"]
+    tools, questions = schemas.read(sources[0], schemas.TOOLS), schemas.read(sources[1], schemas.QUESTIONS)
+    if params.tools_list:
+        sources.append(Path(params.tools_list))
+        parts = read_list(sources[-1], tools["name"].to_list())
+    else:
+        parts = draw_parts(tools, params, seed)
+    table = pl.DataFrame({"tool": list(parts), "part": list(parts.values())})
+    tool_parts = _of_kind(tools.join(table, left_on="name", right_on="tool", how="left", maintain_order="left"), kind)
+    question_parts = questions.join(
+        tool_parts.select(pl.col("name").alias("tool"), "part"), on="tool", how="left", maintain_order="left"
+    )
+    leakage.check(tool_parts, question_parts, params.near_duplicate)
+    columns = list(schemas.TOOL_PARTS.columns)
+    with artifacts.publishing(out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources) as paths:
+        schemas.write(tool_parts.select(columns), schemas.TOOL_PARTS, paths["tools.parquet"])
+        schemas.write(question_parts, schemas.QUESTION_PARTS, paths["questions.parquet"])
+
+
+def write_list(catalog: Path, params: params.Split, seed: int, path: Path) -> None:
+    """Draw the parts anew and write them to the list that `split.tools_list` names.
+
+    Raises:
+        UserError: E-SPLIT-SIZE, or an error of the catalog.
+    """
+    tools = schemas.read(catalog / "tools.parquet", schemas.TOOLS)
+    lines = [f"{tool},{part}\n" for tool, part in draw_parts(tools, params, seed).items()]
+    with artifacts.atomic_path(path) as temporary:
+        temporary.write_text(",".join(COLUMNS) + "\n" + "".join(lines), encoding="utf-8")
+
+
+def draw_parts(tools: pl.DataFrame, params: params.Split, seed: int) -> dict[str, str]:
+    """Return the part of each tool, drawn within its domain.
+
+    The tools of a domain are ranked by a hash of the seed and their names, so that a tool that is added or deleted
+    hardly moves the others. A share above zero has one tool at least.
+
+    Raises:
+        UserError: E-SPLIT-SIZE with every domain that too few training tools would be left in.
+    """
+    parts: dict[str, str] = {}
+    small = []
+    for (domain,), group in tools.group_by("domain", maintain_order=True):
+        names = group["name"].to_list()
+        ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+        test, validation = (max(1, round(len(names) * share)) if share else 0 for share in (params.test, params.validation))
+        if len(names) - test - validation < MIN_TRAINING:
+            what = f"the domain {domain} has {len(names)} tools; {test} for test and {validation} for validation leave too few"
+            small.append(
+                Finding("E-SPLIT-SIZE", what, f"domain {domain}", fix="add tools, or lower split.test and split.validation")
+            )
+        drawn = ["test"] * test + ["validation"] * validation + ["train"] * len(names)
+        part_of = dict(zip(ranked, drawn, strict=False))
+        parts |= {name: part_of[name] for name in names}
+    raise_findings(small, kept=artifacts.KEPT)
+    return parts
+
+
+def read_list(path: Path, tools: list[str]) -> dict[str, str]:
+    """Return the part of each tool from a CSV file with the columns tool and part.
+
+    Raises:
+        UserError: E-SPLIT-LIST with every line that is wrong and every tool that is missing.
+    """
+    rows = list(csv.reader(strict_yaml.read_text(path).splitlines()))
+    fix = 'correct it, set split.tools_list: "" to draw the parts, or write the list anew with: mta split-list'
+    if not rows or rows[0] != COLUMNS:
+        raise UserError("E-SPLIT-LIST", "the first line must be tool,part", f"{path}:1", shown(rows[:1]), fix, artifacts.KEPT)
+    parts: dict[str, str] = {}
+    findings = []
+    known = set(tools)
+    for number, row in enumerate(rows[1:], start=2):
+        if fault := _list_fault(row, parts, known):
+            findings.append(Finding("E-SPLIT-LIST", fault, f"{path}:{number}", shown(",".join(row)), fix))
+        else:
+            parts[row[0]] = row[1]
+    missing = [name for name in tools if name not in parts]
+    findings += [
+        Finding("E-SPLIT-LIST", "a tool of the catalog is not in the list", str(path), shown(name), fix) for name in missing
+    ]
+    raise_findings(findings, kept=artifacts.KEPT)
+    return parts
+
+
+def _list_fault(row: list[str], parts: Mapping[str, str], known: set[str]) -> str:
+    if len(row) != len(COLUMNS):
+        return "a line must hold a tool and its part"
+    if row[0] not in known:
+        return "not a tool of the catalog"
+    if row[0] in parts:
+        return "a tool stands twice"
+    return "" if row[1] in schemas.PARTS else f"not a part; one of {', '.join(schemas.PARTS)}"
+
+
+def _of_kind(tools: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return the tools with the parts of a kind of split, refusing one without training or test tools."""
+    if kind not in {"sd", "cd"}:
+        domains = tools["domain"].unique().sort().to_list()
+        if not kind.startswith(HELD_OUT) or kind.removeprefix(HELD_OUT) not in domains:
+            known = ", ".join(["sd", "cd", *(HELD_OUT + domain for domain in domains)])
+            raise UserError("E-SPLIT-KIND", "unknown kind of split", "", shown(kind), f"one of {known}", artifacts.KEPT)
+        elsewhere = pl.when(pl.col("part") == "validation").then(pl.lit("validation")).otherwise(pl.lit("train"))
+        held_out = pl.col("domain") == kind.removeprefix(HELD_OUT)
+        tools = tools.with_columns(part=pl.when(held_out).then(pl.lit("test")).otherwise(elsewhere))
+    sizes = Counter(tools["part"].to_list())
+    if sizes["train"] < MIN_TRAINING or not sizes["test"]:
+        told = ", ".join(f"{part} {sizes[part]}" for part in schemas.PARTS)
+        fix = "add tools or domains, or move tools between the parts"
+        raise UserError("E-SPLIT-SIZE", "too few tools to train or to test on", f"split {kind}", told, fix, artifacts.KEPT)
+    return tools

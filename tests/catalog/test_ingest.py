@@ -1,0 +1,140 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from conftest import ingest_params
+from metatoolagent import artifacts
+from metatoolagent.catalog import ingest as module
+from metatoolagent.catalog import schemas
+from metatoolagent.catalog.ingest import ingest, read_sources
+from metatoolagent.errors import UserError
+
+TABLES = ["tools.parquet", "questions.parquet", "rejected.parquet"]
+
+
+@pytest.fixture
+def folder(tmp_path, fixture_catalog):
+    shutil.copytree(fixture_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog"
+
+
+def hashes(out):
+    return [artifacts.sha256(out / name) for name in TABLES]
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_small_catalog_is_read_whole(catalog):
+    tools = schemas.read(catalog / "tools.parquet", schemas.TOOLS)
+    questions = schemas.read(catalog / "questions.parquet", schemas.QUESTIONS)
+    assert tools["domain"].value_counts().sort("domain").rows() == [("kitchen", 10), ("travel", 10)]
+    assert questions.group_by("tool").len()["len"].to_list() == [12] * 20
+    assert schemas.read(catalog / "rejected.parquet", schemas.REJECTED).is_empty()
+    assert len(artifacts.read_manifest(catalog)["inputs"]) == 4
+
+
+def test_line_ends_and_a_byte_order_mark_change_nothing(catalog, folder, tmp_path):
+    for path in folder.rglob("*.yaml"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    ingest(ingest_params(folder), tmp_path / "out")
+    assert hashes(tmp_path / "out") == hashes(catalog)
+
+
+def test_the_order_of_entries_changes_nothing(catalog, folder, tmp_path):
+    for path in folder.rglob("*.yaml"):
+        path.write_text("\n".join(reversed(path.read_text(encoding="utf-8").splitlines())), encoding="utf-8")
+    ingest(ingest_params(folder), tmp_path / "out")
+    assert hashes(tmp_path / "out") == hashes(catalog)
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_bytes_do_not_depend_on_threads_or_the_hash_seed(catalog, fixture_catalog, tmp_path, threads):
+    code = (
+        "import sys; from pathlib import Path; from conftest import ingest_params; from metatoolagent.catalog.ingest import ingest;"
+        "ingest(ingest_params(Path(sys.argv[1])), Path(sys.argv[2]))"
+    )
+    path = os.pathsep.join([str(fixture_catalog.parents[1]), str(fixture_catalog.parents[2] / "src")])
+    environment = {**os.environ, "PYTHONPATH": path, "POLARS_MAX_THREADS": threads, "PYTHONHASHSEED": threads}
+    subprocess.run([sys.executable, "-c", code, str(fixture_catalog), str(tmp_path)], check=True, env=environment)
+    assert hashes(tmp_path) == hashes(catalog)
+
+
+def test_rejected_rows_are_left_out_and_listed_if_that_is_allowed(folder, tmp_path):
+    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine_Match")
+    edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
+    ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
+    rejected = schemas.read(tmp_path / "out/rejected.parquet", schemas.REJECTED)
+    assert rejected["code"].value_counts().sort("code").rows() == [("E-NAME", 1), ("E-QA-ANSWER-UNKNOWN", 5)]
+    assert pl.read_parquet(tmp_path / "out/tools.parquet").height == 19
+    assert pl.read_parquet(tmp_path / "out/questions.parquet").height == 240 - 12 - 3
+    row = rejected.filter(pl.col("file").str.ends_with("travel.yaml")).row(0, named=True)
+    assert (row["line"], row["field"], row["value"]) == (37, "tool", "trial_map")
+    assert row["reason"].endswith("did you mean trail_map?")
+
+
+def test_rows_in_are_rows_kept_and_rows_rejected(folder):
+    edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
+    edit(folder / "questions/kitchen.yaml", "n: [180, 200, 220]", "n: [180, 20, 220]")
+    sources = read_sources(folder / "tools", folder / "questions")
+    assert (len(sources.tools), len(sources.questions)) == (20, 238)  # a frame that cannot be expanded is one row
+    assert sum(bool(row.rejections) for row in sources.questions) == 2
+
+
+def test_a_rejected_tool_takes_its_questions_with_it(folder, tmp_path):
+    edit(folder / "tools/kitchen.yaml", "Suggest which bottle goes with a meal.", "a\u200bb")
+    with pytest.raises(UserError) as raised:
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert raised.value.code == "E-INVISIBLE"
+    assert raised.value.more.startswith("4 further")
+    assert "E-QA-TOOL-REJECTED" in raised.value.more
+
+
+def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path):
+    (folder / "tools/kitchen.yaml").write_bytes(b"- name: \xff")
+    edit(folder / "tools/travel.yaml", "name: pulse", "name: p")
+    edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
+    with pytest.raises(UserError) as raised:
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert raised.value.code == "E-ENCODING"
+    report = tmp_path / "out/errors/rejected.parquet"
+    assert str(report) in raised.value.more
+    listed = schemas.checked(pl.read_parquet(report), schemas.REJECTED, "report")
+    assert {"E-ENCODING", "E-NAME", "E-QA-KIND", "E-QA-ANSWER-UNKNOWN"} <= set(listed["code"])
+    assert not (tmp_path / "out/rejected.parquet").exists()
+
+
+def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path):
+    edit(folder / "tools/travel.yaml", "name: pulse", "name: p")
+    with pytest.raises(UserError):
+        ingest(ingest_params(folder), tmp_path / "out")
+    edit(folder / "tools/travel.yaml", "name: p,", "name: pulse,")
+    ingest(ingest_params(folder), tmp_path / "out")
+    assert not (tmp_path / "out/errors/rejected.parquet").exists()
+
+
+def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypatch):
+    read = module.read_questions
+
+    def change(document, tools):
+        with document.path.open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+        return read(document, tools)
+
+    monkeypatch.setattr(module, "read_questions", change)
+    with pytest.raises(UserError, match="E-CHANGED"):
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+
+
+def test_tools_without_questions_are_taken(folder, tmp_path):
+    (folder / "questions/travel.yaml").unlink()
+    ingest(ingest_params(folder), tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out/tools.parquet").height == 20

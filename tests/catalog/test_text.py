@@ -1,0 +1,58 @@
+import pytest
+
+from metatoolagent.catalog.text import folded_name, hidden, normalised, strings
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "point"),
+    [
+        ("a\u202eb", "E-BIDI", "U+202E"),
+        ("a\u2066b", "E-BIDI", "U+2066"),
+        ("a\u200fb", "E-BIDI", "U+200F"),
+        ("a\u200bb", "E-INVISIBLE", "U+200B"),
+        ("a\u00adb", "E-INVISIBLE", "U+00AD"),
+        ("a\U000e0041b", "E-INVISIBLE", "U+E0041"),
+        ("a\ufe0fb", "E-INVISIBLE", "U+FE0F"),
+        ("a\u200db", "E-INVISIBLE", "U+200D"),
+        ("a\x00b", "E-CONTROL-CHAR", "U+0000"),
+        ("a\ud800b", "E-CONTROL-CHAR", "U+D800"),
+        ("a\x85b", "E-CONTROL-CHAR", "U+0085"),
+    ],
+)
+def test_hidden_characters_are_found(text, code, point):
+    ((found, what, where),) = hidden(text)
+    assert (found, where) == (code, point)
+    assert "character 2" in what
+
+
+@pytest.mark.parametrize("text", ["plain", "é ü ß 日本", "line\nline\ttab", "❤\ufe0f", "👩\u200d🍳", "👍🏽", "“quotes” – dash"])
+def test_visible_text_passes(text):
+    assert list(hidden(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Book it!", "book  it"), ("ﬁle", "file"), ("STRASSE", "straße"), ("a-b_c", "a b c"), ("Ｗide", "wide")],
+)
+def test_writings_of_one_text_are_equal(one, other):
+    assert normalised(one) == normalised(other)
+
+
+def test_text_without_letters_is_itself():
+    assert normalised("?!") == "?!"
+    assert normalised("?!") != normalised("!?")
+
+
+def test_names_fold_case_forms_and_separators():
+    assert folded_name("Send-Mail") == folded_name("send_mail") == folded_name("sendmail") == folded_name("ｓend.mail")
+    assert folded_name("send_mail") != folded_name("send_mails")
+
+
+def test_strings_are_found_at_any_depth():
+    assert list(strings({"a": ["x", {"b": "y"}], "c": 1})) == [
+        (("a",), "a"),
+        (("a", 0), "x"),
+        (("a", 1, "b"), "b"),
+        (("a", 1, "b"), "y"),
+        (("c",), "c"),
+    ]

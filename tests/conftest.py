@@ -1,0 +1,39 @@
+"""Fixtures that several tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from metatoolagent import params
+from metatoolagent.catalog.ingest import ingest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def fixture_catalog() -> Path:
+    """The folder of a small catalog: two domains of 10 tools, 12 questions a tool."""
+    return FIXTURES / "catalog"
+
+
+@pytest.fixture(scope="session")
+def catalog(fixture_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of ingesting the small catalog."""
+    out = tmp_path_factory.mktemp("interim")
+    ingest(ingest_params(fixture_catalog), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def committed() -> params.Params:
+    """The committed params.yaml, fitted to the small catalog."""
+    committed = params.load(FIXTURES.parents[1] / "params.yaml")
+    split = committed.split.model_copy(update={"tools_list": "", "test": 0.3, "validation": 0.2})
+    evaluation = committed.eval_tasks.model_copy(update={"count": 60})
+    meta = committed.meta_tasks.model_copy(update={"count": 20})
+    return committed.model_copy(update={"split": split, "eval_tasks": evaluation, "meta_tasks": meta, "distractors": 2})
+
+
+def ingest_params(folder: Path, *, allow_rejected: bool = False) -> params.Ingest:
+    """Return the parameters of ingesting `folder`/tools and `folder`/questions."""
+    return params.Ingest(tools=str(folder / "tools"), questions=str(folder / "questions"), allow_rejected=allow_rejected)

@@ -1,0 +1,90 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from metatoolagent import params
+from metatoolagent.errors import UserError
+
+COMMITTED = Path(__file__).parents[1] / "params.yaml"
+
+
+def load(tmp_path, *changes):
+    text = COMMITTED.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return params.load(path)
+
+
+def test_the_committed_file_is_valid_and_short():
+    assert params.load(COMMITTED).distractors >= 1
+    assert len(COMMITTED.read_text(encoding="utf-8").splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("distractors: 5", "distractors: ten", "key distractors"),
+        ("distractors: 5", "distractors: 0", "key distractors"),
+        ("distractors: 5", 'distractors: "3; touch PWNED"', "key distractors"),
+        ("seed: 0", "seed: -1", "key seed"),
+        ("seed: 0", "seed: 0.5", "key seed"),
+        ("  test: 0.27", "  test: 1.5", "key split.test"),
+        ("part: test", "part: train", "key eval_tasks.part"),
+        ("clip_norm: 1.0", "clip_norm: -1", "key train.clip_norm"),
+        ("  test: 0.27", "  test: 0.9", "key split"),
+    ],
+)
+def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, (old, new))
+    error = raised.value
+    lines = (tmp_path / "params.yaml").read_text(encoding="utf-8").splitlines()
+    assert (error.code, error.exit_code) == ("E-PARAMS", 64)
+    assert error.where.endswith(key)
+    line = int(error.where.split(":")[-1].split(",")[0])
+    assert lines[line - 1].strip().startswith(key.removeprefix("key ").split(".")[-1])
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, ("  inner_steps:", "  inner_step:"))
+    assert raised.value.fix == "did you mean inner_steps?"
+    assert "key mta.inner_steps" in raised.value.more
+
+
+def test_all_wrong_keys_are_told_at_once(tmp_path):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, ("seed: 0", "seed: x"), ("rank: 16", "rank: 0"))
+    assert raised.value.more.startswith("1 further")
+
+
+def test_a_file_that_is_not_yaml_ends_with_the_code_of_params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: [", encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        params.load(path)
+    assert raised.value.exit_code == 64
+
+
+def test_a_stage_gets_the_keys_that_it_was_given_and_no_others():
+    whole = json.loads(params.load(COMMITTED).model_dump_json())
+    given = params.given(json.dumps({"seed": whole["seed"], "split": whole["split"]}))
+    assert given.section(params.Split) == params.load(COMMITTED).split
+    assert given.seed == whole["seed"]
+    with pytest.raises(KeyError):
+        given.section(params.MetaTasks)
+
+
+def test_without_given_keys_the_file_is_read():
+    given = params.given(None, COMMITTED)
+    assert given.section(params.MetaTasks) == params.load(COMMITTED).meta_tasks
+    assert given.distractors == params.load(COMMITTED).distractors
+
+
+def test_sections_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        params.load(COMMITTED).split.test = 0.5
