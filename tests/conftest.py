@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from metatoolagent import params
 from metatoolagent.catalog.ingest import ingest
 
+IngestParams = Callable[..., params.Ingest]
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
@@ -17,7 +19,7 @@ def fixture_catalog() -> Path:
 
 
 @pytest.fixture(scope="session")
-def catalog(fixture_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(fixture_catalog: Path, ingest_params: IngestParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact of ingesting the small catalog."""
     out = tmp_path_factory.mktemp("interim")
     ingest(ingest_params(fixture_catalog), out)
@@ -34,6 +36,11 @@ def committed() -> params.Params:
     return committed.model_copy(update={"split": split, "eval_tasks": evaluation, "meta_tasks": meta, "distractors": 2})
 
 
-def ingest_params(folder: Path, *, allow_rejected: bool = False) -> params.Ingest:
-    """Return the parameters of ingesting `folder`/tools and `folder`/questions."""
-    return params.Ingest(tools=str(folder / "tools"), questions=str(folder / "questions"), allow_rejected=allow_rejected)
+@pytest.fixture(scope="session")
+def ingest_params() -> IngestParams:
+    """The parameters of ingesting tools and questions of a folder, by folder and whether rows may be rejected."""
+
+    def make(folder: Path, allow_rejected: bool = False) -> params.Ingest:
+        return params.Ingest(tools=str(folder / "tools"), questions=str(folder / "questions"), allow_rejected=allow_rejected)
+
+    return make

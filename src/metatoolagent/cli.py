@@ -72,7 +72,7 @@ def backbone(out: Out = Path("models/backbone"), parameters: Parameters = None, 
     from metatoolagent.models import backbone as stage
 
     given = params.given(parameters)
-    stage.build(given.section(params.Backbone), given.seed, out)
+    stage.build(given.section(params.Backbone), out)
 
 
 @app.command()

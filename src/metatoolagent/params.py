@@ -72,6 +72,7 @@ class EvalTasks(Section):
 
     part: Literal["validation", "test"]
     count: Count
+    tasks_per_set: Count
     distractor_kind: DistractorKind
 
 

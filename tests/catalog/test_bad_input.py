@@ -6,14 +6,15 @@ import time
 
 import pytest
 
-from conftest import ingest_params
 from metatoolagent.catalog.ingest import ingest
 from metatoolagent.errors import UserError
 
 TOOL = "- {name: alpha, description: Does one thing., parameters: {type: object}}\n"
 OTHER = "- {name: beta, description: Does another thing., parameters: {type: object}}\n"
 ASK = '- {tool: alpha, ask: "Do one thing.", arguments: {}}\n'
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 T, Q = "tools/desk.yaml", "questions/desk.yaml"
 
@@ -56,12 +57,24 @@ BAD = [
     ("no parameters", T, TOOL + "- {name: beta, description: x}\n", "E-FIELD", f"{T}:2"),
     ("unknown field", T, TOOL + OTHER.replace("description", "descripton"), "E-FIELD", f"{T}:2"),
     ("not a schema", T, TOOL + OTHER.replace("object", "objekt"), "E-SCHEMA", f"{T}:2"),
-    ("remote reference", T, TOOL + OTHER.replace("type: object", "type: object, $ref: 'http://x.org/a'"), "E-REF-EXTERNAL", f"{T}:2"),
+    (
+        "remote reference",
+        T,
+        TOOL + OTHER.replace("type: object", "type: object, $ref: 'http://x.org/a'"),
+        "E-REF-EXTERNAL",
+        f"{T}:2",
+    ),
     ("loop", T, TOOL + OTHER.replace("type: object", "type: object, $ref: '#'"), "E-REF-LOOP", f"{T}:2"),
     ("one tool", T, TOOL, "E-DOMAIN-SIZE", f"{T}:1"),
     # Questions.
     ("unknown tool", Q, ASK + ASK.replace("alpha", "alpa"), "E-QA-ANSWER-UNKNOWN", f"{Q}:2"),
-    ("domain without tools", "questions/shop.yaml", ASK.replace("alpha", "gamma"), "E-QA-ANSWER-UNKNOWN", "questions/shop.yaml:1"),
+    (
+        "domain without tools",
+        "questions/shop.yaml",
+        ASK.replace("alpha", "gamma"),
+        "E-QA-ANSWER-UNKNOWN",
+        "questions/shop.yaml:1",
+    ),
     ("tool of another domain", "questions/shop.yaml", ASK.replace("one", "two"), "E-QA-ANSWER-UNKNOWN", "questions/shop.yaml:1"),
     ("bad arguments", Q, ASK + ASK.replace("one", "no").replace("{}}", "{n: 1}}"), "E-QA-ARGUMENTS", f"{Q}:2"),
     ("empty question", Q, ASK.replace("Do one thing.", ""), "E-QA-EMPTY", f"{Q}:1"),
@@ -81,7 +94,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def refused(folder):
+def refused(folder, params):
     """Ingest into a folder with an earlier artifact, which must stay; return the error."""
     out = folder.parent / f"{folder.name}-out"
     out.mkdir()
@@ -89,7 +102,7 @@ def refused(folder):
         (out / name).write_text(f"earlier {name}", encoding="utf-8")
     start = time.perf_counter()
     with pytest.raises(UserError) as raised:
-        ingest(ingest_params(folder), out)
+        ingest(params, out)
     assert time.perf_counter() - start < 2
     left = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir() if path.is_file()}
     assert left == {name: f"earlier {name}" for name in left}
@@ -101,7 +114,7 @@ def refused(folder):
 
 
 @pytest.mark.parametrize(("name", "content", "code", "place"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_bad_input(folder, name, content, code, place):
+def test_bad_input(folder, ingest_params, name, content, code, place):
     path = folder / name
     path.unlink(missing_ok=True)
     if content is None:
@@ -110,7 +123,7 @@ def test_bad_input(folder, name, content, code, place):
         content(path)
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    error = refused(folder)
+    error = refused(folder, ingest_params(folder))
     assert error.code == code
     assert error.where.startswith(str(folder / place))
 
@@ -124,12 +137,12 @@ def test_bad_input(folder, name, content, code, place):
         (lambda folder: (folder / Q).unlink(), "E-EMPTY", "tools"),
     ],
 )
-def test_bad_folders(folder, change, code, place):
+def test_bad_folders(folder, ingest_params, change, code, place):
     change(folder)
-    error = refused(folder)
+    error = refused(folder, ingest_params(folder))
     assert error.code == code
     assert error.where.startswith(str(folder / place))
 
 
-def test_the_good_input_is_good(folder, tmp_path_factory):
+def test_the_good_input_is_good(folder, ingest_params, tmp_path_factory):
     ingest(ingest_params(folder), tmp_path_factory.mktemp("out"))

@@ -6,7 +6,6 @@ import sys
 import polars as pl
 import pytest
 
-from conftest import ingest_params
 from metatoolagent import artifacts
 from metatoolagent.catalog import ingest as module
 from metatoolagent.catalog import schemas
@@ -41,14 +40,14 @@ def test_the_small_catalog_is_read_whole(catalog):
     assert len(artifacts.read_manifest(catalog)["inputs"]) == 4
 
 
-def test_line_ends_and_a_byte_order_mark_change_nothing(catalog, folder, tmp_path):
+def test_line_ends_and_a_byte_order_mark_change_nothing(catalog, folder, tmp_path, ingest_params):
     for path in folder.rglob("*.yaml"):
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     ingest(ingest_params(folder), tmp_path / "out")
     assert hashes(tmp_path / "out") == hashes(catalog)
 
 
-def test_the_order_of_entries_changes_nothing(catalog, folder, tmp_path):
+def test_the_order_of_entries_changes_nothing(catalog, folder, tmp_path, ingest_params):
     for path in folder.rglob("*.yaml"):
         path.write_text("\n".join(reversed(path.read_text(encoding="utf-8").splitlines())), encoding="utf-8")
     ingest(ingest_params(folder), tmp_path / "out")
@@ -56,18 +55,20 @@ def test_the_order_of_entries_changes_nothing(catalog, folder, tmp_path):
 
 
 @pytest.mark.parametrize("threads", ["1", "4"])
-def test_bytes_do_not_depend_on_threads_or_the_hash_seed(catalog, fixture_catalog, tmp_path, threads):
+def test_bytes_do_not_depend_on_threads_or_the_hash_seed(catalog, fixture_catalog, tmp_path, threads, ingest_params):
     code = (
-        "import sys; from pathlib import Path; from conftest import ingest_params; from metatoolagent.catalog.ingest import ingest;"
-        "ingest(ingest_params(Path(sys.argv[1])), Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from metatoolagent import params; from metatoolagent.catalog.ingest import ingest;"
+        "ingest(params.Ingest.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     )
-    path = os.pathsep.join([str(fixture_catalog.parents[1]), str(fixture_catalog.parents[2] / "src")])
-    environment = {**os.environ, "PYTHONPATH": path, "POLARS_MAX_THREADS": threads, "PYTHONHASHSEED": threads}
-    subprocess.run([sys.executable, "-c", code, str(fixture_catalog), str(tmp_path)], check=True, env=environment)
+    source = str(fixture_catalog.parents[2] / "src")
+    environment = {**os.environ, "PYTHONPATH": source, "POLARS_MAX_THREADS": threads, "PYTHONHASHSEED": threads}
+    subprocess.run(
+        [sys.executable, "-c", code, ingest_params(fixture_catalog).model_dump_json(), str(tmp_path)], check=True, env=environment
+    )
     assert hashes(tmp_path) == hashes(catalog)
 
 
-def test_rejected_rows_are_left_out_and_listed_if_that_is_allowed(folder, tmp_path):
+def test_rejected_rows_are_left_out_and_listed_if_that_is_allowed(folder, tmp_path, ingest_params):
     edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine_Match")
     edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
     ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
@@ -88,7 +89,7 @@ def test_rows_in_are_rows_kept_and_rows_rejected(folder):
     assert sum(bool(row.rejections) for row in sources.questions) == 2
 
 
-def test_a_rejected_tool_takes_its_questions_with_it(folder, tmp_path):
+def test_a_rejected_tool_takes_its_questions_with_it(folder, tmp_path, ingest_params):
     edit(folder / "tools/kitchen.yaml", "Suggest which bottle goes with a meal.", "a\u200bb")
     with pytest.raises(UserError) as raised:
         ingest(ingest_params(folder), tmp_path / "out")
@@ -97,7 +98,7 @@ def test_a_rejected_tool_takes_its_questions_with_it(folder, tmp_path):
     assert "E-QA-TOOL-REJECTED" in raised.value.more
 
 
-def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path):
+def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path, ingest_params):
     (folder / "tools/kitchen.yaml").write_bytes(b"- name: \xff")
     edit(folder / "tools/travel.yaml", "name: pulse", "name: p")
     edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
@@ -111,7 +112,7 @@ def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path):
     assert not (tmp_path / "out/rejected.parquet").exists()
 
 
-def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path):
+def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path, ingest_params):
     edit(folder / "tools/travel.yaml", "name: pulse", "name: p")
     with pytest.raises(UserError):
         ingest(ingest_params(folder), tmp_path / "out")
@@ -120,7 +121,7 @@ def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path):
     assert not (tmp_path / "out/errors/rejected.parquet").exists()
 
 
-def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypatch):
+def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypatch, ingest_params):
     read = module.read_questions
 
     def change(document, tools):
@@ -134,7 +135,7 @@ def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypat
     assert [path.name for path in (tmp_path / "out").iterdir()] == []
 
 
-def test_tools_without_questions_are_taken(folder, tmp_path):
+def test_tools_without_questions_are_taken(folder, tmp_path, ingest_params):
     (folder / "questions/travel.yaml").unlink()
     ingest(ingest_params(folder), tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out/tools.parquet").height == 20

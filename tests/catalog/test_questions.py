@@ -135,7 +135,12 @@ def test_both_of_two_equal_questions_with_two_answers_are_refused():
 
 
 def test_filled_keeps_types_only_for_whole_slots():
-    assert filled({"a": "{n}", "b": "{n}!", "c": [1, "{n}"], "d": None}, {"n": 2.5}) == {"a": 2.5, "b": "2.5!", "c": [1, 2.5], "d": None}
+    assert filled({"a": "{n}", "b": "{n}!", "c": [1, "{n}"], "d": None}, {"n": 2.5}) == {
+        "a": 2.5,
+        "b": "2.5!",
+        "c": [1, 2.5],
+        "d": None,
+    }
 
 
 def test_frame_ids_are_the_tool_and_a_hash():

@@ -68,7 +68,12 @@ def test_an_unknown_field_has_the_nearest_one_as_a_hint():
 
 @pytest.mark.parametrize(
     ("second", "code"),
-    [("alpha_one", "E-TOOL-DUP"), ("alphaone", "E-TOOL-COLLISION"), ("Alpha-One", "E-TOOL-COLLISION"), ("ａlpha_one", "E-TOOL-COLLISION")],
+    [
+        ("alpha_one", "E-TOOL-DUP"),
+        ("alphaone", "E-TOOL-COLLISION"),
+        ("Alpha-One", "E-TOOL-COLLISION"),
+        ("ａlpha_one", "E-TOOL-COLLISION"),
+    ],
 )
 def test_the_second_of_two_like_names_is_refused_and_both_places_are_told(second, code):
     rows = read(tool(name="alpha_one"), tool(name="beta"), tool(name=second))

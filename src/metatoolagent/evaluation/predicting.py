@@ -47,7 +47,7 @@ def evaluate(job: Job) -> None:
     renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
     weights: Tensors | None = None
     if job.weights is not None and job.adapter is not None:
-        model = adapter.attach(model, job.adapter, job.backbone.source)
+        model = adapter.attach(model, job.adapter)
         expected = adapter.initial(model, torch.Generator().manual_seed(0))
         weights = adapter.load(job.weights, expected)
     rows, predictions = [], []

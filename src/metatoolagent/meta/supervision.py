@@ -52,7 +52,7 @@ class Supervisor:
         """Return why the run should stop now, or nothing."""
         if self.signal:
             return f"received {self.signal}"
-        gone = [process.pid for process in self.orchestrators if not process.is_running()]
+        gone = [process.pid for process in self.orchestrators if _is_gone(process)]
         return f"the orchestrator (process {gone[0]}) is gone" if gone else ""
 
     def assert_owner(self) -> None:
@@ -74,6 +74,14 @@ def _is_orchestrator(process: psutil.Process) -> bool:
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
     return any(Path(word).name in ORCHESTRATORS for word in words)
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        # A killed process stays in the table until its parent asks for it, which a container's first process may never do.
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class Trainer:
         self.job = job
         model = backbone.load(job.model, job.backbone)
         self.context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-        self.model: nn.Module = adapter.attach(model, job.adapter, job.backbone.source)
+        self.model: nn.Module = adapter.attach(model, job.adapter)
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), self.context)
         self.rows = pl.read_parquet(job.tasks)
         self.count = int(self.rows["meta_task"].n_unique())
@@ -146,7 +146,7 @@ class Trainer:
         """Publish the adapter, its configuration and the log."""
         extra = {"backbone": backbone.fingerprint(self.job.model), "method": self.job.method}
         with publishing(self.job.out, FILES, producer="train", inputs=self.job.inputs(), extra=extra) as paths:
-            adapter.save(self.outer.phi, self.job.adapter, self.job.backbone.source, paths)
+            adapter.save(self.outer.phi, self.job.adapter, self.job.model.as_posix(), paths)
             with paths[LOG].open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(LOG_COLUMNS)

@@ -6,6 +6,7 @@ make every adapted layer compute in float32, which is several times slower.
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,12 @@ NAME = ".default.weight"
 """How PEFT ends a tensor's name in the model; in a file it ends `.weight`."""
 
 
-def attach(model: nn.Module, chosen: params.Adapter, base: str) -> nn.Module:
+def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
     """Return the backbone with LoRA layers, all of whose weights come from outside at each call.
 
     Args:
         model: the frozen backbone.
         chosen: rank, alpha and the names of the adapted layers.
-        base: the backbone's name, for the saved configuration.
 
     Raises:
         UserError: E-ADAPTER-TARGETS if the backbone has no such layers.
@@ -44,7 +44,6 @@ def attach(model: nn.Module, chosen: params.Adapter, base: str) -> nn.Module:
         r=chosen.rank,
         lora_alpha=chosen.alpha,
         target_modules=chosen.targets,
-        base_model_name_or_path=base,
         task_type="CAUSAL_LM",
     )
     try:
@@ -108,7 +107,7 @@ def save(tensors: Tensors, chosen: params.Adapter, base: str, paths: Mapping[str
     Args:
         tensors: the LoRA tensors.
         chosen: rank, alpha and the names of the adapted layers.
-        base: the backbone's name.
+        base: where the backbone lies.
         paths: where `adapter_model.safetensors` and `adapter_config.json` go.
 
     Raises:

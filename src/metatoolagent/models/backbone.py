@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -32,12 +33,11 @@ transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
 
-def build(chosen: params.Backbone, seed: int, out: Path) -> None:
+def build(chosen: params.Backbone, out: Path) -> None:
     """Publish the backbone that params.yaml names in the folder `out`.
 
     Args:
         chosen: source, weight type and whether remote code may run.
-        seed: of the tiny model's random weights.
         out: the folder.
 
     Raises:
@@ -48,7 +48,7 @@ def build(chosen: params.Backbone, seed: int, out: Path) -> None:
         if chosen.source == "embedded":
             model, tokenizer = _embedded(Path(scratch))
         elif chosen.source == "tiny":
-            model, tokenizer = _tiny(seed)
+            model, tokenizer = _tiny()
         else:
             model, tokenizer = _pretrained(chosen)
         folder = Path(scratch) / "saved"
@@ -77,7 +77,7 @@ def _embedded(scratch: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _tiny(seed: int) -> tuple[Any, Any]:
+def _tiny() -> tuple[Any, Any]:
     """Return a model of the same family with about 200,000 random weights; its tokens are bytes."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415  (the tiny model alone)
 
@@ -102,15 +102,16 @@ def _tiny(seed: int) -> tuple[Any, Any]:
         pad_token_id=tokenizer.pad_token_id,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # transformers draws initial weights from the global generator only
+        torch.manual_seed(0)  # transformers draws initial weights from the global generator only
         return AutoModelForCausalLM.from_config(config), tokenizer
 
 
 def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
     """Return a model from a folder, or from the hub at a pinned revision."""
-    name, _, revision = chosen.source.partition("@")
+    is_folder = chosen.source != "" and Path(chosen.source).is_dir()
+    name, revision = (chosen.source, "") if is_folder else chosen.source.partition("@")[::2]
     options: dict[str, Any] = {"trust_remote_code": chosen.trust_remote_code}
-    if not Path(name).is_dir():
+    if not is_folder:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not revision:
             raise _error(
                 "backbone.source is neither a folder nor ORGANISATION/NAME@REVISION",
@@ -126,6 +127,8 @@ def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(name, **options)
         model = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **options)
         return model, AutoTokenizer.from_pretrained(name, **options)
+    except SafetensorError as error:
+        raise UserError("E-FORMAT", f"the weights are not safetensors: {error}", name, fix="convert them to safetensors") from None
     except (OSError, ValueError) as error:
         raise _error(
             str(error).splitlines()[0], chosen.source, "check the name, the revision, the network and the files", Exit.ARTIFACT

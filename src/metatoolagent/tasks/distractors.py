@@ -50,7 +50,8 @@ def similarity_ranks(tools: pl.DataFrame) -> Ints:
     tokens = bm25s.tokenize(documents, stopwords="en", show_progress=False, return_ids=False)
     index = bm25s.BM25()
     index.index(tokens, show_progress=False)
-    scores_TT = np.stack([index.get_scores(query) for query in tokens])
+    # A document of stop words alone is like no other.
+    scores_TT = np.stack([index.get_scores(query) if query else np.zeros(len(tokens), np.float32) for query in tokens])
     order_TT = np.argsort(-scores_TT, axis=1, kind="stable")
     ranks_TT = np.empty_like(order_TT)
     np.put_along_axis(ranks_TT, order_TT, np.arange(len(documents))[None, :], axis=1)

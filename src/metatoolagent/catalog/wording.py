@@ -1,0 +1,98 @@
+"""How a question is worded: its words, what it shares with a tool's documentation, and which texts are nearly the same."""
+
+import re
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from metatoolagent.catalog.questions import SLOT
+from metatoolagent.catalog.text import normalised
+
+FUNCTION_WORDS = frozenset(
+    "a about again all am an and any are as at back be been being both but by can can't come could did do does doesn't doing don't "
+    "down each few for from get give go got had has have having he her here him his how i i'd i'll i'm i've if in into is isn't "
+    "it it's its just let let's like make may me might mine more most must my need new no nor not now of off on once one only or "
+    "other our ours out over own please put same shall she should so some such take than that that's the their them then there "
+    "there's these they this those to too two under up us very want was we we're were what when where which who whom whose why "
+    "will with would you your yours".split()
+)
+"""Words that carry no topic; what is left is a text's content."""
+
+FEWEST_FUNCTION_WORDS = 4
+"""Function words that a skeleton needs to tell anything; short ones are alike by accident."""
+
+CHUNK = 256
+"""Texts that are compared at once with all others, which bounds the memory."""
+
+Shape = tuple[str, ...]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case, underscores taken as spaces."""
+    return re.findall(r"[a-z0-9']+", text.lower().replace("_", " "))
+
+
+def stem(word: str) -> str:
+    """Return a word without its commonest English endings, so that `moves`, `moved` and `moving` are one."""
+    word = word.removesuffix("'s")
+    for ending in ("ations", "ation", "ings", "ing", "ies", "ied", "ers", "ed", "es", "er", "s", "e", "y"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word.removesuffix(ending)
+    return word
+
+
+def content_words(text: str) -> list[str]:
+    """Return the stems of the words that carry a text's topic, in their order."""
+    return [stem(word) for word in words(text) if word not in FUNCTION_WORDS and len(word) > 1]
+
+
+def shared_words(question: str, document: str) -> tuple[list[str], int]:
+    """Return the content words that a question shares with a document, and how many the question has."""
+    content = set(content_words(question))
+    return sorted(content & set(content_words(document))), len(content)
+
+
+def names(question: str, tool: str) -> bool:
+    """Say whether a question holds a tool's name, written with underscores or with spaces."""
+    return f" {' '.join(words(tool))} " in f" {' '.join(words(question))} "
+
+
+def opening(ask: str) -> Shape:
+    """Return the first four words of a frame, each slot one word."""
+    return tuple(words(SLOT.sub(" 0slot ", ask))[:4])
+
+
+def skeleton(ask: str) -> Shape:
+    """Return what is left of a frame when its topic is taken out: function words, with a gap for all between them.
+
+    Frames with the same skeleton are one sentence with other words filled in. Empty for a frame that is too short to tell.
+    """
+    marks = [word if word in FUNCTION_WORDS else "_" for word in words(SLOT.sub(" 0slot ", ask))]
+    kept = tuple(mark for place, mark in enumerate(marks) if mark != "_" or marks[place - 1 : place] != ["_"])
+    return kept if sum(mark != "_" for mark in kept) >= FEWEST_FUNCTION_WORDS else ()
+
+
+def near_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
+    """Return the pairs of places, the smaller first, whose texts' trigrams have a Jaccard similarity above `threshold`."""
+    if not texts:
+        return []
+    trigrams = _trigrams(texts)
+    sizes: NDArray[np.int32] = np.diff(trigrams.indptr)
+    transposed = trigrams.T.tocsr()
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(texts), CHUNK):
+        shared = (trigrams[start : start + CHUNK] @ transposed).tocoo()
+        rows = shared.row + start
+        near = (rows < shared.col) & (shared.data > threshold * (sizes[rows] + sizes[shared.col] - shared.data))
+        pairs += sorted(zip(rows[near].tolist(), shared.col[near].tolist(), strict=True))
+    return pairs
+
+
+def _trigrams(texts: list[str]) -> sparse.csr_array[np.int32, tuple[int, int]]:
+    sets = [sorted({text[place : place + 3] for place in range(max(1, len(text) - 2))}) for text in map(normalised, texts)]
+    number = {trigram: place for place, trigram in enumerate(sorted(set(chain.from_iterable(sets))))}
+    columns: NDArray[np.int32] = np.fromiter((number[trigram] for trigram in chain.from_iterable(sets)), np.int32)
+    starts: NDArray[np.int32] = np.cumsum([0, *map(len, sets)], dtype=np.int32)
+    return sparse.csr_array((np.ones(len(columns), np.int32), columns, starts), shape=(len(texts), len(number)))

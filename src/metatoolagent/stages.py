@@ -1,0 +1,159 @@
+"""How Snakemake's jobs map onto DVC's stages.
+
+The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
+`eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
+The stages of the other splits get a file of their own, `splits/<split>/dvc.yaml`, once they have been run: a stage
+that never ran has nothing in any remote, and `dvc pull` would fail for it.
+"""
+
+import io
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+MAIN, TARGET = "dvc.yaml", "eval_cd"
+"""The file that plain `dvc repro` runs, and the target that it covers."""
+METRICS = "metrics.json"
+CURVES = "train_log.csv"
+HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
+
+Stage = dict[str, Any]
+
+
+def record(path: str) -> str:
+    """Return where Snakemake keeps the provenance of an output (workflow/rules/dvc.smk)."""
+    return f".snakemake/metadata/{path}"
+
+
+def stage_name(job: Any) -> str:
+    """Return the name of a job's stage: the rule and its wildcards, `main` left out."""
+    return "-".join([job.rule.name, *(value for value in job.wildcards_dict.values() if value != "main")])
+
+
+def stage(job: Any) -> Stage:
+    """Return the stage of a job."""
+    outs = sorted(map(str, job.output))
+    metrics = [out for out in outs if Path(out).name == METRICS]
+    content = {
+        # Only this rule may run: upstream files are taken as they are, since DVC decides what runs.
+        "cmd": f"snakemake --cores all --allowed-rules {job.rule.name} -- {' '.join(outs)}",
+        "deps": sorted(set(map(str, job.input))),
+        "params": sorted(json.loads(job.params.given)),
+        "outs": [out for out in outs if out not in metrics] + [record(out) for out in outs],
+        "metrics": metrics,
+    }
+    return {key: value for key, value in content.items() if value}
+
+
+def stages(dag: Any) -> dict[str, Stage]:
+    """Return the stages of a DAG, in running order."""
+    jobs = [job for level in dag.toposorted() for job in sorted(level, key=stage_name)]
+    return {stage_name(job): stage(job) for job in jobs if job.output}
+
+
+def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
+    """Return the training curves that DVC plots."""
+    logs = [out for content in made.values() for out in content["outs"] if out.startswith("results/") and out.endswith(CURVES)]
+    return [{f"training {column}": {"x": "update", "y": {log: column for log in logs}}} for column in ("loss", "right")]
+
+
+def file_of(job: Any) -> str:
+    """Return the file that a job's stage stands in."""
+    variant = job.wildcards_dict.get("variant", job.wildcards_dict.get("split", "hd" if job.rule.name == "metrics_hd" else "main"))
+    return MAIN if variant in {"main", "cd"} else f"splits/{variant.partition('-')[0]}/dvc.yaml"
+
+
+def commit(workflow: Any) -> None:
+    """Hand what a direct `snakemake` run finished, or found up to date, to DVC.
+
+    Nothing is committed where the run's configuration is not params.yaml's, or where dvc.yaml is not what the rules
+    say: DVC would then record outputs under inputs that they were not made from.
+    """
+    dag = workflow.dag
+    if _load(Path("params.yaml")) != workflow.globals["config"]:
+        _say("nothing committed, since this run's configuration is not the one in params.yaml")
+        return
+    done = [job for job in dag.jobs if job.output and (dag.finished(job) or not dag.needrun(job)) and _complete(job)]
+    main = _load(Path(MAIN))["stages"]
+    stale = [job for job in done if file_of(job) == MAIN and main.get(stage_name(job)) != stage(job)]
+    if stale:
+        _say(f"stage {stage_name(stale[0])} is not as dvc.yaml has it: run `python -m metatoolagent.stages`, then `dvc commit`")
+    others = sorted({file_of(job) for job in done} - {MAIN})
+    for file in others:
+        _add(Path(file), {stage_name(job): stage(job) for job in done if file_of(job) == file})
+    _commit([f"{file_of(job)}:{stage_name(job)}" for job in done if job not in stale])
+
+
+def _load(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def _add(path: Path, made: dict[str, Stage]) -> None:
+    """Add stages to the file of a split; those that were there and are not in this run stay."""
+    above = {"wdir": "../" * str(path).count("/")}
+    there = _load(path)["stages"] if path.exists() else {}
+    text = _dump({"stages": there | {name: above | content for name, content in made.items()}})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _dump(content: dict[str, Any]) -> str:
+    yaml = YAML()
+    yaml.width = 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(content, buffer := io.StringIO())
+    return HEADER + buffer.getvalue()
+
+
+def _complete(job: Any) -> bool:
+    return all(Path(file).exists() for file in [*job.input, *job.output])
+
+
+def _commit(targets: list[str]) -> None:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # it would say for each stage that the lock file is updated
+    try:
+        with Repo() as repo:
+            for target in sorted(targets):
+                repo.commit(target, force=True)
+    except (DvcException, OSError) as error:
+        _say(f"not everything was committed ({error}); run `dvc commit`")
+
+
+def _say(message: str) -> None:
+    print(f"DVC: {message}", file=sys.stderr)
+
+
+def render() -> str:
+    """Return the text that dvc.yaml should have."""
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        flow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
+        flow.dag(DAGSettings(targets={TARGET}, forceall=True))
+        flow._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
+        flow._workflow._build_dag()
+        made = stages(flow._workflow.dag)
+    return _dump({"stages": made, "plots": plots(made)})
+
+
+def main() -> None:
+    """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say."""
+    path, text = Path(MAIN), render()
+    if "--check" not in sys.argv:
+        path.write_text(text, encoding="utf-8")
+    elif not path.exists() or path.read_text(encoding="utf-8") != text:
+        sys.exit(f"{path} is out of date: run `python -m metatoolagent.stages`")
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parents[2])
+    main()

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from model_fixtures import MTA
+
+from metatoolagent.meta.inner_loop import adapt
+from metatoolagent.meta.losses import Outcome
+
+# Packs are points: the loss of weights (a, b) is half the squared distance to the point, its gradient the difference.
+PHI = {"a": torch.tensor(0.0), "b": torch.tensor(0.0)}
+SUPPORT = (1.0, 2.0)
+
+
+def evaluate(weights, point):
+    loss = ((weights["a"] - point[0]) ** 2 + (weights["b"] - point[1]) ** 2) / 2
+    return Outcome(loss[None], torch.tensor([bool(loss < 1e-3)]))
+
+
+def run(support, query, **changes):
+    chosen = MTA.model_copy(update={"inner_steps": 3, "inner_lr": 0.5, **changes})
+    return adapt(evaluate, PHI, support, query, chosen)
+
+
+def points(trajectory):
+    return [(theta["a"].item(), theta["b"].item()) for theta in trajectory.iterates]
+
+
+def test_without_selection_the_last_iterate_is_taken():
+    found = run([SUPPORT], [(0.5, 1.2)], optimistic=False)
+    # theta <- theta + (support - theta) / 2
+    assert points(found) == [(0, 0), (0.5, 1), (0.75, 1.5), (0.875, 1.75)]
+    assert found.query_gradient["a"].item() == pytest.approx(0.875 - 0.5)
+    assert found.query_gradient["b"].item() == pytest.approx(1.75 - 1.2)
+    assert found.query_losses == pytest.approx([(0.375**2 + 0.55**2) / 2])
+    assert found.support_loss == pytest.approx((1 + 4) / 2)
+    assert found.support == [SUPPORT] * 3
+
+
+def test_optimistic_selection_takes_the_iterate_with_the_lowest_query_loss():
+    found = run([SUPPORT], [(0.5, 1.2)])
+    assert found.query_losses == pytest.approx(
+        [(0.5**2 + 1.2**2) / 2, 0.2**2 / 2, (0.25**2 + 0.3**2) / 2, (0.375**2 + 0.55**2) / 2]
+    )
+    assert points(found) == [(0, 0), (0.5, 1)]
+    assert found.support == [SUPPORT]
+    assert found.query_gradient["a"].item() == pytest.approx(0)
+    assert found.query_gradient["b"].item() == pytest.approx(1 - 1.2)
+    assert found.query[0].loss.item() == pytest.approx(0.02)
+
+
+def test_the_starting_point_is_selected_where_adaptation_hurts():
+    found = run([SUPPORT], [(-1.0, -1.0)])
+    assert points(found) == [(0, 0)]
+    assert found.support == []
+    assert (found.query_gradient["a"].item(), found.query_gradient["b"].item()) == (1, 1)
+
+
+def test_of_equal_losses_the_first_is_selected():
+    found = run([(1.0, 0.0)], [(0.25, 3.0)], inner_lr=0.5, inner_steps=1)
+    assert found.query_losses[0] == found.query_losses[1]
+    assert points(found) == [(0, 0)]
+
+
+def test_support_packs_are_taken_in_turn():
+    found = run([(1.0, 0.0), (0.0, 1.0)], [(9.0, 9.0)], optimistic=False)
+    # Towards (1, 0), then (0, 1), then (1, 0), half of the way each time.
+    assert points(found) == [(0, 0), (0.5, 0), (0.25, 0.5), (0.625, 0.25)]
+    assert found.support == [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
+
+
+def test_the_query_loss_is_the_mean_over_packs():
+    found = run([SUPPORT], [(1.0, 0.0), (0.0, 3.0)], inner_steps=1, inner_lr=0.1)
+    assert found.query_losses[0] == pytest.approx((0.5 + 4.5) / 2)
+    theta = {"a": 0.1, "b": 0.2}
+    assert found.query_gradient["a"].item() == pytest.approx((theta["a"] - 1 + theta["a"]) / 2)
+    assert found.query_gradient["b"].item() == pytest.approx((theta["b"] + theta["b"] - 3) / 2)
+
+
+def test_the_loop_stops_early_once_every_query_task_is_right():
+    asked = []
+
+    def counting(weights, point):
+        asked.append(point)
+        return evaluate(weights, point)
+
+    found = adapt(counting, PHI, [SUPPORT], [(0.5, 1.0)], MTA.model_copy(update={"inner_steps": 9, "inner_lr": 0.5}))
+    assert asked == [(0.5, 1.0), SUPPORT, (0.5, 1.0)]
+    assert points(found) == [(0, 0), (0.5, 1)]
+    assert found.query_losses == [pytest.approx(0.625), 0]
+
+
+def test_one_wrong_query_task_keeps_the_loop_going():
+    found = run([SUPPORT], [(0.5, 1.0), (5.0, 5.0)])
+    assert len(found.query_losses) == 4
+
+
+def test_a_task_that_is_right_at_once_needs_no_support():
+    found = run([SUPPORT], [(0.0, 0.0)])
+    assert found.query_losses == [0]
+    assert found.support_loss != found.support_loss  # not a number: no support pack was read
+
+
+def test_a_learning_rate_of_zero_adapts_nothing():
+    found = run([SUPPORT], [(0.5, 1.2)], inner_lr=0.0, optimistic=False)
+    assert points(found) == [(0, 0)] * 4
+    assert found.query_gradient["b"].item() == pytest.approx(-1.2)
+
+
+def test_phi_and_the_iterates_carry_no_graph():
+    found = run([SUPPORT], [(9.0, 9.0)])
+    assert found.iterates[0] is PHI
+    assert not any(tensor.requires_grad for theta in found.iterates for tensor in theta.values())
+    assert (PHI["a"].item(), PHI["b"].item()) == (0, 0)

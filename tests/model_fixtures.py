@@ -1,0 +1,124 @@
+"""Fixtures of the model side: a tiny backbone, its adapted form, and tasks over the small catalog.
+
+The conftest files of the folders that use models import them; `tests/conftest.py` stays free of torch.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metatoolagent import params
+from metatoolagent.models import adapter, backbone
+from metatoolagent.models.adapter import Tensors
+from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.prompts import Template, read_template
+from metatoolagent.tasks.rendering import Renderer
+
+__all__ = ["adapted", "materialized", "model", "renderer", "template", "tiny", "weights"]
+
+torch.set_num_threads(1)
+
+BACKBONE = params.Backbone(source="tiny", dtype="float32", trust_remote_code=False)
+ADAPTER = params.Adapter(rank=4, alpha=8.0, targets=["q_proj", "k_proj", "v_proj", "down_proj"])
+TRAIN = params.Train(
+    loss="selection",
+    answer_share=0.1,
+    learning_rate=0.01,
+    weight_decay=0.0,
+    warmup=0.1,
+    clip_norm=1.0,
+    meta_batch=1,
+    checkpoint_every=2,
+)
+MTA = params.Mta(hypergradient="first_order", inner_steps=2, inner_lr=0.05, optimistic=True)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny backbone, in float32."""
+    out = tmp_path_factory.mktemp("tiny")
+    backbone.build(BACKBONE, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def model(tiny: Path) -> nn.Module:
+    """The tiny backbone as the stages load it."""
+    return backbone.load(tiny, BACKBONE)
+
+
+@pytest.fixture(scope="session")
+def adapted(tiny: Path) -> nn.Module:
+    """The tiny backbone with LoRA layers."""
+    return adapter.attach(backbone.load(tiny, BACKBONE), ADAPTER)
+
+
+@pytest.fixture(scope="session")
+def weights(adapted: nn.Module) -> Tensors:
+    """LoRA tensors that change what the model says: A and B both random."""
+    return random_weights(adapted, 1)
+
+
+@pytest.fixture(scope="session")
+def template(tiny: Path) -> Template:
+    """The tiny backbone's template."""
+    return read_template(backbone.load_tokenizer(tiny))
+
+
+@pytest.fixture(scope="session")
+def materialized(catalog: Path, committed: params.Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of small meta-tasks and evaluation tasks over the small catalog."""
+    parts, out = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("tasks")
+    splits.split(catalog, "cd", committed.split, 0, parts)
+    meta = committed.meta_tasks.model_copy(update={"count": 6, "tasks_per_pack": 2})
+    evaluation = committed.eval_tasks.model_copy(update={"count": 12})
+    meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def renderer(catalog: Path, template: Template) -> Renderer:
+    """Renders tasks over the small catalog."""
+    return Renderer(catalog, template, 8192)
+
+
+def random_weights(model: nn.Module, seed: int) -> Tensors:
+    """Return LoRA tensors with random A and B, large enough to change selections."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = adapter.initial(model, torch.Generator().manual_seed(seed))
+    return {name: 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in shapes.items()}
+
+
+def ids(generator: torch.Generator, length: int) -> list[int]:
+    """Return random tokens of the tiny model's alphabet."""
+    return torch.randint(0, 256, (length,), generator=generator).tolist()
+
+
+def random_pack(tasks: int, candidates: int, *, seed: int = 0, gold_only: bool = False) -> Pack:
+    """Return a pack of random tokens with uneven segments and answers."""
+    return pack(**random_parts(tasks, candidates, seed), context=8192, gold_only=gold_only)
+
+
+def random_parts(tasks: int, candidates: int, seed: int = 0) -> dict[str, list]:
+    """Return the arguments of `pack` for random tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "prefix": ids(generator, 11),
+        "segments": [ids(generator, 3 + 2 * index % 7) for index in range(tasks)],
+        "answers": [[*ids(generator, 2 + index), 257] for index in range(candidates)],
+        "gold": torch.randint(0, candidates, (tasks,), generator=generator).tolist(),
+        "task_ids": [f"q-{index}" for index in range(tasks)],
+    }
+
+
+def alone(parts: dict[str, list], index: int) -> dict[str, list]:
+    """Return the arguments of `pack` for one task alone."""
+    return parts | {name: [parts[name][index]] for name in ("segments", "gold", "task_ids")}
+
+
+def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
+    """Return whether the largest difference is within `tolerance` of the largest value."""
+    return bool((first - second).abs().max() <= tolerance * second.abs().max())

@@ -1,0 +1,165 @@
+import json
+import shutil
+
+import pytest
+import torch
+from model_fixtures import BACKBONE, random_pack
+from safetensors.torch import load_file, save_file
+
+from metatoolagent import params
+from metatoolagent.errors import UserError
+from metatoolagent.models import adapter, backbone
+
+
+def from_source(source):
+    return BACKBONE.model_copy(update={"source": str(source)})
+
+
+def refusal(source, out):
+    with pytest.raises(UserError) as raised:
+        backbone.build(from_source(source), out)
+    assert not out.exists() or list(out.iterdir()) == []
+    return raised.value
+
+
+def test_the_tiny_model_is_small_and_its_files_are_in_the_manifest(tiny, model):
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 500_000
+    manifest = json.loads((tiny / "manifest.json").read_text(encoding="utf-8"))
+    assert set(manifest["files"]) == set(backbone.FILES)
+    assert {path.name for path in tiny.iterdir()} == {*backbone.FILES, "manifest.json"}
+    assert manifest["source"] == "tiny"
+    assert backbone.fingerprint(tiny) == manifest["files"]["model.safetensors"]["sha256"]
+
+
+def test_the_tiny_model_has_the_same_bytes_every_time(tiny, tmp_path):
+    torch.manual_seed(99)  # the global generator must not matter
+    backbone.build(BACKBONE, tmp_path)
+    for name in (*backbone.FILES, "manifest.json"):
+        assert (tmp_path / name).read_bytes() == (tiny / name).read_bytes(), name
+
+
+def test_building_leaves_the_global_generator_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    backbone.build(BACKBONE, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loaded_backbone_is_frozen_and_of_the_type_that_was_asked_for(tiny, model, tmp_path):
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    half = params.Backbone(source="tiny", dtype="bfloat16", trust_remote_code=False)
+    backbone.build(half, tmp_path)
+    assert {parameter.dtype for parameter in backbone.load(tmp_path, half).parameters()} == {torch.bfloat16}
+    assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (tiny / "model.safetensors").stat().st_size
+
+
+def test_a_local_folder_comes_back_the_same(tiny, model, tmp_path):
+    backbone.build(from_source(tiny), tmp_path)
+    before, after = load_file(tiny / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    pack = random_pack(2, 2)
+    assert torch.equal(adapter.logits(backbone.load(tmp_path, BACKBONE), None, pack), adapter.logits(model, None, pack))
+    text = "Look <|im_start|> up 12 €"
+    assert backbone.load_tokenizer(tmp_path)(text).input_ids == backbone.load_tokenizer(tiny)(text).input_ids
+
+
+def test_the_name_of_a_folder_may_hold_an_at_sign(tiny, tmp_path):
+    folder = tmp_path / "tiny@home"
+    shutil.copytree(tiny, folder)
+    backbone.build(from_source(folder), tmp_path / "out")
+    assert backbone.fingerprint(tmp_path / "out") == backbone.fingerprint(tiny)
+
+
+def test_a_folder_with_pickled_weights_alone_is_refused(tiny, tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny, folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    error = refusal(folder, tmp_path / "out")
+    assert error.code == "E-FORMAT"
+    assert "pickle" in error.what
+
+
+def test_pickle_bytes_under_the_name_of_safetensors_are_not_read(tiny, tmp_path):
+    folder = tmp_path / "disguised"
+    shutil.copytree(tiny, folder)
+    torch.save(load_file(tiny / "model.safetensors"), folder / "model.safetensors")
+    error = refusal(folder, tmp_path / "out")
+    assert error.code == "E-FORMAT"
+    assert "safetensors" in error.what
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen1.5-0.5B-Chat", "Qwen/Qwen1.5-0.5B-Chat@", "no-such-folder", "a/b/c@main", ""])
+def test_a_name_without_a_revision_is_refused_before_any_network(name, tmp_path, monkeypatch):
+    def reached(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(backbone.AutoConfig, "from_pretrained", reached)
+    error = refusal(name, tmp_path / "out")
+    assert (error.code, error.exit_code) == ("E-BACKBONE", 64)
+    assert "backbone.source" in error.where
+
+
+def test_a_pinned_revision_is_passed_on(monkeypatch, tmp_path):
+    asked = {}
+
+    def reached(name, **options):
+        asked.update(options, name=name)
+        raise OSError("no network\nand much more text")
+
+    monkeypatch.setattr(backbone.AutoConfig, "from_pretrained", reached)
+    error = refusal("some/model@abc123", tmp_path / "out")
+    assert asked == {"name": "some/model", "revision": "abc123", "trust_remote_code": False}
+    assert (error.what, error.exit_code) == ("no network", 66)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(tiny, tmp_path):
+    folder = tmp_path / "plain"
+    shutil.copytree(tiny, folder)
+    (folder / "chat_template.jinja").unlink()
+    error = refusal(folder, tmp_path / "out")
+    assert (error.code, error.what) == ("E-BACKBONE", "the tokenizer has no chat template")
+
+
+@pytest.mark.parametrize("name", backbone.FILES)
+def test_a_missing_file_is_refused_on_load(name, tiny, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny, folder)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        backbone.load(folder, BACKBONE)
+    assert raised.value.exit_code == 66
+
+
+def test_a_flipped_bit_and_a_shorter_file_are_refused_on_load(tiny, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny, folder)
+    content = bytearray((tiny / "model.safetensors").read_bytes())
+    content[-1000] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="E-CORRUPT") as raised:
+        backbone.load(folder, BACKBONE)
+    assert (raised.value.exit_code, "sha256" in raised.value.got) == (66, True)
+    (folder / "model.safetensors").write_bytes(content[:-1])
+    with pytest.raises(UserError, match="expected") as raised:
+        backbone.load(folder, BACKBONE)
+    assert raised.value.got.startswith("size")
+
+
+def test_weights_with_nan_in_place_are_only_caught_by_the_manifest(tiny, tmp_path):
+    folder = tmp_path / "nan"
+    shutil.copytree(tiny, folder)
+    tensors = load_file(tiny / "model.safetensors")
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        backbone.load(folder, BACKBONE)
+
+
+def test_the_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert backbone.device() == torch.device("cpu")

@@ -1,0 +1,146 @@
+import random
+import time
+
+import polars as pl
+import pytest
+
+from metatoolagent.catalog import schemas
+from metatoolagent.catalog.text import normalised
+from metatoolagent.errors import UserError
+from metatoolagent.tasks.leakage import check, leaks, similar_pairs
+from metatoolagent.tasks.splits import split
+
+WORDS = "".join(chr(97 + i) for i in range(26))
+
+
+def sentence(generator, words=10):
+    return " ".join("".join(generator.choices(WORDS, k=generator.randint(2, 8))) for _ in range(words)).capitalize() + "."
+
+
+def tools(*more):
+    rows = [("train_tool", "Reads the mail.", "train"), ("test_tool", "Boils an egg.", "test"), *more]
+    return pl.DataFrame(
+        [(name, "d", text, part) for name, text, part in rows], schema=["name", "domain", "description", "part"], orient="row"
+    )
+
+
+def questions(*rows):
+    return pl.DataFrame(
+        [(f"q{number}", f"{part}_tool", text, part) for number, (text, part) in enumerate(rows)],
+        schema=["question_id", "tool", "question", "part"],
+        orient="row",
+    )
+
+
+def trigrams(text):
+    text = normalised(text)
+    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+
+
+EDITS = {
+    "exact": lambda text: text,
+    "case": str.upper,
+    "spaces": lambda text: "  ".join(text.split(" ")),
+    "punctuation": lambda text: text.replace(" ", ", ") + "!",
+    "compatibility forms": lambda text: text.replace("a", "ａ"),
+    "a letter": lambda text: text[:30] + "x" + text[31:],
+    "a word more": lambda text: text + " Ok",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_every_planted_twin_is_found(edit, part):
+    generator = random.Random(0)
+    texts = [sentence(generator) for _ in range(100)]
+    rows = [(text, "train") for text in texts] + [(EDITS[edit](text), part) for text in texts]
+    found = leaks(tools(), questions(*rows), 0.8)
+    pairs = {finding.where for finding in found if finding.code == "E-SPLIT-LEAK"}
+    assert pairs == {f"q{number} and q{number + 100}" for number in range(100)}
+
+
+def test_the_kind_of_likeness_is_told():
+    rows = [
+        ("Book a table for two.", "train"),
+        ("Book a table for two.", "test"),
+        ("book a TABLE for two", "test"),
+        ("Book a table for twos", "test"),
+    ]
+    assert [finding.what.split(" of training ")[1] for finding in leaks(tools(), questions(*rows), 0.8)] == [
+        "is also one of test",
+        "is in other writing one of test",
+        "is nearly one of test",
+    ]
+
+
+def test_twins_within_a_part_are_no_leak():
+    assert leaks(tools(), questions(("Same text.", "train"), ("Same text.", "train"), ("Other.", "test")), 0.8) == []
+
+
+def test_the_small_catalog_gives_no_alarm(catalog, committed, tmp_path):
+    split(catalog, "cd", committed.split, 0, tmp_path)
+    parts = schemas.read(tmp_path / "tools.parquet", schemas.TOOL_PARTS)
+    documented = parts.join(pl.read_parquet(catalog / "tools.parquet"), on=["name", "domain"])
+    assert leaks(documented, pl.read_parquet(tmp_path / "questions.parquet"), 0.8) == []
+
+
+def test_random_sentences_give_no_alarm():
+    generator = random.Random(1)
+    rows = [(sentence(generator, 6), part) for part in ("train", "test") for _ in range(300)]
+    assert leaks(tools(), questions(*rows), 0.8) == []
+
+
+def test_tools_with_one_documentation_are_found():
+    twins = tools(
+        ("mail_reader", "Reads all the mail of a person.", "train"),
+        ("mail_readers", "Reads all the mail of a person!", "validation"),
+    )
+    (finding,) = leaks(twins, questions(), 0.8)
+    assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "mail_reader and mail_readers")
+
+
+def test_a_tool_in_two_parts_is_found():
+    (finding, *_) = leaks(tools(("train_tool", "Other words entirely.", "test")), questions(), 0.8)
+    assert (finding.code, finding.where, finding.got) == ("E-SPLIT-LEAK", "tool train_tool", "test, train")
+
+
+def test_a_training_question_of_an_unseen_tool_is_found():
+    asked = questions(("Boil it.", "train")).with_columns(tool=pl.lit("test_tool"))
+    (finding,) = leaks(tools(), asked, 0.8)
+    assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "question q0")
+
+
+def test_all_leaks_are_one_error():
+    rows = [(text, part) for part in ("train", "test") for text in ("One question.", "Two of them.", "Three in all.")]
+    with pytest.raises(UserError) as raised:
+        check(tools(), questions(*rows), 0.8)
+    assert raised.value.code == "E-SPLIT-LEAK"
+    assert raised.value.more.startswith("2 further")
+    assert "q1 and q4" in raised.value.more
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])
+def test_similar_pairs_are_those_of_the_definition(threshold):
+    generator = random.Random(2)
+    left = ["ab", "a", "", "abcabc", *(sentence(generator, 2) for _ in range(20))]
+    right = ["AB", "b", "", "bcabca", *(text + "s" for text in left[4:])]
+    expected = [
+        (i, j)
+        for i, one in enumerate(map(trigrams, left))
+        for j, other in enumerate(map(trigrams, right))
+        if len(one & other) >= threshold * len(one | other)
+    ]
+    assert similar_pairs(left, right, threshold) == expected
+
+
+def test_nothing_is_similar_to_nothing():
+    assert similar_pairs([], ["a"], 0.8) == similar_pairs(["a"], [], 0.8) == []
+
+
+def test_nine_thousand_questions_take_seconds():
+    generator = random.Random(3)
+    words = [sentence(generator, 1)[:-1].lower() for _ in range(800)]
+    texts = [" ".join(generator.choices(words, k=12)) for _ in range(9400)]
+    start = time.perf_counter()
+    similar_pairs(texts[:5600], texts[5600:], 0.8)
+    assert time.perf_counter() - start < 10

@@ -1,0 +1,311 @@
+import subprocess
+import sys
+from collections import Counter
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from metatoolagent import artifacts
+from metatoolagent.catalog import schemas
+from metatoolagent.errors import UserError
+from metatoolagent.tasks import choices as numbered
+from metatoolagent.tasks.choices import Choices
+from metatoolagent.tasks.distractors import Sampling
+from metatoolagent.tasks.eval_tasks import available, candidate_set, eval_tasks
+from metatoolagent.tasks.meta_tasks import materialize
+from metatoolagent.tasks.packs import meta_tasks
+from metatoolagent.tasks.splits import split
+
+KINDS = ["sd", "cd", "hd-kitchen"]
+
+
+@pytest.fixture(scope="session")
+def splits(catalog, committed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("splits")
+    for kind in KINDS:
+        split(catalog, kind, committed.split, committed.seed, folder / kind)
+    return folder
+
+
+@pytest.fixture
+def make(catalog, committed, splits, tmp_path):
+    def make(kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None):
+        sections = committed.meta_tasks.model_copy(update=meta or {}), committed.eval_tasks.model_copy(update=evaluation or {})
+        materialize(splits / kind, catalog, kind, distractors, seed, *sections, tmp_path / out)
+        tables = (schemas.read(tmp_path / out / name, table) for name, table in zip(NAMES, TABLES, strict=True))
+        part = dict(pl.read_parquet(splits / kind / "tools.parquet").select("name", "part").iter_rows())
+        return *tables, part
+
+    return make
+
+
+NAMES = ["meta_tasks.parquet", "eval_tasks.parquet"]
+TABLES = [schemas.META_TASKS, schemas.EVAL_TASKS]
+
+
+@pytest.fixture(scope="session")
+def domain(catalog):
+    return dict(pl.read_parquet(catalog / "tools.parquet").select("name", "domain").iter_rows())
+
+
+@pytest.fixture(scope="session")
+def question(catalog):
+    rows = pl.read_parquet(catalog / "questions.parquet").iter_rows(named=True)
+    return {row["question_id"]: row for row in rows}
+
+
+def packs(tasks):
+    return [group for _, group in tasks.group_by("meta_task", "role", "pack", maintain_order=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("distractor_kind", ["random", "hard", "same_domain"])
+def test_every_task_has_its_gold_tool_once(make, question, kind, distractor_kind):
+    choice = {"distractor_kind": distractor_kind}
+    for tasks in make(kind, meta=choice, evaluation=choice)[:2]:
+        for row in tasks.iter_rows(named=True):
+            assert len(set(row["candidates"])) == 3
+            assert row["candidates"][row["position"]] == row["gold"] == question[row["question_id"]]["tool"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_meta_tasks_have_the_shape_asked_for(make, kind):
+    meta, _, part = make(kind, meta={"count": 7, "support_packs": 2, "query_packs": 1, "tasks_per_pack": 5})
+    assert meta.height == 7 * 3 * 5
+    groups = packs(meta)
+    assert [(group["meta_task"][0], group["role"][0], group["pack"][0]) for group in groups[:4]] == [
+        (0, "support", 0),
+        (0, "support", 1),
+        (0, "query", 0),
+        (1, "support", 0),
+    ]
+    for group in groups:
+        assert group["task"].to_list() == [0, 1, 2, 3, 4]
+        assert group["candidates"].n_unique() == 1
+        assert group["question_id"].n_unique() == 5
+        assert sorted(Counter(group["gold"]).values()) == [1, 2, 2]
+        assert {part[tool] for tool in group["candidates"][0]} == {"train"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("packs_of_a_role", [1, 3])
+def test_support_and_query_tools_are_disjoint(make, domain, kind, packs_of_a_role):
+    meta, _, _ = make(kind, meta={"count": 50, "support_packs": packs_of_a_role, "query_packs": packs_of_a_role})
+    for _, task in meta.group_by("meta_task"):
+        sides = [set(task.filter(role=role)["candidates"].explode(empty_as_null=True)) for role in ("support", "query")]
+        assert not sides[0] & sides[1]
+        if kind == "cd":
+            assert not {domain[tool] for tool in sides[0]} & {domain[tool] for tool in sides[1]}
+    if kind == "sd":
+        assert all(len({domain[tool] for tool in group["candidates"][0]}) == 1 for group in packs(meta))
+
+
+def test_anchors_and_questions_are_used_equally(make, question):
+    meta, _, part = make("cd", meta={"count": 60})
+    uses = Counter(meta["question_id"])
+    for tool in (name for name, its in part.items() if its == "train"):
+        counts = [uses[name] for name, row in question.items() if row["tool"] == tool]
+        assert max(counts) - min(counts) <= 1
+    golds = Counter(meta["gold"])
+    assert len(golds) == 10
+    assert max(golds.values()) < 1.3 * min(golds.values())
+
+
+def test_gold_tools_stand_in_every_place_equally_often(make):
+    meta, evaluation, _ = make("cd", meta={"count": 300}, evaluation={"count": 72, "tasks_per_set": 1})
+    assert stats.chisquare(meta["position"].value_counts()["count"].to_list()).pvalue > 0.001
+    assert stats.chisquare(evaluation["position"].value_counts()["count"].to_list()).pvalue > 0.001
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_is_spread_evenly_and_pools_ask_the_same(make, domain, question, kind):
+    _, evaluation, part = make(kind)
+    for pool in ("all", "unseen"):
+        tasks = evaluation.filter(pool=pool)
+        assert tasks["task_id"].to_list() == [f"{pool}-{number:06}" for number in range(60)]
+        assert tasks["question_id"].n_unique() == 60
+        counts = Counter(tasks["gold"])
+        assert max(counts.values()) - min(counts.values()) <= 1
+        assert {part[tool] for tool in counts} == {"test"}
+        assert len(counts) == Counter(part.values())["test"]
+        candidates = set(tasks["candidates"].explode(empty_as_null=True))
+        assert ("train" in {part[tool] for tool in candidates}) is (pool == "all")
+        if kind == "sd":
+            assert all(len({domain[tool] for tool in names}) == 1 for names in tasks["candidates"])
+    asked = [evaluation.filter(pool=pool)["question_id"].to_list() for pool in ("all", "unseen")]
+    assert asked[0] == asked[1]
+
+
+def test_validation_can_be_evaluated(make):
+    _, evaluation, part = make("cd", evaluation={"part": "validation", "count": 48})
+    assert set(evaluation["part"]) == {"validation"}
+    assert {part[tool] for tool in evaluation["gold"]} == {"validation"}
+
+
+def test_equal_inputs_give_equal_bytes_and_another_seed_others(make, tmp_path):
+    for out, seed in (("a", 0), ("b", 0), ("c", 1)):
+        make("cd", out, seed=seed)
+    for name in NAMES:
+        assert artifacts.sha256(tmp_path / "a" / name) == artifacts.sha256(tmp_path / "b" / name)
+        assert artifacts.sha256(tmp_path / "a" / name) != artifacts.sha256(tmp_path / "c" / name)
+
+
+def test_bytes_do_not_depend_on_threads_or_the_hash_seed(make, catalog, splits, committed, tmp_path):
+    make("cd", "here")
+    code = (
+        "import sys; from pathlib import Path; from metatoolagent import params;"
+        "from metatoolagent.tasks.meta_tasks import materialize;"
+        "split, catalog, out, meta, evaluation = sys.argv[1:];"
+        "materialize(Path(split), Path(catalog), 'cd', 2, 0, params.MetaTasks.model_validate_json(meta),"
+        " params.EvalTasks.model_validate_json(evaluation), Path(out))"
+    )
+    sections = committed.meta_tasks.model_dump_json(), committed.eval_tasks.model_dump_json()
+    source = str(artifacts.Path(artifacts.__file__).parents[1])
+    environment = {"PYTHONPATH": source, "POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "7"}
+    subprocess.run(
+        [sys.executable, "-c", code, splits / "cd", catalog, tmp_path / "there", *sections], check=True, env=environment
+    )
+    for name in NAMES:
+        assert artifacts.sha256(tmp_path / "here" / name) == artifacts.sha256(tmp_path / "there" / name)
+
+
+def test_chunks_go_on_where_the_last_one_ended(make, monkeypatch):
+    monkeypatch.setattr("metatoolagent.tasks.packs.CHUNK", 8)
+    monkeypatch.setattr("metatoolagent.tasks.eval_tasks.CHUNK", 7)
+    meta, evaluation, _ = make("cd", meta={"count": 30})
+    assert meta["meta_task"].unique(maintain_order=True).to_list() == list(range(30))
+    uses = Counter(meta["question_id"]).values()
+    assert max(uses) - min(uses) <= 2
+    assert evaluation["task_id"].to_list() == [f"{pool}-{number:06}" for pool in ("all", "unseen") for number in range(60)]
+    assert len({tuple(group["candidates"][0]) for group in packs(meta)}) > 40
+
+
+SMALL = "training tools of domain kitchen (at most 4), training tools of domain travel (at most 4), domain kitchen in pool unseen"
+
+
+@pytest.mark.parametrize(
+    ("kind", "distractors", "where", "largest"),
+    [
+        ("sd", 5, SMALL, 4),
+        ("cd", 5, "training tools (at most 4)", 4),
+        ("cd", 10, "training tools (at most 4), pool unseen (at most 9)", 4),
+        ("cd", 20, "training tools (at most 4), pool all (at most 19), pool unseen (at most 9)", 4),
+        ("hd-kitchen", 4, "training tools (at most 3)", 3),
+    ],
+)
+def test_too_many_distractors_are_refused(make, kind, distractors, where, largest):
+    with pytest.raises(UserError) as raised:
+        make(kind, distractors=distractors)
+    error = raised.value
+    assert (error.code, error.exit_code) == ("E-DISTRACTORS", 65)
+    assert error.where.startswith(where)
+    assert error.fix.startswith(f"set distractors: {largest},")
+    make(kind, distractors=largest)
+
+
+def test_distractors_of_the_same_domain_count_each_domain(make):
+    changes = {"distractor_kind": "same_domain"}
+    with pytest.raises(UserError, match="training tools of domain travel"):
+        make("cd", distractors=5, meta=changes, evaluation=changes)
+
+
+def test_more_evaluation_tasks_than_questions_are_refused(make):
+    with pytest.raises(UserError) as raised:
+        make("cd", evaluation={"count": 73})
+    assert raised.value.code == "E-QUESTIONS"
+    assert raised.value.fix.startswith("set eval_tasks.count: 72,")
+
+
+def test_a_pack_that_would_ask_twice_is_refused(make):
+    with pytest.raises(UserError) as raised:
+        make("cd", meta={"tasks_per_pack": 37})
+    assert raised.value.code == "E-QUESTIONS"
+    assert "up to 13 different questions" in raised.value.what
+    make("cd", meta={"tasks_per_pack": 36})
+
+
+def test_a_damaged_split_is_refused(make, splits, catalog, committed, tmp_path):
+    for path in (splits / "cd").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    raw = bytearray((tmp_path / "tools.parquet").read_bytes())
+    raw[60] ^= 1
+    (tmp_path / "tools.parquet").write_bytes(raw)
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        materialize(tmp_path, catalog, "cd", 2, 0, committed.meta_tasks, committed.eval_tasks, tmp_path / "out")
+
+
+def tiny():
+    """Two domains: a with 2 training tools and 1 for test, b likewise; question 0 of every tool has a second answer."""
+    names = [f"{domain}{number}" for domain in "ab" for number in range(3)]
+    tools = pl.DataFrame({"name": names, "domain": [name[0] for name in names], "part": ["train", "train", "test"] * 2})
+    second = {"a0": ["b0"], "a1": ["b1"], "a2": ["b2"], "b0": [], "b1": [], "b2": ["a2", "a1"]}
+    rows = [(f"{name}-{number}", name, second[name] if number == 0 else []) for name in names for number in range(3)]
+    questions = pl.DataFrame(rows, schema={"question_id": pl.String, "tool": pl.String, "also": pl.List(pl.String)}, orient="row")
+    return Choices.of(tools, questions)
+
+
+def test_numbers_are_those_of_the_tables():
+    choices = tiny()
+    assert choices.domain_T.tolist() == [0, 0, 0, 1, 1, 1]
+    assert choices.tool_Q.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]
+    assert choices.second_2A.tolist() == [[0, 3, 6, 15, 15], [3, 4, 5, 2, 1]]
+    assert [number for number, single in enumerate(choices.unambiguous()) if not single] == [0, 3, 6, 15]
+
+
+def test_questions_with_two_answers_do_not_train(committed):
+    params = committed.meta_tasks.model_copy(update={"count": 12, "tasks_per_pack": 2})
+    tasks = pl.concat(meta_tasks(tiny(), Sampling(1, False, None, 0), params))
+    assert set(tasks["question_id"]) == {"a0-1", "a0-2", "a1-1", "a1-2", "b0-0", "b0-1", "b0-2", "b1-0", "b1-1", "b1-2"}
+    # With two training tools a domain, each pack holds a whole domain.
+    assert {tuple(sorted(names)) for names in tasks["candidates"].to_list()} == {("a0", "a1"), ("b0", "b1")}
+
+
+def test_second_answers_are_no_distractors(committed):
+    params = committed.eval_tasks.model_copy(update={"count": 6, "tasks_per_set": 1})
+    for seed in range(10):
+        tasks = next(eval_tasks(tiny(), Sampling(3, False, None, seed), params))
+        for row in tasks.iter_rows(named=True):
+            second = {"a2-0": {"b2"}, "b2-0": {"a2", "a1"}}.get(row["question_id"], set())
+            assert not second & set(row["candidates"])
+
+
+@pytest.mark.parametrize("tasks_per_set", [1, 3])
+def test_second_answers_count_for_the_largest_number_of_distractors(committed, tasks_per_set):
+    params = committed.eval_tasks.model_copy(update={"count": 6, "tasks_per_set": tasks_per_set})
+    assert available(tiny(), False, 0, params) == {"pool all": 3, "pool unseen": 0}
+    assert available(tiny(), True, 0, params) == {
+        "domain a in pool all": 2,
+        "domain b in pool all": 2,
+        "domain a in pool unseen": 0,
+        "domain b in pool unseen": 0,
+    }
+
+
+def test_the_second_answers_of_a_whole_set_are_no_distractors(committed):
+    params = committed.eval_tasks.model_copy(update={"count": 6, "tasks_per_set": 3})
+    tasks = next(eval_tasks(tiny(), Sampling(3, False, None, 0), params))
+    assert {frozenset(names) for names in tasks.filter(gold="b2")["candidates"].to_list()} == {
+        frozenset({"a0", "b0", "b1", "b2"})
+    }
+
+
+def test_questions_of_a_tool_share_candidate_sets(make):
+    _, evaluation, _ = make("cd", evaluation={"count": 66, "tasks_per_set": 4})
+    for _, tasks in evaluation.group_by("pool", "gold"):
+        runs = [len(list(run)) for _, run in groupby(tasks.sort("task_id")["candidates"].to_list())]
+        assert runs == [4, 4, 3]
+
+
+def test_candidate_sets_are_runs_of_one_tool():
+    assert candidate_set(np.array([7, 7, 7, 2, 5, 5]), 2).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+def test_the_keys_of_a_chunk_are_limited(make, monkeypatch):
+    monkeypatch.setattr(numbered, "KEYS", 1)
+    monkeypatch.setattr("metatoolagent.tasks.packs.KEYS", 1)
+    monkeypatch.setattr("metatoolagent.tasks.eval_tasks.KEYS", 1)
+    meta, evaluation, _ = make("cd", meta={"count": 5}, evaluation={"count": 4})
+    assert (meta["meta_task"].n_unique(), evaluation.height) == (5, 8)

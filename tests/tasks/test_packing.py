@@ -1,0 +1,135 @@
+import pytest
+import torch
+from model_fixtures import TRAIN, alone, close, random_pack, random_parts
+
+from metatoolagent.errors import UserError
+from metatoolagent.meta.losses import evaluate, gradient, leaves
+from metatoolagent.models.adapter import logits
+from metatoolagent.tasks.packing import Pack, pack
+
+# Prefix 1 2; question a: 3, question b: 4 5; names 6 7 and 8, each with the end token 9.
+SMALL = {"prefix": [1, 2], "segments": [[3], [4, 5]], "answers": [[6, 7, 9], [8, 9]], "gold": [0, 1], "task_ids": ["a", "b"]}
+
+
+def seen(pack: Pack) -> list[str]:
+    return ["".join("x" if value else "." for value in row) for row in pack.mask().tolist()]
+
+
+def test_a_pack_written_out_by_hand():
+    found = pack(**SMALL, context=10)
+    assert found.task_ids == ("a", "b")
+    assert found.tokens == 11
+    assert found.input_ids_T.tolist() == [1, 2, 3, 6, 7, 8, 4, 5, 6, 7, 8]
+    assert found.position_ids_T.tolist() == [0, 1, 2, 3, 4, 3, 2, 3, 4, 5, 4]
+    assert found.node_T.tolist() == [0, 0, 1, 2, 2, 3, 4, 4, 5, 5, 6]
+    assert found.keep_K.tolist() == [2, 3, 4, 5, 7, 8, 9, 10]
+    assert found.row_A.tolist() == [0, 1, 2, 0, 3, 4, 5, 6, 4, 7]
+    assert found.target_A.tolist() == [6, 7, 9, 8, 9, 6, 7, 9, 8, 9]
+    assert found.branch_A.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
+    assert found.gold_Q.tolist() == [0, 1]
+
+
+def test_the_mask_of_three_nodes_by_hand():
+    found = pack([1, 2], [[3]], [[4, 5, 9]], [0], ["a"], context=10)
+    assert found.above_NN.tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert seen(found) == ["x....", "xx...", "xxx..", "xxxx.", "xxxxx"]
+
+
+def test_a_token_sees_its_path_and_nothing_else():
+    assert seen(pack(**SMALL, context=10)) == [
+        "x..........",
+        "xx.........",
+        "xxx........",
+        "xxxx.......",
+        "xxxxx......",
+        "xxx..x.....",
+        "xx....x....",
+        "xx....xx...",
+        "xx....xxx..",
+        "xx....xxxx.",
+        "xx....xx..x",
+    ]
+
+
+def test_with_the_gold_answers_alone_each_question_has_one_branch():
+    found = pack(**SMALL, context=10, gold_only=True)
+    assert found.input_ids_T.tolist() == [1, 2, 3, 6, 7, 4, 5, 8]
+    assert found.target_A.tolist() == [6, 7, 9, 8, 9]
+    assert found.branch_A.tolist() == [0, 0, 0, 1, 1]
+    assert found.gold_Q.tolist() == [0, 0]
+
+
+def test_every_path_of_a_pack_is_the_sequence_of_its_task():
+    parts = random_parts(4, 3)
+    packed = pack(**parts, context=8192)
+    mask = packed.mask()
+    position = 0
+    for segment in parts["segments"]:
+        for answer in parts["answers"]:
+            rows = packed.row_A[position : position + len(answer)]
+            path = mask[packed.keep_K[rows[-1]]]
+            assert packed.input_ids_T[path].tolist() == [*parts["prefix"], *segment, *answer[:-1]]
+            assert packed.position_ids_T[path].tolist() == list(range(int(path.sum())))
+            assert packed.target_A[position : position + len(answer)].tolist() == answer
+            position += len(answer)
+    assert position == len(packed.target_A)
+
+
+def test_a_task_longer_than_the_context_is_refused_and_never_cut():
+    longest = 2 + 2 + 2  # prefix, question b, the longer name without its end
+    assert pack(**SMALL, context=longest).tokens == 11
+    with pytest.raises(UserError) as raised:
+        pack(**SMALL, context=longest - 1)
+    assert raised.value.code == "E-CTX"
+    assert "needs 6 positions, the backbone has 5" in raised.value.what
+
+
+def test_a_pack_needs_a_gold_position_for_each_question():
+    with pytest.raises(ValueError, match="zip"):
+        pack(**SMALL | {"gold": [0]}, context=10)
+
+
+def test_moving_a_pack_moves_all_of_it():
+    packed = random_pack(2, 2)
+    moved = packed.to(torch.device("meta"))
+    assert {value.device.type for value in vars(moved).values() if isinstance(value, torch.Tensor)} == {"meta"}
+    assert moved.task_ids == packed.task_ids
+
+
+def test_the_logits_of_a_pack_are_those_of_its_tasks_alone(adapted, weights):
+    parts = random_parts(8, 3)
+    packed = logits(adapted, weights, pack(**parts, context=8192))
+    single = torch.cat([logits(adapted, weights, pack(**alone(parts, index), context=8192)) for index in range(8)])
+    assert close(packed, single, 1e-5)
+
+
+@pytest.mark.parametrize(("loss", "gold_only"), [("answer", True), ("answer", False), ("selection", False)])
+def test_loss_and_gradient_of_a_pack_are_those_of_its_tasks_alone(loss, gold_only, adapted, weights):
+    chosen = TRAIN.model_copy(update={"loss": loss})
+    parts = random_parts(8, 4)
+    theta = leaves(weights)
+    together = evaluate(adapted, theta, pack(**parts, context=8192, gold_only=gold_only), chosen)
+    found = gradient(together.loss, theta)
+    expected = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    losses, right = [], []
+    for index in range(8):
+        theta = leaves(weights)
+        outcome = evaluate(adapted, theta, pack(**alone(parts, index), context=8192, gold_only=gold_only), chosen)
+        losses.append(outcome.loss.item())
+        right.append(bool(outcome.right_Q))
+        for name, slope in gradient(outcome.loss, theta).items():
+            expected[name] += slope / 8
+    assert close(together.loss_Q, torch.tensor(losses), 1e-5)
+    assert together.right_Q.tolist() == right
+    largest = max(slope.abs().max() for slope in expected.values())
+    for name, slope in found.items():
+        assert expected[name].abs().max() > 0
+        assert (slope - expected[name]).abs().max() <= 1e-5 * largest, name
+
+
+def test_the_answer_loss_does_not_depend_on_the_other_branches(adapted, weights):
+    parts = random_parts(4, 3)
+    chosen = TRAIN.model_copy(update={"loss": "answer"})
+    full = evaluate(adapted, weights, pack(**parts, context=8192), chosen)
+    gold = evaluate(adapted, weights, pack(**parts, context=8192, gold_only=True), chosen)
+    assert close(full.loss_Q, gold.loss_Q, 1e-5)

@@ -1,0 +1,74 @@
+import polars as pl
+import pytest
+
+from metatoolagent.errors import UserError
+from metatoolagent.tasks.rendering import Renderer
+
+
+@pytest.fixture
+def rows(catalog):
+    """Two tasks over one candidate set."""
+    questions = pl.read_parquet(catalog / "questions.parquet")
+    candidates = ["pulse", "oven_preheat", "atlas"]
+    return [
+        {
+            "question_id": questions.filter(pl.col("tool") == gold)["question_id"][0],
+            "candidates": candidates,
+            "gold": gold,
+            "position": candidates.index(gold),
+        }
+        for gold in ("atlas", "pulse")
+    ]
+
+
+def test_a_pack_is_the_documentation_the_questions_and_the_names(renderer, rows, catalog):
+    packed = renderer.pack(rows)
+    decode = renderer.template.tokenizer.decode
+    prefix = decode(packed.input_ids_T[packed.node_T == 0])
+    listed = [line.split("(")[0] for line in prefix.splitlines() if line.startswith("- ")]
+    assert listed == ["- pulse", "- oven_preheat", "- atlas"]
+    assert "oven_preheat(celsius): Bring the oven to a temperature and say when it is hot." in prefix
+    assert packed.task_ids == tuple(row["question_id"] for row in rows)
+    assert packed.gold_Q.tolist() == [2, 0]
+    asked = dict(pl.read_parquet(catalog / "questions.parquet").select("question_id", "question").iter_rows())
+    for index, row in enumerate(rows):
+        node = 1 + 4 * index  # a question, then its three branches
+        assert f"user\n{asked[row['question_id']]}<|im_end|>" in decode(packed.input_ids_T[packed.node_T == node])
+    answers = [decode(packed.target_A[packed.branch_A == branch]) for branch in range(6)]
+    assert answers == ["pulse<|im_end|>", "oven_preheat<|im_end|>", "atlas<|im_end|>"] * 2
+
+
+def test_with_the_gold_answer_alone(renderer, rows):
+    packed = renderer.pack(rows, gold_only=True)
+    answers = [renderer.template.tokenizer.decode(packed.target_A[packed.branch_A == branch]) for branch in range(2)]
+    assert answers == ["atlas<|im_end|>", "pulse<|im_end|>"]
+
+
+def test_the_order_of_the_candidates_is_the_rows_one(renderer, rows):
+    turned = [row | {"candidates": row["candidates"][::-1], "position": 2 - row["position"]} for row in rows]
+    assert renderer.pack(turned).gold_Q.tolist() == [0, 2]
+    assert renderer.prefix(turned[0]["candidates"]) != renderer.prefix(rows[0]["candidates"])
+
+
+def test_tasks_of_different_candidates_are_not_packed(renderer, rows):
+    rows[1]["candidates"] = rows[1]["candidates"][::-1]
+    with pytest.raises(UserError) as raised:
+        renderer.pack(rows)
+    assert (raised.value.code, raised.value.exit_code) == ("E-TASK", 70)
+
+
+def test_a_task_that_does_not_fit_the_backbone_is_refused(catalog, template, rows):
+    needed = Renderer(catalog, template, 8192).pack(rows).position_ids_T.max().item() + 1
+    assert Renderer(catalog, template, needed).pack(rows).tokens > needed
+    with pytest.raises(UserError, match="E-CTX"):
+        Renderer(catalog, template, needed - 1).pack(rows)
+
+
+def test_a_damaged_catalog_is_refused(catalog, template, tmp_path):
+    for path in catalog.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    content = bytearray((tmp_path / "questions.parquet").read_bytes())
+    content[len(content) // 2] ^= 16
+    (tmp_path / "questions.parquet").write_bytes(content)
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        Renderer(tmp_path, template, 8192)

@@ -1,0 +1,73 @@
+"""Functions that the rules share: checked parameters, code as input, and which split a variant has."""
+
+import glob
+import json
+
+from metatoolagent import params as checked
+from metatoolagent.errors import UserError
+
+METHODS = ["base", "ft", "mta"]
+
+
+wildcard_constraints:
+    split="sd|cd|hd-[a-z0-9_]+",
+    variant="main|sd|hd-[a-z0-9_]+",
+    method="|".join(METHODS),
+
+
+def check_params():
+    """Stop before any job if params.yaml, or what --config made of it, is wrong."""
+    try:
+        checked.load(Path("params.yaml"))
+        checked.check(dict(config))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        # Snakemake would wrap an exception in a traceback of its own.
+        os._exit(error.exit_code)
+
+
+check_params()
+
+
+def pick(*names):
+    """Return these keys of params.yaml as one JSON text: all that a job is given, and all that re-runs it."""
+    return json.dumps({name: config[name] for name in names}, sort_keys=True)
+
+
+def code(*rooms):
+    """Return the package's files that a rule uses: neither engine sees an edit inside an imported package."""
+    found = []
+    for room in rooms:
+        found += glob.glob(f"src/metatoolagent/{room}.py") + glob.glob(f"src/metatoolagent/{room}/*.py")
+    return sorted(found)
+
+
+def split_of(wildcards):
+    """Return the split of a variant: `main` is cd, the others are named after theirs."""
+    return "cd" if wildcards.variant == "main" else wildcards.variant
+
+
+def catalog_files(wildcards):
+    """Return the authored files of the catalog."""
+    folders = [config["ingest"]["tools"], config["ingest"]["questions"]]
+    return [file for folder in folders for file in sorted(glob.glob(f"{folder}/*.yaml"))]
+
+
+def tools_list(wildcards):
+    """Return the committed list of parts, if params.yaml names one."""
+    return [config["split"]["tools_list"]] if config["split"]["tools_list"] else []
+
+
+def adapter_files(wildcards):
+    """Return the adapter that a method is evaluated with; the bare backbone has none."""
+    folder = f"results/{wildcards.variant}/{wildcards.method}/adapter"
+    return [] if wildcards.method == "base" else [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
+
+
+def fold_predictions(wildcards):
+    """Return every method's predictions of all folds of split hd."""
+    return expand(
+        "results/hd-{domain}/{method}/predictions.parquet",
+        domain=config["split"]["held_out"],
+        method=METHODS,
+    )

@@ -1,0 +1,41 @@
+"""Evaluation tasks and an adapter -> predictions, one row a task.
+
+REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, data/interim/, models/backbone/, the method's adapter
+OUTPUTS: results/<variant>/<method>/predictions.parquet
+PARAMS: backbone, evaluate; adapter for methods with one
+"""
+
+
+rule evaluate:
+    """Evaluating {wildcards.method} on {wildcards.variant}: {params.given}"""
+    input:
+        tasks="results/{variant}/tasks/eval_tasks.parquet",
+        manifest="results/{variant}/tasks/manifest.json",
+        catalog=["data/interim/tools.parquet", "data/interim/questions.parquet", "data/interim/manifest.json"],
+        backbone=["models/backbone/model.safetensors", "models/backbone/tokenizer.json", "models/backbone/manifest.json"],
+        adapter=adapter_files,
+        code=code(
+            "evaluation/predicting",
+            "evaluation/scoring",
+            "meta/losses",
+            "models/adapter",
+            "models/attention",
+            "tasks/packing",
+            "tasks/prompts",
+            "tasks/rendering",
+        ),
+    output:
+        predictions="results/{variant}/{method}/predictions.parquet",
+        manifest="results/{variant}/{method}/manifest.json",
+    log:
+        "logs/{variant}/{method}/evaluate.log",
+    params:
+        given=lambda wildcards: pick("backbone", "evaluate", *checked.OF_METHOD[wildcards.method][:1]),
+        adapter=lambda wildcards, input: f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else "",
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    shell:
+        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
+        " --backbone models/backbone {params.adapter} --out results/{wildcards.variant:q}/{wildcards.method:q}"
+        " --params {params.given:q} --log {log:q}"

@@ -1,0 +1,43 @@
+"""Predictions -> metrics, with intervals and paired tests.
+
+REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
+OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together)
+PARAMS: evaluate, seed
+"""
+
+
+rule metrics:
+    """Measuring {wildcards.variant}: {params.given}"""
+    input:
+        predictions=expand("results/{{variant}}/{method}/predictions.parquet", method=METHODS),
+        manifests=expand("results/{{variant}}/{method}/manifest.json", method=METHODS),
+        code=code("evaluation/metrics", "evaluation/statistics"),
+    output:
+        metrics="results/{variant}/metrics.json",
+        manifest="results/{variant}/manifest.json",
+    log:
+        "logs/{variant}/metrics.log",
+    params:
+        given=pick("evaluate", "seed"),
+        split=split_of,
+        predictions=lambda wildcards, input: [f"--prediction {path.split('/')[2]}={path}" for path in input.predictions],
+    shell:
+        "python -m metatoolagent metrics {params.split:q} {params.predictions}"
+        " --out results/{wildcards.variant:q} --params {params.given:q} --log {log:q}"
+
+
+rule metrics_hd:
+    """Measuring all folds of split hd together: {params.given}"""
+    input:
+        predictions=fold_predictions,
+        code=code("evaluation/metrics", "evaluation/statistics"),
+    output:
+        metrics="results/hd/metrics.json",
+        manifest="results/hd/manifest.json",
+    log:
+        "logs/hd/metrics.log",
+    params:
+        given=pick("evaluate", "seed"),
+        predictions=lambda wildcards, input: [f"--prediction {path.split('/')[2]}={path}" for path in input.predictions],
+    shell:
+        "python -m metatoolagent metrics hd {params.predictions} --out results/hd --params {params.given:q} --log {log:q}"

@@ -1,0 +1,32 @@
+"""Meta-tasks -> an adapter, by fine-tuning (ft) or meta-learning (mta).
+
+REQUIRED INPUTS: results/<variant>/tasks/meta_tasks.parquet, data/interim/, models/backbone/
+OUTPUTS: results/<variant>/<method>/adapter/
+PARAMS: adapter, backbone, seed, train; mta for method mta
+"""
+
+
+rule train:
+    """Training {wildcards.method} on {wildcards.variant}: {params.given}"""
+    input:
+        tasks="results/{variant}/tasks/meta_tasks.parquet",
+        manifest="results/{variant}/tasks/manifest.json",
+        catalog=["data/interim/tools.parquet", "data/interim/questions.parquet", "data/interim/manifest.json"],
+        backbone=["models/backbone/model.safetensors", "models/backbone/tokenizer.json", "models/backbone/manifest.json"],
+        code=code("meta", "models/adapter", "models/attention", "tasks/packing", "tasks/prompts", "tasks/rendering"),
+    output:
+        weights="results/{variant}/{method}/adapter/adapter_model.safetensors",
+        config="results/{variant}/{method}/adapter/adapter_config.json",
+        log="results/{variant}/{method}/adapter/train_log.csv",
+        manifest="results/{variant}/{method}/adapter/manifest.json",
+    log:
+        "logs/{variant}/{method}/train.log",
+    params:
+        given=lambda wildcards: pick("backbone", "seed", *checked.OF_METHOD[wildcards.method]),
+    resources:
+        gpu=1,
+        mem_mb=6000,
+    shell:
+        "python -m metatoolagent train {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
+        " --backbone models/backbone --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter"
+        " --params {params.given:q} --log {log:q}"
