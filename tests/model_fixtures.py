@@ -3,13 +3,15 @@
 The conftest files of the folders that use models import them; `tests/conftest.py` stays free of torch.
 """
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from metatoolagent import params
+from metatoolagent import cli, params
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks import meta_tasks, splits
@@ -33,7 +35,7 @@ TRAIN = params.Train(
     meta_batch=1,
     checkpoint_every=2,
 )
-MTA = params.Mta(hypergradient="first_order", inner_steps=2, inner_lr=0.05, optimistic=True)
+MTA = params.Mta(hypergradient="first_order", inner_steps=1, inner_lr=0.05, optimistic=True)
 
 
 @pytest.fixture(scope="session")
@@ -122,3 +124,17 @@ def alone(parts: dict[str, list], index: int) -> dict[str, list]:
 def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
     """Return whether the largest difference is within `tolerance` of the largest value."""
     return bool((first - second).abs().max() <= tolerance * second.abs().max())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def run_cli(arguments: list[str], said: str) -> None:
+    """Run the command line in this process, which ends; what it prints goes to the file `said`."""
+    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.argv = ["mta", *arguments]
+    cli.main()

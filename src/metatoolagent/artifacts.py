@@ -144,6 +144,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content.get("files"), dict):
             raise ValueError("no files")
+        if not all({"bytes", "sha256"} <= entry.keys() for entry in content["files"].values()):
+            raise ValueError("no size or hash")
     except FileNotFoundError:
         raise UserError(
             "E-MISSING", "an artifact has no manifest", str(path), fix=restore_hint(folder), exit_code=Exit.ARTIFACT

@@ -164,6 +164,31 @@ def results(
 
 
 @app.command()
+def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
+    """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
+    from metatoolagent.catalog import check as room
+
+    room.run(folder)
+
+
+@app.command("measure-data")
+def measure_data(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
+    """Measure the dataset, print the figures, and write measures.json and croissant.json into its folder."""
+    from metatoolagent.catalog import croissant, measures
+
+    measures.write(folder)
+    croissant.write(folder)
+
+
+@app.command()
+def export(out: Out, catalog: Catalog = Path("data/interim"), folder: Path = Path("data")) -> None:
+    """Write the dataset as parquet, with the part of every tool, its card, its licence and its metadata."""
+    from metatoolagent.tasks import export as stage
+
+    stage.export(catalog, folder, out)
+
+
+@app.command()
 def verify(paths: list[Path]) -> None:
     """Check artifacts against their manifests."""
     from metatoolagent import artifacts
@@ -192,8 +217,8 @@ def of_system(error: OSError) -> UserError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return UserError("E-DISK-FULL", "no space is left", where, fix="free space, then run the same command again", kept=kept)
     if error.errno in {errno.EROFS, errno.EACCES}:
-        return UserError("E-READONLY", "a file or folder cannot be written or read", where, fix="check its permissions", kept=kept)
-    return UserError("E-IO", error.strerror or str(error), where, fix="check the disk, then run the same command again", kept=kept)
+        return UserError("E-READONLY", "a file or folder is not accessible", where, fix="check its permissions", kept=kept)
+    return UserError("E-IO", error.strerror or str(error), where, fix="check the disk, then run it again", kept=kept)
 
 
 def fail(message: str, code: Exit) -> None:

@@ -59,12 +59,14 @@ def stages(dag: Any) -> dict[str, Stage]:
 def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
     """Return the training curves that DVC plots."""
     logs = [out for content in made.values() for out in content["outs"] if out.startswith("results/") and out.endswith(CURVES)]
-    return [{f"training {column}": {"x": "update", "y": {log: column for log in logs}}} for column in ("loss", "right")]
+    return [{f"training {column}": {"x": "update", "y": dict.fromkeys(logs, column)}} for column in ("loss", "right")]
 
 
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
-    variant = job.wildcards_dict.get("variant", job.wildcards_dict.get("split", "hd" if job.rule.name == "metrics_hd" else "main"))
+    variant = job.wildcards_dict.get(
+        "variant", job.wildcards_dict.get("split", "hd" if job.rule.name == "metrics_hd" else "main")
+    )
     return MAIN if variant in {"main", "cd"} else f"splits/{variant.partition('-')[0]}/dvc.yaml"
 
 

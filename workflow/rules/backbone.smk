@@ -20,9 +20,9 @@ rule backbone:
         manifest="models/backbone/manifest.json",
     log:
         "logs/backbone.log",
-    params:
-        given=pick("backbone"),
     resources:
         mem_mb=4000,
+    params:
+        given=pick("backbone"),
     shell:
         "python -m metatoolagent backbone --out models/backbone --params {params.given:q} --log {log:q}"

@@ -38,7 +38,9 @@ def code(*rooms):
     """Return the package's files that a rule uses: neither engine sees an edit inside an imported package."""
     found = []
     for room in rooms:
-        found += glob.glob(f"src/metatoolagent/{room}.py") + glob.glob(f"src/metatoolagent/{room}/*.py")
+        found += glob.glob(f"src/metatoolagent/{room}.py") + glob.glob(
+            f"src/metatoolagent/{room}/*.py"
+        )
     return sorted(found)
 
 
@@ -50,7 +52,9 @@ def split_of(wildcards):
 def catalog_files(wildcards):
     """Return the authored files of the catalog."""
     folders = [config["ingest"]["tools"], config["ingest"]["questions"]]
-    return [file for folder in folders for file in sorted(glob.glob(f"{folder}/*.yaml"))]
+    return [
+        file for folder in folders for file in sorted(glob.glob(f"{folder}/*.yaml"))
+    ]
 
 
 def tools_list(wildcards):
@@ -61,7 +65,11 @@ def tools_list(wildcards):
 def adapter_files(wildcards):
     """Return the adapter that a method is evaluated with; the bare backbone has none."""
     folder = f"results/{wildcards.variant}/{wildcards.method}/adapter"
-    return [] if wildcards.method == "base" else [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
+    return (
+        []
+        if wildcards.method == "base"
+        else [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
+    )
 
 
 def fold_predictions(wildcards):

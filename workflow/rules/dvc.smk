@@ -28,7 +28,12 @@ def commit_to_dvc():
 
 def show_results():
     """End with the table of the metrics that were asked for."""
-    made = [Path(file) for job in workflow.dag.targetjobs for file in job.input if file.endswith("metrics.json")]
+    made = [
+        Path(file)
+        for job in workflow.dag.targetjobs
+        for file in job.input
+        if file.endswith("metrics.json")
+    ]
     if made and "DVC_STAGE" not in os.environ:
         from metatoolagent.reporting import tables
 

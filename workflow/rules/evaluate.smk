@@ -11,8 +11,16 @@ rule evaluate:
     input:
         tasks="results/{variant}/tasks/eval_tasks.parquet",
         manifest="results/{variant}/tasks/manifest.json",
-        catalog=["data/interim/tools.parquet", "data/interim/questions.parquet", "data/interim/manifest.json"],
-        backbone=["models/backbone/model.safetensors", "models/backbone/tokenizer.json", "models/backbone/manifest.json"],
+        catalog=[
+            "data/interim/tools.parquet",
+            "data/interim/questions.parquet",
+            "data/interim/manifest.json",
+        ],
+        backbone=[
+            "models/backbone/model.safetensors",
+            "models/backbone/tokenizer.json",
+            "models/backbone/manifest.json",
+        ],
         adapter=adapter_files,
         code=code(
             "evaluation/predicting",
@@ -29,12 +37,16 @@ rule evaluate:
         manifest="results/{variant}/{method}/manifest.json",
     log:
         "logs/{variant}/{method}/evaluate.log",
-    params:
-        given=lambda wildcards: pick("backbone", "evaluate", *checked.OF_METHOD[wildcards.method][:1]),
-        adapter=lambda wildcards, input: f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else "",
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        given=lambda wildcards: pick(
+            "backbone", "evaluate", *checked.OF_METHOD[wildcards.method][:1]
+        ),
+        adapter=lambda wildcards, input: (
+            f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
+        ),
     shell:
         "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
         " --backbone models/backbone {params.adapter} --out results/{wildcards.variant:q}/{wildcards.method:q}"

@@ -9,13 +9,24 @@ PARAMS: distractors, meta_tasks, eval_tasks, seed
 rule materialize:
     """Drawing the tasks of {wildcards.variant}: {params.given}"""
     input:
-        catalog=["data/interim/tools.parquet", "data/interim/questions.parquet", "data/interim/manifest.json"],
+        catalog=[
+            "data/interim/tools.parquet",
+            "data/interim/questions.parquet",
+            "data/interim/manifest.json",
+        ],
         parts=lambda wildcards: expand(
             "data/processed/{split}/{file}",
             split=split_of(wildcards),
             file=["tools.parquet", "questions.parquet", "manifest.json"],
         ),
-        code=code("catalog/schemas", "tasks/choices", "tasks/distractors", "tasks/eval_tasks", "tasks/meta_tasks", "tasks/packs"),
+        code=code(
+            "catalog/schemas",
+            "tasks/choices",
+            "tasks/distractors",
+            "tasks/eval_tasks",
+            "tasks/meta_tasks",
+            "tasks/packs",
+        ),
     output:
         meta_tasks="results/{variant}/tasks/meta_tasks.parquet",
         eval_tasks="results/{variant}/tasks/eval_tasks.parquet",

@@ -9,7 +9,9 @@ PARAMS: evaluate, seed
 rule metrics:
     """Measuring {wildcards.variant}: {params.given}"""
     input:
-        predictions=expand("results/{{variant}}/{method}/predictions.parquet", method=METHODS),
+        predictions=expand(
+            "results/{{variant}}/{method}/predictions.parquet", method=METHODS
+        ),
         manifests=expand("results/{{variant}}/{method}/manifest.json", method=METHODS),
         code=code("evaluation/metrics", "evaluation/statistics"),
     output:
@@ -20,7 +22,9 @@ rule metrics:
     params:
         given=pick("evaluate", "seed"),
         split=split_of,
-        predictions=lambda wildcards, input: [f"--prediction {path.split('/')[2]}={path}" for path in input.predictions],
+        predictions=lambda wildcards, input: [
+            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
+        ],
     shell:
         "python -m metatoolagent metrics {params.split:q} {params.predictions}"
         " --out results/{wildcards.variant:q} --params {params.given:q} --log {log:q}"
@@ -38,6 +42,8 @@ rule metrics_hd:
         "logs/hd/metrics.log",
     params:
         given=pick("evaluate", "seed"),
-        predictions=lambda wildcards, input: [f"--prediction {path.split('/')[2]}={path}" for path in input.predictions],
+        predictions=lambda wildcards, input: [
+            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
+        ],
     shell:
         "python -m metatoolagent metrics hd {params.predictions} --out results/hd --params {params.given:q} --log {log:q}"

@@ -11,9 +11,24 @@ rule train:
     input:
         tasks="results/{variant}/tasks/meta_tasks.parquet",
         manifest="results/{variant}/tasks/manifest.json",
-        catalog=["data/interim/tools.parquet", "data/interim/questions.parquet", "data/interim/manifest.json"],
-        backbone=["models/backbone/model.safetensors", "models/backbone/tokenizer.json", "models/backbone/manifest.json"],
-        code=code("meta", "models/adapter", "models/attention", "tasks/packing", "tasks/prompts", "tasks/rendering"),
+        catalog=[
+            "data/interim/tools.parquet",
+            "data/interim/questions.parquet",
+            "data/interim/manifest.json",
+        ],
+        backbone=[
+            "models/backbone/model.safetensors",
+            "models/backbone/tokenizer.json",
+            "models/backbone/manifest.json",
+        ],
+        code=code(
+            "meta",
+            "models/adapter",
+            "models/attention",
+            "tasks/packing",
+            "tasks/prompts",
+            "tasks/rendering",
+        ),
     output:
         weights="results/{variant}/{method}/adapter/adapter_model.safetensors",
         config="results/{variant}/{method}/adapter/adapter_config.json",
@@ -21,11 +36,13 @@ rule train:
         manifest="results/{variant}/{method}/adapter/manifest.json",
     log:
         "logs/{variant}/{method}/train.log",
-    params:
-        given=lambda wildcards: pick("backbone", "seed", *checked.OF_METHOD[wildcards.method]),
     resources:
         gpu=1,
         mem_mb=6000,
+    params:
+        given=lambda wildcards: pick(
+            "backbone", "seed", *checked.OF_METHOD[wildcards.method]
+        ),
     shell:
         "python -m metatoolagent train {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
         " --backbone models/backbone --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter"

@@ -10,21 +10,11 @@ from scipy import sparse
 from metatoolagent.catalog.questions import SLOT
 from metatoolagent.catalog.text import normalised
 
-FUNCTION_WORDS = frozenset(
-    "a about again all am an and any are as at back be been being both but by can can't come could did do does doesn't doing don't "
-    "down each few for from get give go got had has have having he her here him his how i i'd i'll i'm i've if in into is isn't "
-    "it it's its just let let's like make may me might mine more most must my need new no nor not now of off on once one only or "
-    "other our ours out over own please put same shall she should so some such take than that that's the their them then there "
-    "there's these they this those to too two under up us very want was we we're were what when where which who whom whose why "
-    "will with would you your yours".split()
-)
-"""Words that carry no topic; what is left is a text's content."""
-
 FEWEST_FUNCTION_WORDS = 4
 """Function words that a skeleton needs to tell anything; short ones are alike by accident."""
 
 CHUNK = 256
-"""Texts that are compared at once with all others, which bounds the memory."""
+"""Texts that are compared at once with all that follow, which bounds the memory."""
 
 Shape = tuple[str, ...]
 
@@ -32,6 +22,21 @@ Shape = tuple[str, ...]
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case, underscores taken as spaces."""
     return re.findall(r"[a-z0-9']+", text.lower().replace("_", " "))
+
+
+FUNCTION_WORDS = frozenset(
+    words(
+        """
+        a about again all am an and any are as at back be been being both but by can can't come could did do does doesn't
+        doing don't down each few for from get give go got had has have having he her here him his how i i'd i'll i'm i've if
+        in into is isn't it it's its just let let's like make may me might mine more most must my need new no nor not now of
+        off on once one only or other our ours out over own please put same shall she should so some such take than that
+        that's the their them then there there's these they this those to too two under up us very want was we we're were what
+        when where which who whom whose why will with would you your yours
+        """
+    )
+)
+"""Words that carry no topic; what is left is a text's content."""
 
 
 def stem(word: str) -> str:
@@ -80,13 +85,12 @@ def near_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
         return []
     trigrams = _trigrams(texts)
     sizes: NDArray[np.int32] = np.diff(trigrams.indptr)
-    transposed = trigrams.T.tocsr()
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(texts), CHUNK):
-        shared = (trigrams[start : start + CHUNK] @ transposed).tocoo()
-        rows = shared.row + start
-        near = (rows < shared.col) & (shared.data > threshold * (sizes[rows] + sizes[shared.col] - shared.data))
-        pairs += sorted(zip(rows[near].tolist(), shared.col[near].tolist(), strict=True))
+        shared = (trigrams[start : start + CHUNK] @ trigrams[start:].T.tocsr()).tocoo()
+        rows, columns = shared.row + start, shared.col + start
+        near = (rows < columns) & (shared.data > threshold * (sizes[rows] + sizes[columns] - shared.data))
+        pairs += sorted(zip(rows[near].tolist(), columns[near].tolist(), strict=True))
     return pairs
 
 

@@ -83,7 +83,7 @@ def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[
 def invalid(frame: pl.DataFrame) -> float:
     """Return the share of free answers, pool `all`, that name no candidate."""
     answers = frame.filter(pl.col("pool") == "all")["outcome"]
-    return round(float(answers.is_in(INVALID).mean() or 0.0), DIGITS)
+    return round(int(answers.is_in(INVALID).sum()) / len(answers), DIGITS)
 
 
 def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, seed: int) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def evaluate(job: Job) -> None:
         table(rows, predictions, set(renderer.entries)).sort("task_id").write_parquet(paths[FILE])
 
 
-def table(rows: list[Row], predictions: list[Prediction], catalog: set[str]) -> pl.DataFrame:
+def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str]) -> pl.DataFrame:
     """Return the predictions as a frame: the tasks' columns, the selections and their outcome."""
     frame = pl.DataFrame([dict(row) for row in rows])
     return frame.with_columns(

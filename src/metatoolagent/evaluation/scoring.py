@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from metatoolagent.meta.losses import by_branch, log_probabilities
-from metatoolagent.models.adapter import Tensors, cast, forward, logits
+from metatoolagent.models.adapter import Tensors, cast, forward
 from metatoolagent.models.attention import Dense, bias
-from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.prompts import Template
 from metatoolagent.tasks.rendering import Renderer, Row
 
 
@@ -48,26 +49,22 @@ def predict(
         rows: the tasks.
         max_new_tokens: limit of a free answer.
     """
-    device = next(model.parameters()).device
     candidates = list(rows[0]["candidates"])
-    answers = [renderer.answers[name] for name in candidates]
-    packed = renderer.pack(rows).to(device)
-    logits_KV = logits(model, weights, packed)
+    packed = renderer.pack(rows).to(next(model.parameters()).device)
+    cache = DynamicCache()
+    out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
+    logits_KV = out.logits[0].float()
     scores_QC = by_branch(log_probabilities(logits_KV, packed)[0], packed)
-    greedy_QC = greedy_names(logits_KV, packed)
-    lost = [index for index, named in enumerate(greedy_QC.any(1).tolist()) if not named]
-    texts = generate(model, weights, renderer, [rows[index] for index in lost], max_new_tokens) if lost else []
-    generated = dict(zip(lost, texts, strict=True))
-    predictions = []
-    for index, scores in enumerate(scores_QC.tolist()):
-        if index in generated:
-            text, cut = generated[index]
-        else:
-            text, cut = candidates[int(greedy_QC[index].float().argmax())], False
-        free = text if text in candidates and not cut else None
-        predictions.append(Prediction(scores, candidates[scores.index(max(scores))], text, free, cut))
-    assert len(answers) == scores_QC.shape[1]
-    return predictions
+    named_QC = greedy_names(logits_KV, packed)
+    answers = [(candidates[index], False) for index in named_QC.float().argmax(1).tolist()]
+    if not bool(named_QC.any(1).all()):
+        step = Step(model, cast(weights, next(model.parameters()).dtype), cache)
+        generated = generate(step, packed, logits_KV, renderer.template, max_new_tokens)
+        answers = [answers[index] if named else generated[index] for index, named in enumerate(named_QC.any(1).tolist())]
+    return [
+        Prediction(scores, candidates[scores.index(max(scores))], text, text if text in candidates and not cut else None, cut)
+        for scores, (text, cut) in zip(scores_QC.tolist(), answers, strict=True)
+    ]
 
 
 def greedy_names(logits_KV: Tensor, pack: Pack) -> Tensor:
@@ -76,42 +73,32 @@ def greedy_names(logits_KV: Tensor, pack: Pack) -> Tensor:
     return by_branch(top_A.float(), pack) == by_branch(torch.ones_like(top_A, dtype=torch.float32), pack)
 
 
-@torch.no_grad()
-def generate(
-    model: nn.Module, weights: Tensors | None, renderer: Renderer, rows: Sequence[Row], max_new_tokens: int
-) -> list[tuple[str, bool]]:
-    """Return the greedy answer to each task, and whether it was cut off; tasks share a candidate set.
+def generate(step: "Step", pack: Pack, logits_KV: Tensor, template: Template, max_new_tokens: int) -> list[tuple[str, bool]]:
+    """Return the greedy answer to each question of a pack, and whether it was cut off.
 
-    The prefix and the questions are read once; then each step adds a token to every question at once.
+    All questions go on in lockstep from the cache of the pass that scored them. Each sees the prefix, its own question
+    and its own answer; the candidates' branches, which are in the cache too, are hidden from it.
+
+    Args:
+        step: the model and the cache of the pass over `pack`.
+        pack: the tasks.
+        logits_KV: the logits of that pass.
+        template: the backbone's.
+        max_new_tokens: limit of an answer.
     """
-    device = next(model.parameters()).device
-    segments = [renderer.segment(row["question_id"]) for row in rows]
-    end = renderer.template.marker(renderer.template.end)
-    # Branches of the end token alone hold no input, so the tree is the prefix and the questions.
-    stem = pack(
-        renderer.prefix(rows[0]["candidates"]),
-        segments,
-        [end],
-        [0] * len(rows),
-        [row["question_id"] for row in rows],
-        context=renderer.context - max_new_tokens,
-    ).to(device)
-    cache = DynamicCache()
-    out = forward(model, weights, stem, logits_to_keep=stem.keep_K, use_cache=True, past_key_values=cache)
-    next_Q = out.logits[0].argmax(-1)
-    position_Q = stem.position_ids_T[stem.keep_K]
-    seen_QT = (stem.node_T == 0) | (stem.node_T == stem.node_T[stem.keep_K][:, None])
-    own_QQ = torch.eye(len(rows), dtype=torch.bool, device=device)
-    taken = [next_Q]
-    ended_Q = next_Q == end[0]
-    call = Step(model, cast(weights, next(model.parameters()).dtype), cache)
+    end = template.marker(template.end)[0]
+    last_Q = pack.keep_K[pack.ask_Q]
+    position_Q = pack.position_ids_T[last_Q]
+    seen_QT = (pack.node_T == 0) | (pack.node_T == pack.node_T[last_Q][:, None])
+    own_QQ = torch.eye(len(last_Q), dtype=torch.bool, device=last_Q.device)
+    taken = [logits_KV[pack.ask_Q].argmax(-1)]
+    ended_Q = taken[-1] == end
     while len(taken) < max_new_tokens and not bool(ended_Q.all()):
         position_Q = position_Q + 1
         seen_QT = torch.cat([seen_QT, own_QQ], 1)
-        next_Q = call(next_Q, position_Q, seen_QT)
-        taken.append(next_Q)
-        ended_Q |= next_Q == end[0]
-    return [_text(renderer, tokens, end[0]) for tokens in torch.stack(taken, 1).tolist()]
+        taken.append(step(taken[-1], position_Q, seen_QT))
+        ended_Q |= taken[-1] == end
+    return [_text(template, tokens, end) for tokens in torch.stack(taken, 1).tolist()]
 
 
 @dataclass(frozen=True)
@@ -135,8 +122,8 @@ class Step:
         return next_Q
 
 
-def _text(renderer: Renderer, tokens: list[int], end: int) -> tuple[str, bool]:
+def _text(template: Template, tokens: list[int], end: int) -> tuple[str, bool]:
     """Return the text up to the end token, and whether there was none."""
     cut = end not in tokens
     kept = tokens if cut else tokens[: tokens.index(end)]
-    return str(renderer.template.tokenizer.decode(kept)).strip(), cut
+    return str(template.tokenizer.decode(kept)).strip(), cut

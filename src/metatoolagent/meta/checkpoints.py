@@ -45,7 +45,8 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
         inputs: the artifacts that are read.
     """
     package = Path(__file__).parents[1]
-    code = {path.relative_to(package).as_posix(): sha256(path) for room in ("meta", "models", "tasks") for path in package.glob(f"{room}/*.py")}
+    files = [path for room in ("meta", "models", "tasks") for path in package.glob(f"{room}/*.py")]
+    code = {path.relative_to(package).as_posix(): sha256(path) for path in files}
     facts = {
         "parameters": dict(parameters),
         "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
@@ -90,4 +91,3 @@ def _put_aside(path: Path) -> None:
     if aside.exists():
         shutil.rmtree(aside)
     path.rename(aside)
-

@@ -4,6 +4,8 @@ AdamW: Loshchilov and Hutter 2019 (arXiv 1711.05101). The learning rate rises li
 linearly to zero over the rest.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,7 @@ class Outer:
         for name, tensor in self.phi.items():
             tensor.grad = gradient[name]
         norm = float(torch.nn.utils.clip_grad_norm_(self.phi.values(), self.train.clip_norm, foreach=False))
-        if norm == norm and norm != float("inf"):
+        if math.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.step()

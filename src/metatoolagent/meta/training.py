@@ -203,11 +203,9 @@ class Trainer:
 
     def _show(self, bar: "tqdm[Any]", seconds: float) -> None:
         recent = self.log[-10:]
-        bar.set_postfix_str(
-            f"loss {sum(row[1] for row in recent) / len(recent):.3f}, right {100 * sum(row[2] for row in recent) / len(recent):.0f} %, "
-            f"{self.tasks_done / seconds:.1f} tasks/s, {self.tokens_done / seconds:.0f} tokens/s",
-            refresh=False,
-        )
+        loss, right = (sum(row[column] for row in recent) / len(recent) for column in (1, 2))
+        speed = f"{self.tasks_done / seconds:.1f} tasks/s, {self.tokens_done / seconds:.0f} tokens/s"
+        bar.set_postfix_str(f"loss {loss:.3f}, right {100 * right:.0f} %, {speed}", refresh=False)
         bar.update()
 
     def _nonfinite(self, what: str, tasks: str) -> UserError:

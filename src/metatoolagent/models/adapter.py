@@ -6,7 +6,6 @@ make every adapted layer compute in float32, which is several times slower.
 
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,12 @@ def forward(model: nn.Module, weights: Mapping[str, Tensor] | None, pack: Pack, 
         options: further arguments of the model's forward.
     """
     dtype = next(model.parameters()).dtype
-    call = {"input_ids": pack.input_ids_T[None], "position_ids": pack.position_ids_T[None], "tree": layout(pack, dtype), **options}
+    call = {
+        "input_ids": pack.input_ids_T[None],
+        "position_ids": pack.position_ids_T[None],
+        "tree": layout(pack, dtype),
+        **options,
+    }
     return functional_call(model, cast(weights, dtype), (), call)
 
 

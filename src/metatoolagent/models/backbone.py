@@ -79,7 +79,7 @@ def _embedded(scratch: Path) -> tuple[Any, Any]:
 
 def _tiny() -> tuple[Any, Any]:
     """Return a model of the same family with about 200,000 random weights; its tokens are bytes."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415  (the tiny model alone)
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = {symbol: index for index, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     core = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
@@ -121,14 +121,17 @@ def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
         options["revision"] = revision
     elif not list(Path(name).glob("*.safetensors")):
         raise UserError(
-            "E-FORMAT", "the folder has no safetensors weights; pickle files are not read", name, fix="convert them to safetensors"
+            "E-FORMAT",
+            "no safetensors weights there; pickle files are not read",
+            name,
+            fix="convert them to safetensors",
         )
     try:
         config = AutoConfig.from_pretrained(name, **options)
         model = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **options)
         return model, AutoTokenizer.from_pretrained(name, **options)
     except SafetensorError as error:
-        raise UserError("E-FORMAT", f"the weights are not safetensors: {error}", name, fix="convert them to safetensors") from None
+        raise UserError("E-FORMAT", f"not safetensors: {error}", name, fix="convert the weights to safetensors") from None
     except (OSError, ValueError) as error:
         raise _error(
             str(error).splitlines()[0], chosen.source, "check the name, the revision, the network and the files", Exit.ARTIFACT

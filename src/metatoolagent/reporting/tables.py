@@ -25,7 +25,8 @@ def found() -> list[Path]:
     """
     paths = [path for path in MAIN.values() if path.is_file()]
     if not paths:
-        raise UserError("E-MISSING", "there are no results", "results/", fix="run: snakemake --cores all eval_cd", exit_code=Exit.ARTIFACT)
+        fix = "run: snakemake --cores all eval_cd"
+        raise UserError("E-MISSING", "there are no results", "results/", fix=fix, exit_code=Exit.ARTIFACT)
     return paths
 
 

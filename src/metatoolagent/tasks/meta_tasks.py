@@ -19,7 +19,7 @@ BYTES_A_NAME = 32
 """Room on disk for one candidate of one task, generously."""
 
 
-def materialize(  # noqa: PLR0917
+def materialize(
     split_folder: Path,
     catalog: Path,
     split: str,

@@ -29,6 +29,8 @@ class Pack:
     """Whether node j is node i or above it."""
     keep_K: Tensor
     """Positions whose logits are needed."""
+    ask_Q: Tensor
+    """Index into the kept positions of the last token of each question, whose logits give the answer's first."""
     row_A: Tensor
     """Index into the kept positions of the logits that predict each answer token."""
     target_A: Tensor
@@ -109,19 +111,20 @@ def pack(
     tree = Tree()
     root = tree.add(prefix, None)
     keep: list[int] = []
+    ask: list[int] = []
     row: list[int] = []
     target: list[int] = []
     branch: list[int] = []
     branches = 0
     for segment, right in zip(segments, gold, strict=True):
         question = tree.add(segment, root)
+        ask.append(len(keep))
         keep.append(len(tree.input_ids) - 1)
-        question_row = len(keep) - 1
         for answer in [answers[right]] if gold_only else answers:
             # The last token of an answer predicts nothing, so it is no input.
             start = len(tree.input_ids)
             tree.add(answer[:-1], question)
-            row += [question_row, *range(len(keep), len(keep) + len(answer) - 1)]
+            row += [ask[-1], *range(len(keep), len(keep) + len(answer) - 1)]
             keep += range(start, start + len(answer) - 1)
             target += answer
             branch += [branches] * len(answer)
@@ -136,8 +139,15 @@ def pack(
         )
     right_branch = [0] * len(segments) if gold_only else list(gold)
     return Pack(
-        tuple(task_ids),
-        *(torch.tensor(values) for values in (tree.input_ids, tree.position_ids, tree.node)),
-        tree.above(),
-        *(torch.tensor(values) for values in (keep, row, target, branch, right_branch)),
+        task_ids=tuple(task_ids),
+        input_ids_T=torch.tensor(tree.input_ids),
+        position_ids_T=torch.tensor(tree.position_ids),
+        node_T=torch.tensor(tree.node),
+        above_NN=tree.above(),
+        keep_K=torch.tensor(keep),
+        ask_Q=torch.tensor(ask),
+        row_A=torch.tensor(row),
+        target_A=torch.tensor(target),
+        branch_A=torch.tensor(branch),
+        gold_Q=torch.tensor(right_branch),
     )

@@ -1,0 +1,230 @@
+"""The authoring check: all that ingestion refuses, and what makes a dataset hard and fair, each fault with file and line.
+
+Codes that begin with E must be mended; those that begin with W are advice, for a person may have a reason.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from metatoolagent.catalog import wording
+from metatoolagent.catalog.difficulty import difficulty
+from metatoolagent.catalog.ingest import Sources, read_sources
+from metatoolagent.catalog.rejection import Rejection, Row
+from metatoolagent.catalog.schemas import KINDS
+from metatoolagent.errors import UserError, shown
+
+CHANCES = {"bm25_cd": 0.75, "bm25_sd": 0.55, "names_cd": 0.45, "names_sd": 0.3}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the project's own dataset keeps to, all in one place."""
+
+    frames: int = 20
+    """Frames of a tool, at least."""
+
+    rows_of_frame: int = 4
+    """Fillings of a frame, at most."""
+
+    rows: tuple[int, int] = (45, 75)
+    """Questions of a tool, at least and at most."""
+
+    overlap: float = 1 / 3
+    """Share of a question's content words that its tool's name and description have too, at most."""
+
+    near_duplicate: float = 0.8
+    """Jaccard similarity of trigrams above which questions of different frames are the same one."""
+
+    siblings: float = 0.6
+    """Jaccard similarity of content words above which two descriptions cannot be told apart."""
+
+    description: tuple[int, int] = (12, 55)
+    """Words of a description, at least and at most."""
+
+    parameters: tuple[int, int] = (1, 6)
+    """Parameters of a tool, at least and at most."""
+
+    distractors: int = 5
+    """Wrong tools in the candidate sets that the chances below are for."""
+
+    chances: Mapping[str, float] = field(default_factory=lambda: dict(CHANCES))
+    """How often word matching may find a tool, at most."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows that ingestion takes."""
+
+    tools: list[Row]
+    questions: list[Row]
+
+    @property
+    def frames(self) -> dict[str, list[Row]]:
+        """The questions of each frame, by the frame's id."""
+        return _grouped(self.questions, lambda row: row.record["frame_id"])
+
+    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the records of the tools and of the questions."""
+        return pl.DataFrame([row.record for row in self.tools]), pl.DataFrame([row.record for row in self.questions])
+
+
+def run(folder: Path, limits: Limits | None = None) -> None:
+    """Print every finding of a dataset's folder and a summary.
+
+    Args:
+        folder: holds the folders `tools` and `questions`.
+        limits: what to keep to; the project's own limits where left out.
+
+    Raises:
+        UserError: E-CHECK if anything must be mended.
+    """
+    sources = read_sources(folder / "tools", folder / "questions")
+    findings = check(sources, limits or Limits())
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    for finding in findings:
+        console.print(told(finding))
+    faults = sum(finding.code.startswith("E") for finding in findings)
+    advice = len(findings) - faults
+    console.print(f"{len(sources.tools)} tools, {len(sources.questions)} questions: {faults} to mend, {advice} to consider")
+    if faults:
+        raise UserError("E-CHECK", f"{faults} findings must be mended", str(folder), fix="mend those above that begin with E")
+
+
+def told(finding: Rejection) -> str:
+    """Return a finding as one line: file and line, code, what was found, what stands there, how to mend it."""
+    value = f": {shown(finding.value)}" if finding.value else ""
+    fix = f"; {finding.fix}" if finding.fix else ""
+    return f"{finding.file}:{finding.line}: {finding.code} {finding.what}{value}{fix}"
+
+
+def check(sources: Sources, limits: Limits) -> list[Rejection]:
+    """Return every finding, in the order of files and lines. Rows that ingestion refuses are looked at no further."""
+    dataset = kept(sources)
+    for tool in dataset.tools:
+        _check_documentation(tool, limits)
+    _check_siblings(dataset, limits)
+    _check_amounts(dataset, limits)
+    _check_frames(dataset, limits)
+    _check_words(dataset, limits)
+    _check_near(dataset, limits)
+    _check_difficulty(dataset, limits)
+    rows = [finding for row in sources.tools + sources.questions for finding in row.rejections]
+    return sorted(set(sources.failed + rows))
+
+
+def kept(sources: Sources) -> Dataset:
+    """Return the rows that nothing is wrong with."""
+    return Dataset(*([row for row in rows if not row.rejections] for rows in (sources.tools, sources.questions)))
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[str(key(row))].append(row)
+    return groups
+
+
+def _check_documentation(tool: Row, limits: Limits) -> None:
+    number = len(tool.record["description"].split())
+    if not limits.description[0] <= number <= limits.description[1]:
+        fix = f"say in {limits.description[0]} to {limits.description[1]} words what it does, and what it does not"
+        tool.reject("W-DESCRIPTION", f"a description of {number} words", "description", fix=fix)
+    properties = tool.content["parameters"].get("properties", {})
+    if not limits.parameters[0] <= len(properties) <= limits.parameters[1]:
+        fix = f"{limits.parameters[0]} to {limits.parameters[1]} read like a real interface"
+        tool.reject("W-PARAMETERS", f"{len(properties)} parameters", "parameters", fix=fix)
+    for name, schema in properties.items():
+        if not isinstance(schema, dict) or "description" not in schema:
+            what = "a parameter without a description"
+            tool.reject("W-PARAMETERS", what, "parameters", "properties", name, value=name, fix="say what it is for")
+
+
+def _check_siblings(dataset: Dataset, limits: Limits) -> None:
+    for tools in _grouped(dataset.tools, lambda row: row.record["domain"]).values():
+        content = {id(tool): set(wording.content_words(tool.record["description"])) for tool in tools}
+        for one, other in combinations(tools, 2):
+            words, others = content[id(one)], content[id(other)]
+            if len(words & others) > limits.siblings * len(words | others):
+                what = f"the documentation is nearly that of {one.record['name']} in {one.where}"
+                other.reject("W-SIBLINGS", what, "description", fix="say what sets it apart, and what it does not do")
+
+
+def _check_amounts(dataset: Dataset, limits: Limits) -> None:
+    questions = _grouped(dataset.questions, lambda row: row.record["tool"])
+    for tool in dataset.tools:
+        rows = questions.get(tool.record["name"], [])
+        kinds = Counter({row.record["frame_id"]: row.record["kind"] for row in rows}.values())
+        frames = kinds.total()
+        if frames < limits.frames:
+            tool.reject("W-FRAMES", f"{frames} frames", value=tool.record["name"], fix=f"write {limits.frames} at least")
+        if not limits.rows[0] <= len(rows) <= limits.rows[1]:
+            fix = f"{limits.rows[0]} to {limits.rows[1]} keep the tools balanced"
+            tool.reject("W-ROWS", f"{len(rows)} questions", value=tool.record["name"], fix=fix)
+        fewest, most = frames // len(KINDS), -(-frames // len(KINDS))
+        if uneven := [f"{kind} {kinds[kind]}" for kind in KINDS if not fewest <= kinds[kind] <= most]:
+            fix = f"{fewest} to {most} frames of each kind"
+            tool.reject("W-KINDS", f"the kinds of {frames} frames are uneven", value=", ".join(uneven), fix=fix)
+
+
+def _check_frames(dataset: Dataset, limits: Limits) -> None:
+    for rows in dataset.frames.values():
+        if len(rows) > limits.rows_of_frame:
+            fix = f"{limits.rows_of_frame} at most; write another frame"
+            rows[0].reject("E-FRAME-ROWS", f"a frame of {len(rows)} questions", "ask", fix=fix)
+        if rows[0].record["kind"] is None:
+            rows[0].reject("E-FRAME-KIND", "a frame without a kind", "ask", fix=f"one of {', '.join(KINDS)}")
+    firsts = [rows[0] for rows in dataset.frames.values()]
+    for frames in _grouped(firsts, lambda row: row.record["tool"]).values():
+        _reject_alike(frames, wording.opening, "E-FRAME-OPENING", "begins with the four words")
+        _reject_alike(frames, wording.skeleton, "E-FRAME-SKELETON", "is the sentence, with other words filled in,")
+
+
+def _reject_alike(frames: list[Row], form: Callable[[str], wording.Shape], code: str, what: str) -> None:
+    first: dict[wording.Shape, Row] = {}
+    for row in frames:
+        shape = form(row.content["ask"])
+        if shape and first.setdefault(shape, row) is not row:
+            row.reject(code, f"the frame {what} of {first[shape].where}", "ask", value=row.content["ask"], fix="say it otherwise")
+
+
+def _check_words(dataset: Dataset, limits: Limits) -> None:
+    documents = {tool.record["name"]: f"{tool.record['name']} {tool.record['description']}" for tool in dataset.tools}
+    for row in dataset.questions:
+        question, tool = row.record["question"], row.record["tool"]
+        if wording.names(question, tool):
+            row.reject("E-NAMED", f"the question holds its tool's name, {tool}", "ask", value=question, fix="paraphrase it")
+        shared, words = wording.shared_words(question, documents[tool])
+        if len(shared) > limits.overlap * words:
+            what = f"{len(shared)} of {words} content words are the documentation's ({', '.join(shared)})"
+            row.reject("W-OVERLAP", what, "ask", value=question, fix="say it as somebody who never read the documentation")
+
+
+def _check_near(dataset: Dataset, limits: Limits) -> None:
+    for one, other in near_duplicates(dataset, limits.near_duplicate):
+        what = f"nearly the question of {one.where}, which {one.record['tool']} answers"
+        other.reject("E-NEAR", what, "ask", value=other.record["question"], fix="reword one of the two")
+
+
+def near_duplicates(dataset: Dataset, threshold: float) -> list[tuple[Row, Row]]:
+    """Return the pairs of questions of different frames that are nearly the same."""
+    rows = dataset.questions
+    pairs = wording.near_pairs([row.record["question"] for row in rows], threshold)
+    return [(rows[one], rows[other]) for one, other in pairs if rows[one].record["frame_id"] != rows[other].record["frame_id"]]
+
+
+def _check_difficulty(dataset: Dataset, limits: Limits) -> None:
+    if not dataset.questions:
+        return
+    chances = difficulty(*dataset.tables(), limits.distractors)
+    means = {row["tool"]: row for row in chances.group_by("tool").agg(pl.col(list(limits.chances)).mean()).to_dicts()}
+    for tool in dataset.tools:
+        found = means.get(tool.record["name"], dict.fromkeys(limits.chances, 0.0))
+        if easy := [f"{key} {found[key]:.2f} (at most {most:.2f})" for key, most in limits.chances.items() if found[key] > most]:
+            what = "word matching finds the tool too often"
+            tool.reject("W-EASY", what, "description", value=", ".join(easy), fix="reword its questions or its documentation")

@@ -1,0 +1,143 @@
+import shutil
+
+import pytest
+
+from metatoolagent.catalog.check import Limits, check, kept, run
+from metatoolagent.catalog.ingest import read_sources
+from metatoolagent.errors import UserError
+
+SMALL = Limits(frames=4, rows=(3, 60), description=(3, 55), chances={})
+"""Limits that the small catalog keeps to, but for its parameters without descriptions."""
+
+
+@pytest.fixture
+def folder(tmp_path, fixture_catalog):
+    shutil.copytree(fixture_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog"
+
+
+def findings(folder, limits=SMALL):
+    return check(read_sources(folder / "tools", folder / "questions"), limits)
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def places(folder, code, limits=SMALL):
+    return [f"{found.file.removeprefix(str(folder))}:{found.line}" for found in findings(folder, limits) if found.code == code]
+
+
+def frame(ask, tool="oven_preheat", kind="goal", fill="{n: [181, 201, 221]}"):
+    return f'- {{tool: {tool}, kind: {kind}, ask: "{ask}", fill: {fill}, arguments: {{celsius: "{{n}}"}}}}\n'
+
+
+def add(folder, *frames):
+    """Append frames to the kitchen's 40 lines of questions."""
+    with (folder / "questions/kitchen.yaml").open("a", encoding="utf-8") as file:
+        file.writelines(frames)
+
+
+def test_the_small_catalog_needs_no_mending(folder):
+    assert {found.code for found in findings(folder)} <= {"W-PARAMETERS", "W-OVERLAP"}
+    assert len(places(folder, "W-PARAMETERS")) == 20
+
+
+def test_what_ingestion_refuses_is_found(folder):
+    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine")
+    edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
+    assert places(folder, "E-NAME") == ["/tools/kitchen.yaml:10"]
+    assert places(folder, "E-QA-KIND") == ["/questions/travel.yaml:1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "ask"),
+    [
+        ("E-NAMED", "Could an oven preheat to {n} help?"),
+        ("E-FRAME-OPENING", "Get the stove ready, {n} please."),
+        ("E-FRAME-SKELETON", "I would like rolls soft within, so have it {n} warm in there."),
+        ("E-NEAR", "The sourdough loaf wants {n} of heat all round."),
+        ("W-OVERLAP", "Oven temperature {n}, hot!"),
+    ],
+)
+def test_a_wrong_question_is_found_at_its_line(folder, code, ask):
+    fill = "{n: [230, 190, 175]}" if code == "E-NEAR" else "{n: [181, 201, 221]}"
+    add(folder, frame(ask, fill=fill))
+    assert "/questions/kitchen.yaml:41" in places(folder, code)
+
+
+def test_too_many_fillings_and_a_missing_kind_are_found(folder):
+    long = frame("Warm it to {n}!", fill="{n: [60, 70, 80, 90, 100]}")
+    add(folder, long, frame("Bake mine at {n}, chef").replace("kind: goal, ", ""))
+    assert places(folder, "E-FRAME-ROWS") == ["/questions/kitchen.yaml:41"]
+    assert places(folder, "E-FRAME-KIND") == ["/questions/kitchen.yaml:42"]
+
+
+def test_amounts_are_told_at_the_tool(folder):
+    add(folder, frame("Warm mine to {n}!"), frame("My bread craves {n}", kind="goal"))
+    assert places(folder, "W-FRAMES", Limits(frames=6, rows=(3, 60), chances={})) == [
+        f"/tools/{domain}.yaml:{line}"
+        for domain in ("kitchen", "travel")
+        for line in range(1, 11)
+        if (domain, line) != ("kitchen", 1)
+    ]
+    assert places(folder, "W-KINDS") == ["/tools/kitchen.yaml:1"]
+    assert places(folder, "W-ROWS", Limits(frames=4, rows=(3, 17), chances={})) == ["/tools/kitchen.yaml:1"]
+
+
+def test_documentation_is_checked(folder):
+    twin = "Suggest which bottle goes with a meal."
+    edit(folder / "tools/kitchen.yaml", "Run the dishwasher with a chosen programme.", "Suggests which bottles go with meals.")
+    edit(folder / "tools/travel.yaml", "Draw a walk through hills with its climbs and huts.", "Draws.")
+    assert twin in (folder / "tools/kitchen.yaml").read_text(encoding="utf-8")
+    assert places(folder, "W-SIBLINGS") == ["/tools/kitchen.yaml:10"]
+    assert places(folder, "W-DESCRIPTION") == ["/tools/travel.yaml:10"]
+
+
+def test_a_tool_that_word_matching_finds_is_told(folder):
+    chances = {"bm25_cd": 1.0, "bm25_sd": 1.0, "names_cd": 1.0, "names_sd": 0.9}
+    add(folder, *(frame(f"{word} {{n}} oven preheat", tool="oven_preheat") for word in ("Do", "Make")))
+    edited = (folder / "questions/kitchen.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "questions/kitchen.yaml").write_text("".join(edited[4:]), encoding="utf-8")
+    assert places(folder, "W-EASY", Limits(chances=chances)) == ["/tools/kitchen.yaml:1"]
+
+
+def test_findings_stand_in_the_order_of_files_and_lines_each_once(folder):
+    add(folder, frame("Could an oven preheat to {n} help?"))
+    found = findings(folder)
+    assert found == sorted(set(found))
+
+
+def test_rejected_rows_are_looked_at_no_further(folder):
+    add(folder, frame("Could an oven preheat to {n} help?", fill="{n: [181, 2000]}"))
+    sources = read_sources(folder / "tools", folder / "questions")
+    assert len(kept(sources).questions) == len(sources.questions) - 1
+    assert [found.code for found in check(sources, SMALL) if found.line == 41 and found.code.startswith("E")] == [
+        "E-QA-ARGUMENTS",
+        "E-NAMED",
+    ]
+
+
+def test_the_command_prints_file_line_and_code_and_ends_with_65(folder, capsys):
+    add(folder, frame("Could an oven preheat to {n} help?"))
+    with pytest.raises(UserError) as raised:
+        run(folder, SMALL)
+    assert (raised.value.code, raised.value.exit_code) == ("E-CHECK", 65)
+    told = capsys.readouterr().out
+    assert (
+        f"{folder}/questions/kitchen.yaml:41: E-NAMED the question holds its tool's name, oven_preheat: \"Could an oven" in told
+    )
+    assert "20 tools, 243 questions: 3 to mend, " in told
+
+
+def test_advice_alone_is_no_error(folder, capsys):
+    run(folder, SMALL)
+    assert "20 tools, 240 questions: 0 to mend, " in capsys.readouterr().out
+
+
+def test_a_missing_folder_is_told(tmp_path, capsys):
+    with pytest.raises(UserError, match="E-CHECK"):
+        run(tmp_path)
+    assert "E-MISSING" in capsys.readouterr().out

@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from metatoolagent.artifacts import publishing, read_manifest
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.metrics import FILE, check_paired, comparisons, invalid, measure, of_method
+from metatoolagent.evaluation.statistics import cluster_bootstrap
+
+GOLD = ["a", "a", "b", "b"]
+
+
+def frame(scored, free, outcome, pool="all"):
+    """Predictions of four tasks, two for each of two gold tools."""
+    count = len(GOLD)
+    return pl.DataFrame(
+        {
+            "task_id": [f"{pool}-{index}" for index in range(count)],
+            "pool": [pool] * count,
+            "question_id": [f"q-{index}" for index in range(count)],
+            "gold": GOLD,
+            "candidates": [["a", "b"]] * count,
+            "scored": list(scored),
+            "free": pl.Series(list(free), dtype=pl.String),
+            "outcome": list(outcome),
+        }
+    )
+
+
+BASE = frame("aaba", [None, "a", "a", None], ["cut", "right", "wrong", "none"])
+BETTER = frame("aabb", ["a", "a", "b", None], ["right", "right", "right", "other_tool"])
+
+
+def test_the_metrics_of_a_method_by_hand():
+    found = of_method("cd.base", BASE, 200, 0)
+    assert found["cd.base.scored.all.accuracy"] == 0.75
+    assert found["cd.base.free.all.accuracy"] == 0.25
+    assert found["cd.base.scored.all.n"] == 4
+    assert found["cd.base.invalid"] == 0.5
+    assert set(found) == {"cd.base.invalid"} | {
+        f"cd.base.{reading}.all.{name}" for reading in ("free", "scored") for name in ("accuracy", "low", "high", "n")
+    }
+    expected = cluster_bootstrap([1, 1, 1, 0], GOLD, 200, np.random.default_rng(0))
+    assert found["cd.base.scored.all.low"] == round(expected.low, 4)
+    assert found["cd.base.scored.all.high"] == round(expected.high, 4)
+
+
+def test_a_free_answer_without_a_name_is_wrong_and_not_left_out():
+    none = frame("aabb", [None] * 4, ["none"] * 4)
+    found = of_method("cd.base", none, 100, 0)
+    assert (found["cd.base.free.all.accuracy"], found["cd.base.free.all.n"]) == (0.0, 4)
+    assert found["cd.base.invalid"] == 1.0
+
+
+def test_pools_are_measured_apart_and_invalid_is_of_pool_all():
+    both = pl.concat([BASE, frame("bbaa", ["b"] * 4, ["wrong", "wrong", "right", "right"], pool="unseen")])
+    found = of_method("cd.base", both, 100, 0)
+    assert found["cd.base.scored.all.accuracy"] == 0.75
+    assert found["cd.base.scored.unseen.accuracy"] == 0.0
+    assert found["cd.base.free.unseen.accuracy"] == 0.5
+    assert found["cd.base.invalid"] == 0.5
+    assert invalid(both.filter(pl.col("pool") == "unseen")) == 0.0
+
+
+def test_comparisons_are_paired_better_minus_worse():
+    found = comparisons("cd", {"base": BASE, "mta": BETTER}, 200, 0)
+    assert found["cd.mta_vs_base.scored.all.difference"] == 0.25
+    assert found["cd.mta_vs_base.free.all.difference"] == 0.5
+    assert found["cd.mta_vs_base.free.all.p"] == 0.5  # two pairs differ, both one way: 2 / 2^2
+    assert found["cd.mta_vs_base.scored.all.p"] == 1.0
+    assert found["cd.mta_vs_base.scored.all.p_holm"] == 1.0
+    assert len(found) == 2 * 5
+
+
+def test_three_methods_are_compared_in_their_order_and_adjusted_as_a_family():
+    worst = frame("bbaa", [None] * 4, ["cut"] * 4)
+    found = comparisons("cd", {"base": worst, "ft": BASE, "mta": BETTER}, 100, 0)
+    pairs = ["ft_vs_base", "mta_vs_base", "mta_vs_ft"]
+    assert sorted({key.split(".")[1] for key in found}) == pairs
+    p = {pair: found[f"cd.{pair}.scored.all.p"] for pair in pairs}
+    # Discordant: 3 to 0, 4 to 0, 1 to 0.
+    assert p == {"ft_vs_base": 0.25, "mta_vs_base": 0.125, "mta_vs_ft": 1.0}
+    adjusted = {pair: found[f"cd.{pair}.scored.all.p_holm"] for pair in pairs}
+    assert adjusted == {"mta_vs_base": 0.375, "ft_vs_base": 0.5, "mta_vs_ft": 1.0}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BETTER.reverse(),
+        BETTER.head(3),
+        BETTER.with_columns(pl.lit("c").alias("gold")),
+        BETTER.with_columns(pl.Series("candidates", [["b", "a"]] * 4)),
+        BETTER.with_columns(pl.Series("question_id", ["q-0", "q-1", "q-2", "q-9"])),
+    ],
+)
+def test_methods_on_different_tasks_are_not_compared(other):
+    with pytest.raises(UserError) as raised:
+        check_paired({"base": BASE, "mta": other})
+    assert (raised.value.code, raised.value.exit_code) == ("E-UNPAIRED", 66)
+    assert "mta and base" in raised.value.what
+    check_paired({"base": BASE, "mta": BETTER})
+
+
+def published(frame, folder):
+    with publishing(folder, ["predictions.parquet"], producer="evaluate") as paths:
+        frame.write_parquet(paths["predictions.parquet"])
+    return folder / "predictions.parquet"
+
+
+def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
+    folds = {
+        "base": [published(BASE, tmp_path / "base1"), published(BETTER, tmp_path / "base2")],
+        "mta": [published(BETTER, tmp_path / "mta1"), published(BETTER, tmp_path / "mta2")],
+    }
+    measure("hd", folds, 100, 0, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / FILE).read_text(encoding="utf-8"))
+    assert found["hd.base.scored.all.accuracy"] == 0.875
+    assert found["hd.mta.scored.all.n"] == 8
+    assert found["hd.mta_vs_base.free.all.difference"] == 0.25
+    assert all(isinstance(value, (int, float)) for value in found.values())
+    assert len(read_manifest(tmp_path / "out")["inputs"]) == 4
+    before = (tmp_path / "out" / FILE).read_bytes()
+    measure("hd", folds, 100, 0, tmp_path / "out")
+    assert (tmp_path / "out" / FILE).read_bytes() == before
+
+
+def test_measure_refuses_unpaired_and_damaged_predictions(tmp_path):
+    files = {"base": [published(BASE, tmp_path / "base")], "mta": [published(BETTER.reverse(), tmp_path / "mta")]}
+    with pytest.raises(UserError, match="E-UNPAIRED"):
+        measure("cd", files, 100, 0, tmp_path / "out")
+    content = bytearray(files["base"][0].read_bytes())
+    content[len(content) // 2] ^= 1
+    files["base"][0].write_bytes(content)
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        measure("cd", files, 100, 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

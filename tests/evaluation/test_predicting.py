@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from model_fixtures import ADAPTER, BACKBONE, tree
+
+from metatoolagent import params
+from metatoolagent.artifacts import publishing, read_manifest
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.predicting import FILE, Job, evaluate, outcome, table
+from metatoolagent.evaluation.scoring import Prediction
+from metatoolagent.models import adapter
+
+
+@pytest.fixture
+def job(tiny, catalog, materialized, tmp_path):
+    """The backbone alone on a few tasks."""
+    short = params.Evaluate(max_new_tokens=2, bootstrap=100)
+    return Job("base", BACKBONE, None, short, materialized / "eval_tasks.parquet", catalog, tiny, None, tmp_path / "out")
+
+
+@pytest.fixture
+def trained(job, weights, tmp_path):
+    """An adapter on the same tasks."""
+    with publishing(tmp_path / "adapter", (adapter.WEIGHTS, adapter.CONFIG), producer="train") as paths:
+        adapter.save(weights, ADAPTER, "tiny", paths)
+    return replace(job, method="mta", adapter=ADAPTER, weights=tmp_path / "adapter", out=tmp_path / "trained")
+
+
+def free(text, *, named=None, cut=False):
+    return Prediction([-1.0, -2.0], "atlas", text, named, cut)
+
+
+CATALOG = {"atlas", "pulse", "timer_begin"}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (free("atlas", named="atlas"), "right"),
+        (free("pulse", named="pulse"), "wrong"),
+        (free("timer_begin"), "other_tool"),
+        (free("I would take atlas"), "none"),
+        (free("Atlas"), "none"),
+        (free(""), "none"),
+        (free("atlas and then some", cut=True), "cut"),
+        (free("timer_begin", cut=True), "cut"),
+    ],
+)
+def test_the_outcome_of_a_free_answer(prediction, expected):
+    assert outcome("atlas", prediction, CATALOG) == expected
+
+
+def test_the_table_keeps_the_tasks_and_adds_the_selections():
+    rows = [{"task_id": f"t-{index}", "gold": "atlas", "candidates": ["atlas", "pulse"]} for index in range(2)]
+    found = table(rows, [free("atlas", named="atlas"), free("hm")], CATALOG)
+    assert found.to_dicts() == [
+        {**rows[0], "log_probabilities": [-1.0, -2.0], "scored": "atlas", "free": "atlas", "free_text": "atlas", "outcome": "right"},
+        {**rows[1], "log_probabilities": [-1.0, -2.0], "scored": "atlas", "free": None, "free_text": "hm", "outcome": "none"},
+    ]
+    assert found.schema["free"] == pl.String
+    assert table(rows, [free("hm"), free("hm")], CATALOG).schema["free"] == pl.String
+
+
+def test_every_task_is_predicted_once_in_order_with_its_columns(job):
+    evaluate(job)
+    tasks, found = pl.read_parquet(job.tasks), pl.read_parquet(job.out / FILE)
+    assert found.select(tasks.columns).equals(tasks.sort("task_id"))
+    assert found.columns == [*tasks.columns, "log_probabilities", "scored", "free", "free_text", "outcome"]
+    for row in found.iter_rows(named=True):
+        best = max(range(len(row["candidates"])), key=row["log_probabilities"].__getitem__)
+        assert row["scored"] == row["candidates"][best]
+        assert all(value < 0 for value in row["log_probabilities"])
+    manifest = read_manifest(job.out)
+    assert (manifest["producer"], manifest["method"]) == ("evaluate", "base")
+    assert len(manifest["inputs"]) == 4
+
+
+def test_the_same_evaluation_gives_the_same_bytes(trained):
+    evaluate(trained)
+    before = tree(trained.out)
+    evaluate(trained)
+    assert tree(trained.out) == before
+
+
+def test_an_adapter_changes_the_scores_and_is_an_input(job, trained):
+    evaluate(job)
+    evaluate(trained)
+    plain, adapted = (pl.read_parquet(one.out / FILE) for one in (job, trained))
+    assert not plain["log_probabilities"].equals(adapted["log_probabilities"])
+    assert (trained.weights / adapter.WEIGHTS).as_posix() in read_manifest(trained.out)["inputs"]
+
+
+def test_a_damaged_adapter_or_one_of_another_rank_is_refused(trained):
+    with pytest.raises(UserError, match="E-ADAPTER-KEYS"):
+        evaluate(replace(trained, adapter=ADAPTER.model_copy(update={"rank": 2})))
+    path = trained.weights / adapter.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        evaluate(trained)
+    assert not trained.out.exists()
+
+
+def test_missing_tasks_are_refused(job, tmp_path):
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        evaluate(replace(job, tasks=tmp_path / "absent.parquet"))
+    assert raised.value.exit_code == 66

@@ -1,0 +1,203 @@
+from dataclasses import dataclass, replace
+
+import polars as pl
+import pytest
+import torch
+from model_fixtures import ADAPTER, ids
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
+
+from metatoolagent.artifacts import publishing
+from metatoolagent.evaluation import scoring
+from metatoolagent.evaluation.scoring import Step, generate, greedy_names, predict
+from metatoolagent.models import adapter
+from metatoolagent.tasks.packing import pack
+from metatoolagent.tasks.prompts import Template
+
+CANDIDATES = ["pulse", "oven_preheat", "atlas"]
+
+
+@pytest.fixture(scope="module")
+def rows(catalog):
+    """Four tasks over one candidate set."""
+    questions = pl.read_parquet(catalog / "questions.parquet").sort("question_id")
+    picked = [(name, questions.filter(pl.col("tool") == name)["question_id"]) for name in CANDIDATES]
+    golds = [(name, found[0]) for name, found in picked] + [(CANDIDATES[0], picked[0][1][5])]
+    return [
+        {"question_id": question, "candidates": CANDIDATES, "gold": name, "position": CANDIDATES.index(name)} for name, question in golds
+    ]
+
+
+@pytest.fixture(scope="module")
+def theirs(tiny, weights, tmp_path_factory):
+    """The adapted backbone as anybody would load it: transformers with its own attention, and PEFT."""
+    folder = tmp_path_factory.mktemp("adapter")
+    with publishing(folder, (adapter.WEIGHTS, adapter.CONFIG), producer="train") as paths:
+        adapter.save(weights, ADAPTER, "tiny", paths)
+    base = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32, attn_implementation="sdpa")
+    return PeftModel.from_pretrained(base, folder).eval()
+
+
+def continuation(model, prompt, count, end):
+    """The greedy tokens of transformers' own generation."""
+    settings = GenerationConfig(max_new_tokens=count, do_sample=False, eos_token_id=end, pad_token_id=end)
+    prompt = torch.tensor([prompt])
+    out = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
+    return out[0, prompt.shape[1] :].tolist()
+
+
+@torch.no_grad()
+def free_answers(model, weights, renderer, rows, count):
+    """What `generate` gives, for every task of a pack."""
+    packed = renderer.pack(rows)
+    cache = DynamicCache()
+    out = adapter.forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
+    return generate(Step(model, weights or {}, cache), packed, out.logits[0], renderer.template, count)
+
+
+def expected_text(template, tokens, end):
+    cut = end not in tokens
+    return template.tokenizer.decode(tokens if cut else tokens[: tokens.index(end)]).strip(), cut
+
+
+@dataclass
+class Crafted:
+    """A renderer of tokens that are given."""
+
+    template: Template
+    stem: list[int]
+    segments: dict[str, list[int]]
+    answers: dict[str, list[int]]
+    context: int = 8192
+
+    def prefix(self, candidates):
+        return self.stem
+
+    def segment(self, question_id):
+        return self.segments[question_id]
+
+    def pack(self, rows):
+        names = rows[0]["candidates"]
+        return pack(
+            self.stem,
+            [self.segments[row["question_id"]] for row in rows],
+            [self.answers[name] for name in names],
+            [0] * len(rows),
+            [row["question_id"] for row in rows],
+            context=self.context,
+        )
+
+
+def test_tasks_are_predicted_together_as_one_by_one(adapted, weights, renderer, rows):
+    together = predict(adapted, weights, renderer, rows, 6)
+    for row, found in zip(rows, together, strict=True):
+        (single,) = predict(adapted, weights, renderer, [row], 6)
+        assert found.log_probabilities == pytest.approx(single.log_probabilities, abs=1e-4)
+        assert (found.scored, found.free, found.free_text, found.cut) == (single.scored, single.free, single.free_text, single.cut)
+
+
+def test_scores_are_the_log_probabilities_of_names_in_the_plain_model(adapted, weights, renderer, rows, theirs):
+    for row, found in zip(rows, predict(adapted, weights, renderer, rows, 2), strict=True):
+        stem = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        expected = []
+        for name in CANDIDATES:
+            answer = renderer.answers[name]
+            with torch.no_grad():
+                log_p = theirs(torch.tensor([[*stem, *answer]])).logits[0].log_softmax(-1)
+            expected.append(sum(log_p[len(stem) - 1 + index, token].item() for index, token in enumerate(answer)))
+        assert found.log_probabilities == pytest.approx(expected, abs=1e-3)
+        assert found.scored == CANDIDATES[expected.index(max(expected))]
+
+
+def test_the_backbone_alone_is_predicted_without_weights(model, adapted, weights, renderer, rows):
+    plain = predict(model, None, renderer, rows, 4)
+    same = predict(adapted, adapter.initial(adapted, torch.Generator().manual_seed(0)), renderer, rows, 4)
+    other = predict(adapted, weights, renderer, rows, 4)
+    for one, two, three in zip(plain, same, other, strict=True):
+        assert one.log_probabilities == pytest.approx(two.log_probabilities, abs=1e-4)
+        assert one.log_probabilities != pytest.approx(three.log_probabilities, abs=1e-1)
+
+
+def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, rows, theirs):
+    end = renderer.template.marker(renderer.template.end)[0]
+    found = free_answers(adapted, weights, renderer, rows, 12)
+    texts = set()
+    for row, answer in zip(rows, found, strict=True):
+        prompt = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        assert answer == expected_text(renderer.template, continuation(theirs, prompt, 12, end), end)
+        texts.add(answer)
+    assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen
+
+
+@pytest.fixture
+def said(theirs):
+    """A prefix, twelve questions of random tokens, and the greedy continuation of each in the plain model."""
+    generator = torch.Generator().manual_seed(4)
+    stem = ids(generator, 20)
+    segments = {f"q-{index}": ids(generator, 5 + index) for index in range(12)}
+    return stem, segments, {name: continuation(theirs, [*stem, *segment], 8, 257) for name, segment in segments.items()}
+
+
+def tasks_of(said, answers):
+    return [{"question_id": name, "candidates": list(answers), "position": 0} for name in said]
+
+
+def test_generation_ends_at_the_end_token_of_each_task(adapted, weights, template, theirs, said):
+    """The end token is one that some greedy answers say soon, some late and some not at all."""
+    stem, segments, greedy = said
+    tokens = {token for tokens in greedy.values() for token in tokens if len(template.tokenizer.decode([token]).encode()) == 1}
+    end = max(tokens, key=lambda token: len({found.index(token) if token in found else -1 for found in greedy.values()}))
+    answers = {"a": [1, 2, 3, end], "b": [4, end]}
+    renderer = Crafted(replace(template, end=template.tokenizer.decode([end])), stem, segments, answers)
+    expected = [expected_text(template, continuation(theirs, [*stem, *segment], 8, end), end) for segment in segments.values()]
+    assert {cut for _, cut in expected} == {True, False}
+    assert free_answers(adapted, weights, renderer, tasks_of(greedy, answers), 8) == expected
+
+
+def test_greedy_names_agrees_with_generation(adapted, weights, template, said):
+    """Candidates are the model's own greedy words, as they are, continued in another way, and altered at the end."""
+    stem, segments, greedy = said
+    answers = {}
+    for index, tokens in enumerate(greedy.values()):
+        length = 1 + index % 3
+        answers[f"right-{index}"] = tokens[: length + 1]
+        answers[f"longer-{index}"] = [*tokens[: length + 1], (tokens[length + 1] + 1) % 256]
+        answers[f"altered-{index}"] = [*tokens[:length], (tokens[length] + 1) % 256]
+    packed = Crafted(template, stem, segments, answers).pack(tasks_of(greedy, answers))
+    named = greedy_names(adapter.logits(adapted, weights, packed), packed).tolist()
+    for index, (tokens, found) in enumerate(zip(greedy.values(), named, strict=True)):
+        assert found == [answer == tokens[: len(answer)] for answer in answers.values()]
+        assert found[list(answers).index(f"right-{index}")]
+
+
+def test_a_greedy_answer_that_names_a_candidate_needs_no_generation(adapted, weights, template, said, monkeypatch):
+    stem, segments, greedy = said
+    name, tokens = next((name, tokens) for name, tokens in greedy.items() if tokens[2] not in tokens[:2])
+    answers = {"other": [1, 2, tokens[2]], "spelled": tokens[:3]}
+    monkeypatch.setattr(scoring, "generate", lambda *_: pytest.fail("tokens were generated"))
+    (found,) = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([name], answers), 8)
+    assert (found.free, found.free_text, found.cut) == ("spelled", "spelled", False)
+
+
+def test_only_the_tasks_that_name_no_candidate_take_the_generated_answer(adapted, weights, template, said, monkeypatch):
+    stem, segments, greedy = said
+    (first, tokens), (second, _) = list(greedy.items())[:2]
+    answers = {"other": [1, 2, 3], "spelled": tokens[:3]}
+    monkeypatch.setattr(scoring, "generate", lambda *_: [("wrong place", False), ("other", False)])
+    found = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([first, second], answers), 8)
+    assert [one.free_text for one in found] == ["spelled", "other"]
+
+
+def test_a_generated_name_counts_only_if_it_ended(adapted, weights, template, said, monkeypatch):
+    stem, segments, greedy = said
+    answers = {"a": [1, 2, 3], "b": [4, 5, 6]}
+    monkeypatch.setattr(scoring, "generate", lambda *_: [("a", False), ("a", True), ("A", False)])
+    found = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of(list(greedy)[:3], answers), 8)
+    assert [one.free for one in found] == ["a", None, None]
+
+
+def test_a_free_answer_that_is_no_candidate_is_none(adapted, weights, renderer, rows):
+    for found in predict(adapted, weights, renderer, rows, 3):
+        assert found.free is None
+        assert found.cut
+        assert found.scored in CANDIDATES

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+
+
+def outcomes(only_first, only_second, both=3, neither=2):
+    """Paired outcomes with the numbers of pairs given."""
+    first = [True] * only_first + [False] * only_second + [True] * both + [False] * neither
+    second = [False] * only_first + [True] * only_second + [True] * both + [False] * neither
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "expected"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (0, 5, 2 / 32),
+        (1, 5, 2 * (1 + 6) / 64),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+        (3, 3, 1.0),
+        (0, 20, 2 / 2**20),
+    ],
+)
+def test_mcnemar_is_exact(only_first, only_second, expected):
+    first, second = outcomes(only_first, only_second)
+    assert mcnemar(first, second) == pytest.approx(expected)
+    assert mcnemar(second, first) == pytest.approx(expected)
+    # Pairs that agree tell nothing.
+    assert mcnemar(*outcomes(only_first, only_second, both=100, neither=0)) == pytest.approx(expected)
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.04, "b": 0.001, "c": 0.2, "d": 0.015}) == pytest.approx({"b": 0.004, "d": 0.045, "a": 0.08, "c": 0.2})
+    assert holm({"a": 0.7, "b": 0.6}) == {"a": 1.0, "b": 1.0}
+    assert holm({"a": 0.2}) == {"a": 0.2}
+    assert holm({}) == {}
+
+
+def test_the_mean_is_exact_and_equal_values_leave_no_doubt():
+    rng = np.random.default_rng(0)
+    found = cluster_bootstrap([1, 0, 0, 1, 1, 0, 1, 0], list("aabbbccc"), 500, rng)
+    assert (found.mean, found.n) == (0.5, 8)
+    assert found.low < 0.5 < found.high
+    same = cluster_bootstrap([1, 1, 1], list("abb"), 100, rng)
+    assert (same.mean, same.low, same.high) == (1, 1, 1)
+    below = cluster_bootstrap([-1, -1], list("ab"), 100, rng)
+    assert (below.mean, below.low, below.high) == (-1, -1, -1)
+
+
+def test_the_interval_is_that_of_a_small_case_worked_out():
+    """Two clusters of constant values: the mean of a resample is 0, 1/2 or 1 with probabilities 1/4, 1/2, 1/4."""
+    found = cluster_bootstrap([1, 1, 0, 0], list("aabb"), 2000, np.random.default_rng(0))
+    assert (found.low, found.high) == (0, 1)
+    # With six of them, 0 and 1 have probability 1/64 each, below 2.5 %: the ends are 1/6 and 5/6.
+    six = cluster_bootstrap([1, 1, 1, 0, 0, 0], list("abcdef"), 20_000, np.random.default_rng(0))
+    assert (six.low, six.high) == pytest.approx((1 / 6, 5 / 6))
+
+
+def test_clusters_of_like_values_widen_the_interval():
+    values = [1] * 50 + [0] * 50
+    clustered = cluster_bootstrap(values, [str(index // 10) for index in range(100)], 2000, np.random.default_rng(0))
+    single = cluster_bootstrap(values, [str(index) for index in range(100)], 2000, np.random.default_rng(0))
+    assert clustered.high - clustered.low > 2 * (single.high - single.low)
+
+
+def test_larger_clusters_weigh_more():
+    found = cluster_bootstrap([1] * 9 + [0], ["a"] * 9 + ["b"], 1000, np.random.default_rng(0))
+    assert found.mean == pytest.approx(0.9)
+
+
+def test_the_same_generator_gives_the_same_interval():
+    values, clusters = [1, 0, 1, 0, 1, 1], list("aabbcc")
+    first, again, other = (cluster_bootstrap(values, clusters, 300, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert (first.low, first.high) != (other.low, other.high) or first.mean == other.mean
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [2.0], [float("nan")]])
+def test_other_values_are_refused(values):
+    with pytest.raises(ValueError, match="values must be some of"):
+        cluster_bootstrap(values, ["a"] * len(values), 100, np.random.default_rng(0))
+
+
+def drawn(rng, tools, questions, mean, likeness):
+    """Outcomes of questions in tools: each tool has its own chance of being right."""
+    chances = rng.beta(mean / likeness, (1 - mean) / likeness, tools)
+    return (rng.random((tools, questions)) < chances[:, None]).astype(float), chances
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    """400 data sets of 40 tools with 8 questions each; the truth is the mean over all tools there could be."""
+    rng = np.random.default_rng(11)
+    clusters = np.repeat(np.arange(40), 8).astype(str)
+    covered = 0
+    for _ in range(400):
+        values, _ = drawn(rng, 40, 8, 0.7, 0.3)
+        found = cluster_bootstrap(values.ravel(), clusters, 200, rng)
+        covered += found.low <= 0.7 <= found.high
+    assert 0.93 <= covered / 400 <= 0.97
+
+
+def test_two_identical_methods_are_seldom_told_apart():
+    """400 A/A comparisons on 40 tools with 8 questions each: each tool has one chance, both methods the same."""
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(40), 8).astype(str)
+    by_interval = by_test = 0
+    for _ in range(400):
+        first, chances = drawn(rng, 40, 8, 0.7, 0.3)
+        second = (rng.random((40, 8)) < chances[:, None]).astype(float)
+        found = cluster_bootstrap((first - second).ravel(), clusters, 200, rng)
+        by_interval += not found.low <= 0 <= found.high
+        by_test += mcnemar(first.ravel() > 0, second.ravel() > 0) < 0.05
+    # Resampling inside clusters too makes the interval wider than it need be, so it errs on the safe side here.
+    assert by_interval / 400 <= 0.08
+    assert 0.02 <= by_test / 400 <= 0.08
+
+
+def test_a_real_difference_is_found():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(400) < 0.75, rng.random(400) < 0.6
+    found = cluster_bootstrap(first.astype(float) - second, [str(index // 10) for index in range(400)], 500, rng)
+    assert found.low > 0
+    assert mcnemar(first, second) < 0.01

@@ -1,0 +1,348 @@
+import csv
+import math
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import torch
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
+
+from metatoolagent.artifacts import canonical_json, publishing, read_manifest
+from metatoolagent.errors import UserError
+from metatoolagent.meta import training
+from metatoolagent.meta.losses import Outcome
+from metatoolagent.meta.training import Job
+from metatoolagent.models import adapter
+
+UPDATES = 6
+
+
+@pytest.fixture
+def job(tiny, catalog, materialized, tmp_path):
+    """A short meta-learning run in folders of its own."""
+    tasks = materialized / "meta_tasks.parquet"
+    return Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Bring the signal handlers back that a supervisor replaces."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny, catalog, materialized, tmp_path_factory):
+    """The files of the run `job` and the seconds it takes, not interrupted."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    started = time.monotonic()
+    training.train(Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, materialized / "meta_tasks.parquet", catalog, tiny, folder / "out", folder / "work"))
+    return tree(folder / "out"), time.monotonic() - started
+
+
+def command(job):
+    """The command line of a run."""
+    sections = {"backbone": job.backbone, "adapter": job.adapter, "train": job.train, "mta": job.mta}
+    given = {"seed": job.seed, **{name: section.model_dump() for name, section in sections.items() if section}}
+    places = {"tasks": job.tasks, "catalog": job.catalog, "backbone": job.model, "out": job.out, "work": job.work}
+    options = [text for name, path in places.items() for text in (f"--{name}", str(path))]
+    return ["train", job.method, *options, "--params", canonical_json(given)]
+
+
+def start(job):
+    """Start `mta train` in a process of its own that has the imports behind it; its output goes beside `out`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["model_fixtures", "metatoolagent.meta.training"])
+    process = context.Process(target=run_cli, args=(command(job), str(job.out.parent / "said")))
+    process.start()
+    return process
+
+
+def said(job):
+    return (job.out.parent / "said").read_text(encoding="utf-8")
+
+
+def log(job):
+    with (job.out / training.LOG).open(encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def in_a_row(monkeypatch, change):
+    """Pass what the loss gives through `change`, with the number of the call."""
+    calls = iter(range(10**6))
+    real = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda *args: change(next(calls), real(*args)))
+
+
+@pytest.fixture
+def same_task(materialized, tmp_path):
+    """Meta-tasks that are all the same one, so that nothing but training moves the loss."""
+    rows = pl.read_parquet(materialized / "meta_tasks.parquet")
+    first = rows.filter(pl.col("meta_task") == 0)
+    repeated = pl.concat([first.with_columns(pl.lit(index, rows.schema["meta_task"]).alias("meta_task")) for index in range(UPDATES)])
+    with publishing(tmp_path / "repeated", ["meta_tasks.parquet"], producer="materialize") as paths:
+        repeated.write_parquet(paths["meta_tasks.parquet"])
+    return tmp_path / "repeated" / "meta_tasks.parquet"
+
+
+@pytest.mark.parametrize("method", ["ft", "mta"])
+def test_the_loss_falls_and_the_log_tells_of_every_update(method, job, same_task):
+    job = replace(job, method=method, mta=MTA if method == "mta" else None, tasks=same_task)
+    training.train(job)
+    rows = log(job)
+    assert list(rows[0]) == list(training.LOG_COLUMNS)
+    assert [row["update"] for row in rows] == list(range(1, UPDATES + 1))
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert {row["selected"] for row in rows} <= ({0.0} if method == "ft" else {0.0, 1.0})
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert max(row["learning_rate"] for row in rows) == pytest.approx(TRAIN.learning_rate)
+
+
+def test_what_is_published_can_be_loaded_and_names_its_origin(job, adapted, tiny):
+    training.train(job)
+    manifest = read_manifest(job.out)
+    assert set(manifest["files"]) == set(training.FILES)
+    assert (manifest["producer"], manifest["method"]) == ("train", "mta")
+    assert manifest["backbone"] == read_manifest(tiny)["files"]["model.safetensors"]["sha256"]
+    assert set(manifest["inputs"]) == {path.as_posix() for path in job.inputs()}
+    start = adapter.initial(adapted, torch.Generator().manual_seed(job.seed))
+    trained = adapter.load(job.out, start)
+    assert not any(torch.equal(trained[name], start[name]) for name in start)
+
+
+def test_the_same_run_gives_the_same_bytes(job, uninterrupted):
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "ft", "mta": None}])
+def test_another_run_gives_others(job, uninterrupted, changes):
+    other = replace(job, **changes)
+    assert other.run_id() != job.run_id()
+    training.train(other)
+    assert (other.out / adapter.WEIGHTS).read_bytes() != uninterrupted[0][adapter.WEIGHTS]
+
+
+def test_meta_batches_average_meta_tasks(job, monkeypatch):
+    """Four meta-tasks an update, and the two that are left: as many updates, each with the mean of their losses."""
+    frozen = TRAIN.model_copy(update={"learning_rate": 1e-30})
+    training.train(replace(job, train=frozen, out=job.out / "one"))
+    training.train(replace(job, train=frozen.model_copy(update={"meta_batch": 4}), out=job.out / "four"))
+    one, four = (log(replace(job, out=job.out / name)) for name in ("one", "four"))
+    assert len(four) == math.ceil(UPDATES / 4)
+    expected = [sum(row["loss"] for row in part) / len(part) for part in (one[:4], one[4:])]
+    assert [row["loss"] for row in four] == pytest.approx(expected, abs=1e-5)
+
+
+def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(job, uninterrupted):
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    for _ in range(3):
+        process = start(job)
+        time.sleep(moments.uniform(0.1, 1.2 * uninterrupted[1]))
+        process.kill()
+        process.join()
+    process = start(job)
+    process.join()
+    assert process.exitcode == 0, said(job)
+    assert tree(job.out) == uninterrupted[0], f"moments drawn with seed {seed}"
+
+
+def test_killed_after_a_checkpoint_it_goes_on_from_there(job, uninterrupted):
+    process = start(job)
+    run = job.work / job.run_id()
+    while not list(run.glob("step-*")):
+        assert process.is_alive(), said(job)
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+    assert not (job.out / "manifest.json").exists()
+    resumed = start(job)
+    resumed.join()
+    assert resumed.exitcode == 0, said(job)
+    assert "going on after update" in said(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_pauses_and_the_same_command_goes_on(number, job, uninterrupted):
+    process = start(job)
+    while not list(job.work.glob("*/step-*")):
+        assert process.is_alive(), said(job)
+        time.sleep(0.002)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == 75, said(job)
+    assert f"error[I-PAUSED] received {number.name}: paused after update " in said(job)
+    assert "Traceback" not in said(job)
+    assert not job.out.exists()
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+def test_the_command_itself_pauses_and_goes_on(job, uninterrupted):
+    """`python -m metatoolagent train`, as the workflow's jobs run it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "metatoolagent", *command(job)], env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(job.work.glob("*/step-*")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.terminate()
+    message = process.communicate()[1]
+    assert process.returncode == 75, message
+    assert "error[I-PAUSED]" in message
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+def test_every_update_may_be_the_last_before_a_pause(job, uninterrupted, monkeypatch):
+    """Pause after each update in turn: resuming five times gives the same bytes."""
+    monkeypatch.setattr(training.Supervisor, "reason_to_pause", lambda self: "received SIGTERM")
+    for update in range(1, UPDATES):
+        with pytest.raises(UserError, match="I-PAUSED") as raised:
+            training.train(job)
+        assert f"paused after update {update} of {UPDATES}" in raised.value.what
+        assert raised.value.exit_code == 75
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_costs_updates_but_no_bytes(name, job, uninterrupted, monkeypatch, capsys):
+    reasons = iter(["", "", "now"])
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Supervisor, "reason_to_pause", lambda self: next(reasons))
+        with pytest.raises(UserError, match="I-PAUSED"):
+            training.train(job)
+    run = job.work / job.run_id()
+    path = run / "step-000003" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    training.train(job)
+    assert "going on after update 2 of" in capsys.readouterr().err
+    assert (run / "bad.step-000003").is_dir()
+    assert tree(job.out) == uninterrupted[0]
+
+
+def test_a_finished_run_publishes_again_without_training(job, uninterrupted, monkeypatch):
+    training.train(job)
+    for path in job.out.iterdir():
+        path.unlink()
+
+    def forbidden(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "evaluate", forbidden)
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+def test_changed_params_never_resume_a_foreign_state(job, uninterrupted, monkeypatch):
+    other = replace(job, train=TRAIN.model_copy(update={"learning_rate": 0.02}))
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Supervisor, "reason_to_pause", lambda self: "now")
+        with pytest.raises(UserError, match="I-PAUSED"):
+            training.train(other)
+    training.train(job)
+    assert tree(job.out) == uninterrupted[0]
+
+
+def test_a_loss_that_is_not_finite_names_its_tasks_and_touches_nothing(job, uninterrupted, monkeypatch):
+    training.train(job)
+    # The same outputs, other params: the update fails, the earlier adapter stays.
+    other = replace(job, train=TRAIN.model_copy(update={"learning_rate": 0.02}))
+    names = []
+
+    def poison(call, outcome):
+        return outcome if call < 10 else Outcome(outcome.loss_Q * torch.tensor([1.0, math.nan]), outcome.right_Q)
+
+    real = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda model, weights, pack, train: names.append(pack.task_ids) or real(model, weights, pack, train))
+    in_a_row(monkeypatch, poison)
+    with pytest.raises(UserError) as raised:
+        training.train(other)
+    error = raised.value
+    assert (error.code, error.exit_code) == ("E-NONFINITE", 65)
+    assert error.where == names[-1][1]
+    assert "no update was applied" in error.what
+    assert tree(other.out) == uninterrupted[0]
+    assert not [path for path in (job.work / other.run_id()).glob("step-*") if not torch.isfinite(read_phi(path)).all()]
+
+
+def read_phi(path):
+    """All weights of a checkpoint in one tensor."""
+    from safetensors.torch import load_file
+
+    return torch.cat([tensor.flatten() for name, tensor in load_file(path / "state.safetensors").items() if name.startswith("phi/")])
+
+
+def test_a_learning_rate_that_is_far_too_high_ends_with_a_message(job):
+    with pytest.raises(UserError) as raised:
+        training.train(replace(job, train=TRAIN.model_copy(update={"learning_rate": 1e30})))
+    assert raised.value.code == "E-NONFINITE"
+    assert "at update 2 of" in raised.value.what
+    assert "lower train.learning_rate" in raised.value.fix
+    assert not job.out.exists()
+
+
+def test_a_gradient_that_is_not_finite_applies_no_update(job, monkeypatch):
+    def poison(call, outcome):
+        return outcome if call < 4 else Outcome(outcome.loss_Q + (outcome.loss_Q - outcome.loss_Q.detach()).clamp(min=0).sqrt(), outcome.right_Q)
+
+    in_a_row(monkeypatch, poison)  # the loss is as it was, its gradient divides by zero
+    with pytest.raises(UserError, match="E-NONFINITE") as raised:
+        training.train(replace(job, method="ft", mta=None))
+    assert raised.value.where == "meta-tasks 2"
+    assert "at update 3 of" in raised.value.what
+
+
+def test_who_loses_the_lock_publishes_nothing(job, monkeypatch):
+    real = training.Trainer.run
+
+    def run(self, folder, supervisor):
+        real(self, folder, supervisor)
+        (folder / "lock").unlink()
+
+    monkeypatch.setattr(training.Trainer, "run", run)
+    with pytest.raises(UserError, match="E-LOST-LOCK"):
+        training.train(job)
+    assert not job.out.exists()
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_damaged_inputs_are_refused_before_any_training(which, job, tmp_path):
+    path = job.inputs()[which]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in path.parent.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    (copy / path.name).write_bytes(content)
+    field = ["tasks", "catalog", "catalog", "model"][which]
+    broken = replace(job, **{field: copy / path.name if field == "tasks" else copy})
+    with pytest.raises(UserError, match="E-CORRUPT") as raised:
+        training.train(broken)
+    assert raised.value.where == str(copy / path.name)
+    assert not job.work.exists()
+
+
+def test_a_full_disk_is_told_before_training(job, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match="E-DISK-FULL") as raised:
+        training.train(job)
+    assert raised.value.exit_code == 74
+    assert not job.out.exists()

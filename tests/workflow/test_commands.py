@@ -1,0 +1,127 @@
+"""The three commands, as a user types them, on the tiny model: what one engine made, the other does not make again."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+NOTHING = "Nothing to be done"
+
+
+def ran(output: str) -> set[str]:
+    """Return the stages that `dvc repro` ran."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    params = folder / "params.yaml"
+    text = params.read_text()
+    assert text.count(old) == 1
+    params.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy of the finished project, to be changed by a test."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+def test_eval_cd_makes_the_metrics_and_every_output_is_known_to_dvc(finished, shell):
+    metrics = json.loads((finished / "results/main/metrics.json").read_text())
+    for method in ("base", "ft", "mta"):
+        assert metrics[f"cd.{method}.free.all.n"] == 24
+        assert 0 <= metrics[f"cd.{method}.scored.unseen.accuracy"] <= 1
+    assert "up to date" in shell("dvc status", finished).stdout
+
+
+def test_what_snakemake_made_dvc_does_not_make_again(finished, shell):
+    assert NOTHING in shell("snakemake -n eval_cd", finished).stdout
+    assert ran(shell("dvc repro", finished).stdout) == set()
+
+
+def test_an_edit_runs_what_depends_on_it_and_setting_it_back_runs_nothing(copy, shell):
+    edit(copy, "bootstrap: 200", "bootstrap: 300")
+    assert ran(shell("dvc repro", copy).stdout) == {"evaluate-base", "evaluate-ft", "evaluate-mta", "metrics"}
+    assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
+    edit(copy, "bootstrap: 300", "bootstrap: 200")
+    back = shell("dvc repro", copy)
+    assert "is cached - skipping run" in back.stdout and ran(back.stdout) == set()
+    assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
+
+
+def test_a_comment_in_params_runs_nothing(copy, shell):
+    (copy / "params.yaml").write_text((copy / "params.yaml").read_text() + "# a remark\n")
+    assert ran(shell("dvc repro", copy).stdout) == set()
+    assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
+
+
+def test_push_clone_and_pull_leave_nothing_to_do(finished, shell, tmp_path):
+    shell(f"git clone -q {finished} {tmp_path / 'clone'}", tmp_path)
+    shell("dvc pull -q", tmp_path / "clone")
+    assert NOTHING in shell("snakemake -n eval_cd", tmp_path / "clone").stdout
+    assert ran(shell("dvc repro", tmp_path / "clone").stdout) == set()
+
+
+def test_an_experiment_changes_only_what_depends_on_it(copy, shell):
+    before = json.loads((copy / "results/main/manifest.json").read_text())
+    done = shell("dvc exp run -S distractors=1", copy)
+    assert ran(done.stdout) == {
+        "materialize", "train-ft", "train-mta", "evaluate-base", "evaluate-ft", "evaluate-mta", "metrics",
+    }  # fmt: skip
+    assert json.loads((copy / "results/main/manifest.json").read_text()) != before
+    assert "distractors: 1 " in (copy / "params.yaml").read_text()
+    assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
+
+
+def test_another_configuration_is_not_committed(copy, shell):
+    done = shell("snakemake --cores 2 eval_cd --config distractors=1", copy)
+    assert "nothing committed" in done.stderr
+    assert ran(shell("dvc repro", copy).stdout) == set()
+
+
+def test_the_other_splits_run_and_join_dvc_once_they_have(copy, shell):
+    assert not (copy / "splits").exists()
+    shell("snakemake --cores 2 eval_sd", copy)
+    assert json.loads((copy / "results/sd/metrics.json").read_text())["sd.mta.free.all.n"] == 24
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert ran(shell("dvc repro splits/sd/dvc.yaml", copy).stdout) == set()
+    assert "sd" in shell("mta results", copy).stdout
+
+
+def test_hd_holds_out_each_domain_in_turn(copy, shell):
+    listed = shell("snakemake -n eval_hd", copy).stdout
+    assert {"hd-kitchen", "hd-travel"} <= set(re.findall(r"variant=(hd-\w+)", listed))
+    shell("snakemake --cores 2 results/hd-kitchen/tasks/eval_tasks.parquet", copy)
+
+
+def test_a_wrong_param_stops_with_one_error_and_no_traceback(copy, shell):
+    edit(copy, "distractors: 2 ", "distractors: two ")
+    stopped = shell("snakemake --cores 2 eval_cd", copy, code=64)
+    assert "error[E-PARAMS] distractors" in stopped.stderr and "params.yaml:3" in stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+
+
+def test_an_impossible_request_stops_with_the_domain_and_the_largest_value(copy, shell):
+    edit(copy, "distractors: 2 ", "distractors: 500 ")
+    stopped = shell("snakemake --cores 2 eval_cd", copy, code=1)
+    assert "E-DISTRACTORS" in stopped.stderr and "Traceback" not in stopped.stderr
+
+
+def test_a_damaged_artifact_is_not_used(copy, shell):
+    tasks = copy / "results/main/tasks/eval_tasks.parquet"
+    raw = bytearray(tasks.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    tasks.write_bytes(bytes(raw))
+    shell("rm results/main/ft/predictions.parquet", copy)
+    stopped = shell("snakemake --cores 2 results/main/ft/predictions.parquet --allowed-rules evaluate", copy, code=1)
+    assert "E-CORRUPT" in stopped.stderr and "eval_tasks.parquet" in stopped.stderr
+
+
+def test_dvc_yaml_is_what_the_rules_say(fresh, shell):
+    folder = fresh("check")
+    shell("PYTHONPATH=src python -m metatoolagent.stages --check", folder)
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    assert "out of date" in shell("PYTHONPATH=src python -m metatoolagent.stages --check", folder, code=1).stderr
