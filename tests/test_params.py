@@ -75,7 +75,7 @@ def test_a_stage_gets_the_keys_that_it_was_given_and_no_others():
     given = params.given(json.dumps({"seed": whole["seed"], "split": whole["split"]}))
     assert given.section(params.Split) == params.load(COMMITTED).split
     assert given.seed == whole["seed"]
-    with pytest.raises(KeyError):
+    with pytest.raises(UserError, match="missing key meta_tasks"):
         given.section(params.MetaTasks)
 
 

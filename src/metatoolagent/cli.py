@@ -4,6 +4,8 @@ A subcommand imports its room when it runs, so that `mta ingest` does not wait f
 """
 
 import errno
+import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -206,8 +208,16 @@ def main() -> None:
         fail(str(error), error.exit_code)
     except OSError as error:
         fail(str(of_system(error)), Exit.IO)
-    except Exception:
+    except Exception as error:
+        if (wrapped := of_library(error)) is not None:
+            fail(str(of_system(wrapped)), Exit.IO)
         fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)
+
+
+def of_library(error: Exception) -> OSError | None:
+    """Return the file system's error that polars and safetensors wrap in one of their own, with its number in the text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def of_system(error: OSError) -> UserError:

@@ -148,19 +148,34 @@ class Given:
         self.values = values
 
     def section(self, model: type[S]) -> S:
-        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`."""
+        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`.
+
+        Raises:
+            UserError: E-PARAMS (exit code 64) if it was not given, or has a wrong, missing or unknown key.
+        """
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
-        return model.model_validate(self.values[name])
+        try:
+            return model.model_validate(self._value(name))
+        except ValidationError as error:
+            findings = [_finding({**item, "loc": (name, *item["loc"])}, None) for item in error.errors()]
+            raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+            raise AssertionError("a validation error without findings") from error
 
     @property
     def seed(self) -> int:
         """The seed that every generator is derived from."""
-        return int(self.values["seed"])
+        return int(self._value("seed"))
 
     @property
     def distractors(self) -> int:
         """How many wrong tools a candidate set holds."""
-        return int(self.values["distractors"])
+        return int(self._value("distractors"))
+
+    def _value(self, key: str) -> Any:
+        if key not in self.values:
+            fix = "add it, or leave --params out"
+            raise UserError("E-PARAMS", f"missing key {key}", "--params", fix=fix, exit_code=Exit.PARAMS)
+        return self.values[key]
 
 
 def load(path: Path) -> Params:
@@ -223,7 +238,16 @@ def given(text: str | None, path: Path = Path("params.yaml")) -> Given:
     Args:
         text: the keys that its rule names, as JSON; None for all of params.yaml, as when run by hand.
         path: the file that None stands for.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64) if `text` is not a JSON mapping, and those of `load`.
     """
     if text is None:
         return Given(load(path).model_dump())
-    return Given(json.loads(text))
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError("E-PARAMS", f"--params is not JSON ({error})", "--params", shown(text), exit_code=Exit.PARAMS) from None
+    if not isinstance(values, dict):
+        raise UserError("E-PARAMS", "--params is not a mapping of keys", "--params", shown(text), exit_code=Exit.PARAMS)
+    return Given(values)

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from model_fixtures import ADAPTER, BACKBONE, tree
 
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
@@ -10,6 +9,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.evaluation.predicting import FILE, Job, evaluate, outcome, table
 from metatoolagent.evaluation.scoring import Prediction
 from metatoolagent.models import adapter
+from model_fixtures import ADAPTER, BACKBONE, tree
 
 
 @pytest.fixture
@@ -55,7 +55,14 @@ def test_the_table_keeps_the_tasks_and_adds_the_selections():
     rows = [{"task_id": f"t-{index}", "gold": "atlas", "candidates": ["atlas", "pulse"]} for index in range(2)]
     found = table(rows, [free("atlas", named="atlas"), free("hm")], CATALOG)
     assert found.to_dicts() == [
-        {**rows[0], "log_probabilities": [-1.0, -2.0], "scored": "atlas", "free": "atlas", "free_text": "atlas", "outcome": "right"},
+        {
+            **rows[0],
+            "log_probabilities": [-1.0, -2.0],
+            "scored": "atlas",
+            "free": "atlas",
+            "free_text": "atlas",
+            "outcome": "right",
+        },
         {**rows[1], "log_probabilities": [-1.0, -2.0], "scored": "atlas", "free": None, "free_text": "hm", "outcome": "none"},
     ]
     assert found.schema["free"] == pl.String

@@ -3,7 +3,6 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pytest
 import torch
-from model_fixtures import ADAPTER, ids
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
@@ -13,6 +12,7 @@ from metatoolagent.evaluation.scoring import Step, generate, greedy_names, predi
 from metatoolagent.models import adapter
 from metatoolagent.tasks.packing import pack
 from metatoolagent.tasks.prompts import Template
+from model_fixtures import ADAPTER, ids
 
 CANDIDATES = ["pulse", "oven_preheat", "atlas"]
 
@@ -24,7 +24,8 @@ def rows(catalog):
     picked = [(name, questions.filter(pl.col("tool") == name)["question_id"]) for name in CANDIDATES]
     golds = [(name, found[0]) for name, found in picked] + [(CANDIDATES[0], picked[0][1][5])]
     return [
-        {"question_id": question, "candidates": CANDIDATES, "gold": name, "position": CANDIDATES.index(name)} for name, question in golds
+        {"question_id": question, "candidates": CANDIDATES, "gold": name, "position": CANDIDATES.index(name)}
+        for name, question in golds
     ]
 
 
@@ -93,7 +94,12 @@ def test_tasks_are_predicted_together_as_one_by_one(adapted, weights, renderer, 
     for row, found in zip(rows, together, strict=True):
         (single,) = predict(adapted, weights, renderer, [row], 6)
         assert found.log_probabilities == pytest.approx(single.log_probabilities, abs=1e-4)
-        assert (found.scored, found.free, found.free_text, found.cut) == (single.scored, single.free, single.free_text, single.cut)
+        assert (found.scored, found.free, found.free_text, found.cut) == (
+            single.scored,
+            single.free,
+            single.free_text,
+            single.cut,
+        )
 
 
 def test_scores_are_the_log_probabilities_of_names_in_the_plain_model(adapted, weights, renderer, rows, theirs):
@@ -129,7 +135,7 @@ def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, row
     assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def said(theirs):
     """A prefix, twelve questions of random tokens, and the greedy continuation of each in the plain model."""
     generator = torch.Generator().manual_seed(4)

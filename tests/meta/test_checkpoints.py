@@ -11,7 +11,9 @@ FILES = (TENSORS, RECORD, "manifest.json")
 
 
 def at(update):
-    return Checkpoint(update, {"phi/w": torch.full((64,), float(update)), "step/w": torch.tensor(update)}, {"log": [[update, 0.5]]})
+    return Checkpoint(
+        update, {"phi/w": torch.full((64,), float(update)), "step/w": torch.tensor(update)}, {"log": [[update, 0.5]]}
+    )
 
 
 @pytest.fixture
@@ -130,7 +132,13 @@ class Killed(BaseException):
 @pytest.mark.parametrize("again", [False, True])
 def test_wherever_the_writer_dies_the_old_or_the_new_state_is_there(again, tmp_path, monkeypatch):
     """Dies before each of its file-system calls in turn."""
-    calls = [(os, "replace"), (os, "fsync"), (checkpoints.Path, "rename"), (checkpoints.shutil, "rmtree"), (checkpoints, "save_file")]
+    calls = [
+        (os, "replace"),
+        (os, "fsync"),
+        (checkpoints.Path, "rename"),
+        (checkpoints.shutil, "rmtree"),
+        (checkpoints, "save_file"),
+    ]
     real = {(owner, name): getattr(owner, name) for owner, name in calls}
     seen = set()
     for deadline in range(100):

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from model_fixtures import MTA, TRAIN, close, random_pack
 
 from metatoolagent.meta.hypergradient import HYPERGRADIENTS
 from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.meta.objectives import MetaTask, fine_tuning, meta_learning
+from model_fixtures import MTA, TRAIN, close, random_pack
 
 
 @pytest.fixture
@@ -97,7 +97,8 @@ def test_gradients_agree_with_central_differences(loss, weights):
         direction = {name: tensor * torch.rand(tensor.shape, generator=generator) for name, tensor in slope.items()}
         size = sum((tensor**2).sum() for tensor in direction.values()) ** 0.5
         ahead, behind = (
-            loss({name: start[name] + step * direction[name] / size for name in start}, packed).loss.item() for step in (0.01, -0.01)
+            loss({name: start[name] + step * direction[name] / size for name in start}, packed).loss.item()
+            for step in (0.01, -0.01)
         )
         expected = sum((slope[name] * direction[name]).sum() for name in start) / size
         assert (ahead - behind) / 0.02 == pytest.approx(expected.item(), rel=5e-3)

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from model_fixtures import MTA
 
 from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import Outcome
+from model_fixtures import MTA
 
 # Packs are points: the loss of weights (a, b) is half the squared distance to the point, its gradient the difference.
 PHI = {"a": torch.tensor(0.0), "b": torch.tensor(0.0)}

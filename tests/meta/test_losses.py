@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from model_fixtures import TRAIN, random_pack
 
 from metatoolagent.meta import losses
 from metatoolagent.meta.losses import Outcome, by_branch, evaluate, gradient, leaves, log_probabilities
 from metatoolagent.tasks.packing import pack
+from model_fixtures import TRAIN, random_pack
 
 PACK = pack([1, 2], [[3], [4, 5]], [[6, 7, 9], [8, 9]], [0, 1], ["a", "b"], context=10)
 """Names 6 7 and 8, end token 9; question a means the first, question b the second."""

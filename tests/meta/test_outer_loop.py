@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from model_fixtures import TRAIN
 
 from metatoolagent.meta.outer_loop import Outer, learning_rate
+from model_fixtures import TRAIN
 
 
 def of(**changes):
@@ -17,7 +17,10 @@ def toy():
 
 def slopes(count):
     generator = torch.Generator().manual_seed(0)
-    return [{name: torch.randn(value.shape, generator=generator, dtype=torch.float64) for name, value in toy().items()} for _ in range(count)]
+    return [
+        {name: torch.randn(value.shape, generator=generator, dtype=torch.float64) for name, value in toy().items()}
+        for _ in range(count)
+    ]
 
 
 def same(first, second):
@@ -83,7 +86,9 @@ def test_the_gradient_is_clipped_as_a_whole_and_its_own_norm_is_returned():
 
 def test_a_small_gradient_is_not_scaled():
     outer = Outer(toy(), of(clip_norm=1.0))
-    assert outer.apply({"w": torch.tensor([0.3, 0.0], dtype=torch.float64), "v": torch.tensor([[0.4]], dtype=torch.float64)}, 0.1) == pytest.approx(0.5)
+    assert outer.apply(
+        {"w": torch.tensor([0.3, 0.0], dtype=torch.float64), "v": torch.tensor([[0.4]], dtype=torch.float64)}, 0.1
+    ) == pytest.approx(0.5)
     assert outer.state()["exp_avg/v"].item() == pytest.approx(0.04)
 
 

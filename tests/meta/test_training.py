@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import torch
-from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
 
 from metatoolagent.artifacts import canonical_json, publishing, read_manifest
 from metatoolagent.errors import UserError
@@ -22,6 +21,7 @@ from metatoolagent.meta import training
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.meta.training import Job
 from metatoolagent.models import adapter
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
 
 UPDATES = 6
 
@@ -48,7 +48,21 @@ def uninterrupted(tiny, catalog, materialized, tmp_path_factory):
     """The files of the run `job` and the seconds it takes, not interrupted."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     started = time.monotonic()
-    training.train(Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, materialized / "meta_tasks.parquet", catalog, tiny, folder / "out", folder / "work"))
+    training.train(
+        Job(
+            "mta",
+            0,
+            BACKBONE,
+            ADAPTER,
+            TRAIN,
+            MTA,
+            materialized / "meta_tasks.parquet",
+            catalog,
+            tiny,
+            folder / "out",
+            folder / "work",
+        )
+    )
     return tree(folder / "out"), time.monotonic() - started
 
 
@@ -91,7 +105,9 @@ def same_task(materialized, tmp_path):
     """Meta-tasks that are all the same one, so that nothing but training moves the loss."""
     rows = pl.read_parquet(materialized / "meta_tasks.parquet")
     first = rows.filter(pl.col("meta_task") == 0)
-    repeated = pl.concat([first.with_columns(pl.lit(index, rows.schema["meta_task"]).alias("meta_task")) for index in range(UPDATES)])
+    repeated = pl.concat(
+        [first.with_columns(pl.lit(index, rows.schema["meta_task"]).alias("meta_task")) for index in range(UPDATES)]
+    )
     with publishing(tmp_path / "repeated", ["meta_tasks.parquet"], producer="materialize") as paths:
         repeated.write_parquet(paths["meta_tasks.parquet"])
     return tmp_path / "repeated" / "meta_tasks.parquet"
@@ -195,7 +211,9 @@ def test_a_signal_pauses_and_the_same_command_goes_on(number, job, uninterrupted
 def test_the_command_itself_pauses_and_goes_on(job, uninterrupted):
     """`python -m metatoolagent train`, as the workflow's jobs run it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "metatoolagent", *command(job)], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metatoolagent", *command(job)], env=environment, stderr=subprocess.PIPE, text=True
+    )
     while not list(job.work.glob("*/step-*")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.002)
@@ -270,7 +288,9 @@ def test_a_loss_that_is_not_finite_names_its_tasks_and_touches_nothing(job, unin
         return outcome if call < 10 else Outcome(outcome.loss_Q * torch.tensor([1.0, math.nan]), outcome.right_Q)
 
     real = training.evaluate
-    monkeypatch.setattr(training, "evaluate", lambda model, weights, pack, train: names.append(pack.task_ids) or real(model, weights, pack, train))
+    monkeypatch.setattr(
+        training, "evaluate", lambda model, weights, pack, train: names.append(pack.task_ids) or real(model, weights, pack, train)
+    )
     in_a_row(monkeypatch, poison)
     with pytest.raises(UserError) as raised:
         training.train(other)
@@ -286,7 +306,9 @@ def read_phi(path):
     """All weights of a checkpoint in one tensor."""
     from safetensors.torch import load_file
 
-    return torch.cat([tensor.flatten() for name, tensor in load_file(path / "state.safetensors").items() if name.startswith("phi/")])
+    return torch.cat(
+        [tensor.flatten() for name, tensor in load_file(path / "state.safetensors").items() if name.startswith("phi/")]
+    )
 
 
 def test_a_learning_rate_that_is_far_too_high_ends_with_a_message(job):
@@ -300,7 +322,11 @@ def test_a_learning_rate_that_is_far_too_high_ends_with_a_message(job):
 
 def test_a_gradient_that_is_not_finite_applies_no_update(job, monkeypatch):
     def poison(call, outcome):
-        return outcome if call < 4 else Outcome(outcome.loss_Q + (outcome.loss_Q - outcome.loss_Q.detach()).clamp(min=0).sqrt(), outcome.right_Q)
+        return (
+            outcome
+            if call < 4
+            else Outcome(outcome.loss_Q + (outcome.loss_Q - outcome.loss_Q.detach()).clamp(min=0).sqrt(), outcome.right_Q)
+        )
 
     in_a_row(monkeypatch, poison)  # the loss is as it was, its gradient divides by zero
     with pytest.raises(UserError, match="E-NONFINITE") as raised:

@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from model_fixtures import ADAPTER, BACKBONE, close, random_pack, random_parts, random_weights
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -10,6 +9,7 @@ from transformers import AutoModelForCausalLM
 from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.models import adapter, backbone
+from model_fixtures import ADAPTER, BACKBONE, close, random_pack, random_parts, random_weights
 
 
 def publish(tensors, out):

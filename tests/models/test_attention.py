@@ -1,10 +1,10 @@
 import pytest
 import torch
-from model_fixtures import close, random_pack, random_parts
 from torch import Tensor
 
 from metatoolagent.models.attention import Dense, bias, layout, tree_attention
 from metatoolagent.tasks.packing import Pack, pack
+from model_fixtures import close, random_pack, random_parts
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 

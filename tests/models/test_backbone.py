@@ -3,12 +3,12 @@ import shutil
 
 import pytest
 import torch
-from model_fixtures import BACKBONE, random_pack
 from safetensors.torch import load_file, save_file
 
 from metatoolagent import params
 from metatoolagent.errors import UserError
 from metatoolagent.models import adapter, backbone
+from model_fixtures import BACKBONE, random_pack
 
 
 def from_source(source):

@@ -24,7 +24,7 @@ def no_mirror(monkeypatch):
 
 @pytest.fixture
 def pip(monkeypatch):
-    """A pip that writes the wheel `pip.content` into its destination, or fails with `pip.stderr`; `pip.calls` are its commands."""
+    """A pip that writes `pip.content` into its destination and fails if there is `pip.stderr`; `pip.calls` are its commands."""
 
     class Pip:
         calls: list[list[str]] = []  # noqa: RUF012

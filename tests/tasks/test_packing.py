@@ -1,11 +1,11 @@
 import pytest
 import torch
-from model_fixtures import TRAIN, alone, close, random_pack, random_parts
 
 from metatoolagent.errors import UserError
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models.adapter import logits
 from metatoolagent.tasks.packing import Pack, pack
+from model_fixtures import TRAIN, alone, close, random_pack, random_parts
 
 # Prefix 1 2; question a: 3, question b: 4 5; names 6 7 and 8, each with the end token 9.
 SMALL = {"prefix": [1, 2], "segments": [[3], [4, 5]], "answers": [[6, 7, 9], [8, 9]], "gold": [0, 1], "task_ids": ["a", "b"]}
@@ -23,6 +23,7 @@ def test_a_pack_written_out_by_hand():
     assert found.position_ids_T.tolist() == [0, 1, 2, 3, 4, 3, 2, 3, 4, 5, 4]
     assert found.node_T.tolist() == [0, 0, 1, 2, 2, 3, 4, 4, 5, 5, 6]
     assert found.keep_K.tolist() == [2, 3, 4, 5, 7, 8, 9, 10]
+    assert found.ask_Q.tolist() == [0, 4]
     assert found.row_A.tolist() == [0, 1, 2, 0, 3, 4, 5, 6, 4, 7]
     assert found.target_A.tolist() == [6, 7, 9, 8, 9, 6, 7, 9, 8, 9]
     assert found.branch_A.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]

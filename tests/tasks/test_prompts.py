@@ -57,7 +57,10 @@ def test_the_parts_are_the_tokens_of_the_whole_conversation(template):
 def test_the_prefix_depends_on_the_candidates_alone_and_ends_before_the_question(template):
     text = template.tokenizer.decode(template.prefix(ENTRIES))
     assert text.endswith("- heat_oven(): Does it.")
-    assert template.tokenizer.decode(template.segment("Hello?")) == "<|im_end|>\n<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        template.tokenizer.decode(template.segment("Hello?"))
+        == "<|im_end|>\n<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\n"
+    )
     assert template.tokenizer.decode(template.answer("heat_oven")) == "heat_oven<|im_end|>"
 
 
@@ -106,7 +109,9 @@ def test_without_a_system_role_the_tools_open_the_users_turn(text, tiny):
     assert template.before_tools == "[user] "
     found = [*template.prefix(ENTRIES), *template.segment("Where to?"), *template.answer("plan_trip")]
     listed = "\n".join(f"- {item}" for item in ENTRIES)
-    assert template.tokenizer.decode(found) == f"[user] {INSTRUCTION}{listed}\n\nWhere to?<|im_end|>[assistant] plan_trip<|im_end|>"
+    assert (
+        template.tokenizer.decode(found) == f"[user] {INSTRUCTION}{listed}\n\nWhere to?<|im_end|>[assistant] plan_trip<|im_end|>"
+    )
     assert found[-1] == template.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 

@@ -10,7 +10,7 @@ rule backbone:
     """Fetching the backbone: {params.given}"""
     input:
         sources="data/sources.tsv",
-        code=code("models/backbone", "models/sources"),
+        code=code("models/attention", "models/backbone", "models/sources", "tasks/packing"),
     output:
         config="models/backbone/config.json",
         weights="models/backbone/model.safetensors",

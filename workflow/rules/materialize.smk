@@ -26,6 +26,7 @@ rule materialize:
             "tasks/eval_tasks",
             "tasks/meta_tasks",
             "tasks/packs",
+            "tasks/turns",
         ),
     output:
         meta_tasks="results/{variant}/tasks/meta_tasks.parquet",

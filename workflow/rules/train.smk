@@ -23,8 +23,7 @@ rule train:
         ],
         code=code(
             "meta",
-            "models/adapter",
-            "models/attention",
+            "models",
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from metatoolagent.artifacts import canonical_json, publishing
+from metatoolagent.errors import UserError
+from metatoolagent.reporting import tables
+from metatoolagent.reporting.tables import accuracies, differences, found, show
+
+
+def accuracy(key, mean, low, high, n):
+    return {f"{key}.accuracy": mean, f"{key}.low": low, f"{key}.high": high, f"{key}.n": n}
+
+
+def comparison(key, difference, low, high, p):
+    return {f"{key}.difference": difference, f"{key}.low": low, f"{key}.high": high, f"{key}.p": p / 2, f"{key}.p_holm": p}
+
+
+METRICS = {
+    "cd.mta.invalid": 0.0333,
+    "cd.base.invalid": 0.91,
+    **accuracy("cd.mta.free.all", 0.7, 0.6512, 0.7481, 300),
+    **accuracy("cd.mta.scored.all", 0.8, 0.75, 0.85, 300),
+    **accuracy("cd.mta.free.unseen", 0.6, 0.5, 0.7, 250),
+    **accuracy("cd.mta.scored.unseen", 0.65, 0.55, 0.75, 250),
+    **accuracy("cd.base.free.all", 0.0, 0.0, 0.0, 300),
+    **accuracy("cd.base.scored.all", 0.3, 0.25, 0.35, 300),
+    **comparison("cd.mta_vs_base.free.all", 0.7, 0.65, 0.75, 0.00001),
+    **comparison("cd.mta_vs_base.scored.all", 0.02, -0.01, 0.05, 0.2),
+    **comparison("cd.mta_vs_base.scored.unseen", 0.5, 0.4, 0.6, 0.001),
+    **comparison("cd.base_vs_other.free.all", -0.1, -0.2, -0.05, 0.04),
+}
+
+
+def cells(table):
+    """The rows of a table, as it prints them."""
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(table)
+    console.file.close()
+    lines = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in console.export_text().splitlines() if "│" in line]
+    return [line for line in lines if len(line) > 1]
+
+
+def test_accuracies_in_percent_with_intervals_methods_in_their_order():
+    assert cells(accuracies(METRICS)) == [
+        ["cd", "all", "base", "0.0 [0.0, 0.0]", "30.0 [25.0, 35.0]", "91.0", "300"],
+        ["cd", "all", "mta", "70.0 [65.1, 74.8]", "80.0 [75.0, 85.0]", "3.3", "300"],
+        ["cd", "unseen", "mta", "60.0 [50.0, 70.0]", "65.0 [55.0, 75.0]", "", "250"],
+    ]
+
+
+def test_differences_in_points_say_where_they_are_not_resolved():
+    assert cells(differences(METRICS)) == [
+        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0400"],
+        ["cd", "mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001"],
+        ["cd", "mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000"],
+    ]
+
+
+def test_without_comparisons_the_table_is_empty():
+    assert cells(differences({})) == []
+    assert cells(accuracies({})) == []
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A checkout with the metrics of one split."""
+    monkeypatch.chdir(tmp_path)
+    path = tables.MAIN["cd"]
+    with publishing(path.parent, [path.name], producer="metrics") as paths:
+        paths[path.name].write_text(canonical_json(METRICS), encoding="utf-8")
+    return path
+
+
+def test_the_metrics_of_the_main_splits_are_found_shown_and_saved(published, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert found() == [published]
+    show([published])
+    assert not tables.SNAPSHOT.exists()
+    show([published], save=True)
+    assert json.loads(tables.SNAPSHOT.read_text(encoding="utf-8")) == METRICS
+    printed = capsys.readouterr().out
+    assert "70.0 [65.1, 74.8]" in printed
+    assert f"written to {tables.SNAPSHOT}" in printed
+
+
+def test_damaged_metrics_are_not_shown(published):
+    published.write_text(published.read_text(encoding="utf-8").replace("0.7", "0.9"), encoding="utf-8")
+    with pytest.raises(UserError, match="E-CORRUPT"):
+        show([published], save=True)
+    assert not tables.SNAPSHOT.exists()
+
+
+def test_without_results_the_message_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        found()
+    assert raised.value.exit_code == 66
+    assert "snakemake" in raised.value.fix

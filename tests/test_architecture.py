@@ -1,0 +1,65 @@
+"""Imports run one way: a lower room never imports a higher one."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "metatoolagent"
+ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "reporting", "cli"]
+"""From the lowest to the highest; what stands beside them (errors, artifacts, params, strict_yaml) is below all."""
+
+
+def room(module: str) -> int:
+    """Return the height of a module of the package; -1 for the ground."""
+    parts = module.split(".")
+    return ROOMS.index(parts[1]) if len(parts) > 1 and parts[1] in ROOMS else -1
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("metatoolagent"):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("metatoolagent")}
+    return names
+
+
+def test_imports_run_one_way():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        if path.name in {"__main__.py", "stages.py"}:
+            continue
+        own = room("metatoolagent." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+        wrong += [f"{path.relative_to(PACKAGE)} imports {name}" for name in imported(path) if room(name) > own]
+    assert wrong == []
+
+
+def test_rules_list_every_module_that_their_stage_imports():
+    """A module that a stage imports, directly or through others of the package, re-runs the stage when it is edited."""
+    ground = {"errors", "artifacts", "params", "__init__"}
+    stages = {"ingest": "catalog/ingest", "split": "tasks/splits", "materialize": "tasks/meta_tasks", "backbone": "models/backbone",
+              "train": "meta/training", "evaluate": "evaluation/predicting", "metrics": "evaluation/metrics"}  # fmt: skip
+    files = {"metrics": "report"}
+    for rule, start in stages.items():
+        text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()
+        listed = re.search(rf"rule {rule}:.*?code=code\((.*?)\)", text, re.S)
+        patterns = re.findall(r'"([^"]+)"', listed[1])
+        needed, todo = set(), [start]
+        while todo:
+            name = todo.pop()
+            if name in needed or name in ground:
+                continue
+            needed.add(name)
+            for module in imported(PACKAGE / f"{name}.py"):
+                path = module.removeprefix("metatoolagent.").replace(".", "/")
+                if (PACKAGE / f"{path}.py").is_file():
+                    todo.append(path)
+        missing = {name for name in needed if not any(name == p or name.startswith(p + "/") for p in patterns)}
+        assert missing == set(), f"rule {rule} does not list {sorted(missing)}"
+
+
+def test_readme_and_ci_run_the_same_test_command():
+    command = re.search(r"run the tests:\n\n```bash\n(.+?)\n```", (ROOT / "README.md").read_text(), re.S)[1]
+    assert command in (ROOT / ".ci/run").read_text()

@@ -1,0 +1,207 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.exceptions import ComputeError
+
+from metatoolagent import artifacts, cli, params
+from metatoolagent.artifacts import publishing
+
+ROOT = Path(__file__).parents[1]
+COMMITTED = params.load(ROOT / "params.yaml").model_dump()
+
+
+@pytest.fixture
+def mta(monkeypatch, capsys):
+    """Run the command line; returns the exit code and what was printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mta", *map(str, arguments)])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        printed = capsys.readouterr()
+        return raised.value.code, printed.out, printed.err
+
+    return run
+
+
+def given(*keys, **changes):
+    """The `--params` of a rule: some keys of params.yaml."""
+    return json.dumps({key: COMMITTED[key] for key in keys} | changes)
+
+
+def ingest_params(folder):
+    return given(
+        "ingest", ingest={"tools": str(folder / "tools"), "questions": str(folder / "questions"), "allow_rejected": False}
+    )
+
+
+def test_a_stage_takes_its_params_and_ends_with_zero(mta, fixture_catalog, tmp_path):
+    code, _, err = mta("ingest", "--out", tmp_path, "--params", ingest_params(fixture_catalog))
+    assert (code, err) == (0, "")
+    assert (tmp_path / "tools.parquet").is_file()
+
+
+def test_without_params_a_stage_reads_params_yaml(mta, fixture_catalog, tmp_path, monkeypatch):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = text.replace("data/tools ", f"{fixture_catalog}/tools ").replace("data/questions ", f"{fixture_catalog}/questions ")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mta("ingest", "--out", "out")
+    assert (code, err) == (0, "")
+    assert len(pl.read_parquet("out/tools.parquet")) == 20
+
+
+def test_bad_params_yaml_is_64_with_the_line(mta, tmp_path, monkeypatch):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("distractors: 5", "distractors: ten")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mta("ingest", "--out", "out")
+    assert code == 64
+    assert "error[E-PARAMS]" in err
+    assert "params.yaml:3" in err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "--params is not JSON"),
+        ("[1]", "--params is not a mapping"),
+        ("{}", "missing key ingest"),
+        (given("ingest", ingest={"tools": "a"}), "missing key ingest.questions"),
+        (
+            given("ingest", ingest={**COMMITTED["ingest"], "allow_rejected": "yes"}),
+            "ingest.allow_rejected: input should be a valid boolean",
+        ),
+        (given("ingest", ingest={**COMMITTED["ingest"], "tool": "a"}), "unknown key ingest.tool"),
+    ],
+)
+def test_bad_keys_of_params_are_64(mta, tmp_path, text, said):
+    code, _, err = mta("ingest", "--out", tmp_path / "out", "--params", text)
+    assert code == 64
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_seed_is_64(mta, catalog, tmp_path):
+    code, _, err = mta("split", "cd", "--catalog", catalog, "--out", tmp_path, "--params", given("split"))
+    assert code == 64
+    assert "missing key seed" in err
+
+
+@pytest.mark.parametrize("key", [key for key in COMMITTED if isinstance(COMMITTED[key], dict)])
+def test_every_section_can_be_given_as_the_rules_give_it(key):
+    model = getattr(params, "".join(word.capitalize() for word in key.split("_")))
+    assert params.given(given(key)).section(model).model_dump() == COMMITTED[key]
+
+
+def test_a_missing_artifact_is_66_and_says_what_to_run(mta, tmp_path):
+    code, _, err = mta(
+        "split", "cd", "--catalog", tmp_path / "absent", "--out", tmp_path / "out", "--params", given("split", "seed")
+    )
+    assert code == 66
+    assert "error[E-MISSING]" in err
+    assert "snakemake" in err
+    assert "Traceback" not in err
+
+
+def test_verify_tells_good_from_damaged(mta, tmp_path):
+    with publishing(tmp_path, ["a.txt"], producer="test") as paths:
+        paths["a.txt"].write_text("content", encoding="utf-8")
+    assert mta("verify", tmp_path / "a.txt")[:2] == (0, f"ok {tmp_path / 'a.txt'}\n")
+    (tmp_path / "a.txt").write_text("c0ntent", encoding="utf-8")
+    code, _, err = mta("verify", tmp_path / "a.txt")
+    assert code == 66
+    assert "error[E-CORRUPT]" in err
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/scratch/out"), "E-DISK-FULL"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "E-DISK-FULL"),
+        (ComputeError("parquet: underlying IO error: No space left on device (os error 28)"), "E-DISK-FULL"),
+        (PermissionError(errno.EACCES, "Permission denied", "/scratch/out"), "E-READONLY"),
+        (OSError(errno.EROFS, "Read-only file system", "/scratch/out"), "E-READONLY"),
+        (OSError(errno.EIO, "Input/output error", "/scratch/out"), "E-IO"),
+    ],
+)
+def test_errors_of_the_disk_are_74_without_a_traceback(mta, monkeypatch, error, said):
+    monkeypatch.setattr(artifacts, "verify", raising(error))
+    code, _, err = mta("verify", "a.txt")
+    assert code == 74
+    assert f"error[{said}]" in err
+    assert "fix:" in err
+    assert "Traceback" not in err
+    if getattr(error, "filename", None):
+        assert "/scratch/out" in err
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_artifact(mta, fixture_catalog, tmp_path):
+    """A real limit of the operating system on the size of files stands for the full disk; polars meets it in Rust."""
+    assert mta("ingest", "--out", tmp_path, "--params", ingest_params(fixture_catalog))[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); from metatoolagent import cli; cli.main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", code, "ingest", "--out", str(tmp_path), "--params", ingest_params(fixture_catalog)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 74, result.stderr
+    assert "error[E-IO]" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_our_own_mistake_is_70_and_asks_for_a_report(mta, monkeypatch):
+    monkeypatch.setattr(artifacts, "verify", raising(ZeroDivisionError("oops")))
+    code, _, err = mta("verify", "a.txt")
+    assert code == 70
+    assert "error[E-BUG]" in err
+    assert "ZeroDivisionError: oops" in err
+
+
+def test_an_error_goes_to_the_log_of_the_job_too(mta, tmp_path):
+    log = tmp_path / "logs" / "ingest.log"
+    code, _, err = mta("ingest", "--out", tmp_path / "out", "--params", "{}", "--log", log)
+    assert code == 64
+    assert log.read_text(encoding="utf-8") == err
+
+
+def test_a_command_without_arguments_shows_the_subcommands():
+    result = subprocess.run(
+        [sys.executable, "-m", "metatoolagent"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for name in ("ingest", "split", "materialize", "backbone", "train", "evaluate", "metrics", "results", "verify"):
+        assert name in result.stdout + result.stderr
+
+
+def test_a_subcommand_that_needs_no_model_does_not_import_torch():
+    code = "import sys; from metatoolagent import cli\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "verify", "/absent"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.strip()) == (66, "False")
