@@ -10,7 +10,9 @@ rule backbone:
     """Fetching the backbone: {params.given}"""
     input:
         sources="data/sources.tsv",
-        code=code("models/attention", "models/backbone", "models/sources", "tasks/packing"),
+        code=code(
+            "models/attention", "models/backbone", "models/sources", "tasks/packing"
+        ),
     output:
         config="models/backbone/config.json",
         weights="models/backbone/model.safetensors",

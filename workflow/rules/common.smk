@@ -1,4 +1,4 @@
-"""Functions that the rules share: checked parameters, code as input, and which split a variant has."""
+"""What the rules share, as functions: checked parameters, code as input, and which split a variant has."""
 
 import glob
 import json
@@ -30,12 +30,12 @@ check_params()
 
 
 def pick(*names):
-    """Return these keys of params.yaml as one JSON text: all that a job is given, and all that re-runs it."""
+    """Return these keys of params.yaml as one JSON text, which is all that a job gets and all that re-runs it."""
     return json.dumps({name: config[name] for name in names}, sort_keys=True)
 
 
 def code(*rooms):
-    """Return the package's files that a rule uses: neither engine sees an edit inside an imported package."""
+    """Return the package files that a rule uses, since no engine sees an edit inside an imported package."""
     found = []
     for room in rooms:
         found += glob.glob(f"src/metatoolagent/{room}.py") + glob.glob(

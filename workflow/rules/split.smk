@@ -13,7 +13,13 @@ rule split:
         questions="data/interim/questions.parquet",
         manifest="data/interim/manifest.json",
         list=tools_list,
-        code=code("strict_yaml", "catalog/schemas", "catalog/text", "tasks/leakage", "tasks/splits"),
+        code=code(
+            "strict_yaml",
+            "catalog/schemas",
+            "catalog/text",
+            "tasks/leakage",
+            "tasks/splits",
+        ),
     output:
         tools="data/processed/{split}/tools.parquet",
         questions="data/processed/{split}/questions.parquet",

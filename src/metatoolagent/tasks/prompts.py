@@ -88,7 +88,10 @@ def _end_of_turn(tokenizer: Any, after: str) -> str:
 
 
 def entry(tool: Mapping[str, str]) -> str:
-    """Return a tool's line in the prompt: name, parameters (`?` marks optional ones) and description.
+    """Return a tool's line in the prompt: description, parameters (`?` marks optional ones) and, last, the name.
+
+    A causal model reads from left to right: a name that follows its description can carry what was said, and an
+    answer that copies a name finds it there. A name in front of its description cannot (docs/log.md has the figures).
 
     Args:
         tool: a row of the catalog, with name, description and parameters (JSON Schema as text).
@@ -96,4 +99,4 @@ def entry(tool: Mapping[str, str]) -> str:
     schema = json.loads(tool["parameters"])
     required = set(schema.get("required", []))
     names = [name if name in required else f"{name}?" for name in schema.get("properties", {})]
-    return f"{tool['name']}({', '.join(names)}): {' '.join(tool['description'].split())}"
+    return f"{' '.join(tool['description'].split())} ({', '.join(names)}) -> {tool['name']}"

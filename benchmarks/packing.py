@@ -1,0 +1,93 @@
+"""Training, packed against unpacked, and block attention against the fused kernel: tasks a second on one machine.
+
+`python benchmarks/packing.py` needs models/backbone and results/main/tasks (run `snakemake --cores 8 eval_cd` first). It first
+checks that both sides compute the same loss. Writes benchmarks/results/packing.json.
+"""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import torch
+import transformers
+
+from metatoolagent import params
+from metatoolagent.meta.losses import evaluate, gradient, leaves
+from metatoolagent.models import adapter, backbone
+from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.rendering import Renderer
+
+MODEL, CATALOG, TASKS = Path("models/backbone"), Path("data/interim"), Path("results/main/tasks/meta_tasks.parquet")
+RUNS = 5
+RESULT = Path("benchmarks/results/packing.json")
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Return the median time of a step."""
+    step()
+    times = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def row(measure: str, ours: float, peer: float, peer_name: str) -> dict[str, object]:
+    """Return one result, in tasks a second."""
+    return {
+        "measure": measure,
+        "ours": round(ours, 2),
+        "peer": round(peer, 2),
+        "peer_name": peer_name,
+        "ratio": round(ours / peer, 2),
+        "unit": "tasks/s",
+        "runs": RUNS,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def main() -> None:
+    """Measure both losses at the committed params."""
+    chosen = params.load(Path("params.yaml"))
+    model = adapter.attach(backbone.load(MODEL, chosen.backbone), chosen.adapter)
+    renderer = Renderer(CATALOG, read_template(backbone.load_tokenizer(MODEL)), int(model.config.max_position_embeddings))
+    weights = adapter.initial(model, torch.Generator().manual_seed(0))
+    rows = pl.read_parquet(TASKS).filter((pl.col("meta_task") == 0) & (pl.col("role") == "query")).sort("pack", "task").to_dicts()
+    rows = rows[: chosen.meta_tasks.tasks_per_pack]
+    results = []
+    for loss in ("answer", "selection"):
+        train = chosen.train.model_copy(update={"loss": loss})
+        packed = [renderer.pack(rows, gold_only=loss == "answer")]
+        single = [renderer.pack([task], gold_only=loss == "answer") for task in rows]
+
+        def step(packs: list[Pack], train: params.Train = train) -> float:
+            total = 0.0
+            for pack in packs:
+                theta = leaves(weights)
+                mean = evaluate(model, theta, pack, train).loss / len(packs)
+                gradient(mean, theta)
+                total += mean.item()
+            return total
+
+        difference = abs(step(packed) / step(single) - 1)
+        assert difference < 0.02, f"packed and unpacked losses differ by {difference:.1%} in {chosen.backbone.dtype}"
+        ours, peer = (len(rows) / seconds(lambda packs=packs: step(packs)) for packs in (packed, single))
+        bound = sum(pack.tokens for pack in single) / packed[0].tokens
+        name = f"training step, loss {loss}, {len(rows)} tasks a pack, {chosen.distractors} distractors (token bound {bound:.2f})"
+        results.append(row(name, ours, peer, "the same step, one task at a time"))
+        print(results[-1])
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
