@@ -89,7 +89,6 @@ class Adapter(Section):
 
     rank: Count
     alpha: Positive
-    first_layer: Annotated[int, Field(ge=0)]
     targets: Annotated[list[str], Field(min_length=1)]
 
 

@@ -25,9 +25,9 @@ def test_a_pack_is_the_documentation_the_questions_and_the_names(renderer, rows,
     packed = renderer.pack(rows)
     decode = renderer.template.tokenizer.decode
     prefix = decode(packed.input_ids_T[packed.node_T == 0])
-    listed = [line.split("(")[0] for line in prefix.splitlines() if line.startswith("- ")]
-    assert listed == ["- pulse", "- oven_preheat", "- atlas"]
-    assert "oven_preheat(celsius): Bring the oven to a temperature and say when it is hot." in prefix
+    listed = [line.split(" -> ")[-1] for line in prefix.splitlines() if line.startswith("- ")]
+    assert listed == ["pulse", "oven_preheat", "atlas"]
+    assert "- Bring the oven to a temperature and say when it is hot. (celsius) -> oven_preheat" in prefix
     assert packed.task_ids == tuple(row["question_id"] for row in rows)
     assert packed.gold_Q.tolist() == [2, 0]
     asked = dict(pl.read_parquet(catalog / "questions.parquet").select("question_id", "question").iter_rows())

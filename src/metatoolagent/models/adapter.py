@@ -40,28 +40,21 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
     Raises:
         UserError: E-ADAPTER-TARGETS if the backbone has no such layers.
     """
-    layers = int(model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-    if chosen.first_layer >= layers:
-        raise _no_layers(f"the backbone has layers 0 to {layers - 1}", "adapter.first_layer")
-    config = LoraConfig(
-        r=chosen.rank,
-        lora_alpha=chosen.alpha,
-        target_modules=chosen.targets,
-        layers_to_transform=list(range(chosen.first_layer, layers)),
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(r=chosen.rank, lora_alpha=chosen.alpha, target_modules=chosen.targets, task_type="CAUSAL_LM")
     try:
         with warnings.catch_warnings():
             # PEFT asks transformers for an attribute under its old name.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise _no_layers(str(error).splitlines()[0], "adapter.targets") from None
+        raise UserError(
+            "E-ADAPTER-TARGETS",
+            str(error).splitlines()[0],
+            "params.yaml, key adapter.targets",
+            fix="name layers that the backbone has",
+            exit_code=Exit.PARAMS,
+        ) from None
     return adapted.requires_grad_(False).eval()
-
-
-def _no_layers(what: str, key: str) -> UserError:
-    return UserError("E-ADAPTER-TARGETS", what, f"params.yaml, key {key}", fix="name what the backbone has", exit_code=Exit.PARAMS)
 
 
 def initial(adapted: nn.Module, generator: torch.Generator) -> Tensors:
@@ -135,7 +128,6 @@ def save(tensors: Tensors, chosen: params.Adapter, base: str, paths: Mapping[str
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": sorted(chosen.targets),
-        "layers_to_transform": sorted({int(name.split(".layers.")[1].split(".")[0]) for name in tensors}),
         "inference_mode": True,
     }
     paths[CONFIG].write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
