@@ -88,12 +88,12 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_what_is_refused(tmp_path, content, code, place):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError) as raised:
         load(tmp_path, content)
     assert raised.value.code == code
     assert f"a.yaml{place}" in raised.value.where
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_size_and_number_of_values_are_limited(tmp_path, monkeypatch):

@@ -100,10 +100,10 @@ def refused(folder, params):
     out.mkdir()
     for name in ("tools.parquet", "questions.parquet", "rejected.parquet", "manifest.json"):
         (out / name).write_text(f"earlier {name}", encoding="utf-8")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError) as raised:
         ingest(params, out)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     left = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir() if path.is_file()}
     assert left == {name: f"earlier {name}" for name in left}
     assert len(left) == 4

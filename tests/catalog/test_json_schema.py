@@ -51,9 +51,9 @@ def test_what_is_refused(schema, code):
 
 def test_references_that_multiply_are_refused_at_once():
     levels = {f"l{i}": {"allOf": [{"$ref": f"#/$defs/l{i + 1}"}] * 2} for i in range(60)}
-    start = time.perf_counter()
+    start = time.process_time()
     assert codes(of(a={"$ref": "#/$defs/l0"}) | {"$defs": levels | {"l60": {}}}) == ["E-LIMIT"]
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def faults(schema, arguments):
@@ -91,9 +91,9 @@ def test_right_arguments_pass(schema, arguments):
 
 
 def test_patterns_never_run():
-    start = time.perf_counter()
+    start = time.process_time()
     assert faults(of(a={"pattern": "^(a+)+$"}), {"a": "a" * 40 + "!"}) == []
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_nothing_is_fetched(monkeypatch):

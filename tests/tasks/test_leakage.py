@@ -141,6 +141,6 @@ def test_nine_thousand_questions_take_seconds():
     generator = random.Random(3)
     words = [sentence(generator, 1)[:-1].lower() for _ in range(800)]
     texts = [" ".join(generator.choices(words, k=12)) for _ in range(9400)]
-    start = time.perf_counter()
+    start = time.process_time()
     similar_pairs(texts[:5600], texts[5600:], 0.8)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
