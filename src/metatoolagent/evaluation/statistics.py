@@ -29,7 +29,8 @@ def cluster_bootstrap(values: Sequence[float], clusters: Sequence[str], resample
     """Return the mean of `values` and its percentile interval.
 
     Each resample draws clusters with replacement, and from each drawn cluster as many values as it has, again with
-    replacement (Davison and Hinkley 1997, section 3.8); the statistic is the mean over all values drawn.
+    replacement; the statistic is the mean over all values drawn. Resampling twice counts the variance within clusters
+    twice, so the interval is on the wide side (docs/log.md has its coverage).
 
     Args:
         values: from {-1, 0, 1}: outcomes, or differences of paired outcomes.

@@ -51,8 +51,14 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
         "parameters": dict(parameters),
         "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
         "code": code,
-        # The instruction set decides the order of sums in matrix products, so another machine may round differently.
-        "platform": [platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()],
+        # These decide the order of sums in matrix products: with others the same inputs may round differently.
+        "platform": [
+            platform.machine(),
+            torch.__version__,
+            torch.backends.cpu.get_cpu_capability(),
+            torch.get_num_threads(),
+            torch.cuda.is_available(),
+        ],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]
 
