@@ -39,8 +39,15 @@ def test_imports_run_one_way():
 def test_rules_list_every_module_that_their_stage_imports():
     """A module that a stage imports, directly or through others of the package, re-runs the stage when it is edited."""
     ground = {"errors", "artifacts", "params", "__init__"}
-    stages = {"ingest": "catalog/ingest", "split": "tasks/splits", "materialize": "tasks/meta_tasks", "backbone": "models/backbone",
-              "train": "meta/training", "evaluate": "evaluation/predicting", "metrics": "evaluation/metrics"}  # fmt: skip
+    stages = {
+        "ingest": "catalog/ingest",
+        "split": "tasks/splits",
+        "materialize": "tasks/meta_tasks",
+        "backbone": "models/backbone",
+        "train": "meta/training",
+        "evaluate": "evaluation/predicting",
+        "metrics": "evaluation/metrics",
+    }
     files = {"metrics": "report"}
     for rule, start in stages.items():
         text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()

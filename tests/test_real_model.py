@@ -47,19 +47,35 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     adapter = tmp_path / "mta/adapter"
     training.train(
         training.Job(
-            "mta", 0, committed.backbone, committed.adapter, train, committed.mta, tasks / "meta_tasks.parquet", catalog, embedded,
-            adapter, tmp_path / "work",
+            "mta",
+            0,
+            committed.backbone,
+            committed.adapter,
+            train,
+            committed.mta,
+            tasks / "meta_tasks.parquet",
+            catalog,
+            embedded,
+            adapter,
+            tmp_path / "work",
         )
-    )  # fmt: skip
+    )
     log = pl.read_csv(adapter / "train_log.csv")
     assert log["loss"].tail(4).mean() < log["loss"].head(4).mean() / 2
     for method, lora, weights in (("base", None, None), ("mta", committed.adapter, adapter)):
         predicting.evaluate(
             predicting.Job(
-                method, committed.backbone, lora, committed.evaluate.model_copy(update={"max_new_tokens": 4}),
-                tasks / "eval_tasks.parquet", catalog, embedded, weights, tmp_path / method,
+                method,
+                committed.backbone,
+                lora,
+                committed.evaluate.model_copy(update={"max_new_tokens": 4}),
+                tasks / "eval_tasks.parquet",
+                catalog,
+                embedded,
+                weights,
+                tmp_path / method,
             )
-        )  # fmt: skip
+        )
     files = {method: [tmp_path / method / "predictions.parquet"] for method in ("base", "mta")}
     metrics.measure("cd", files, 1000, 0, tmp_path / "metrics")
     found = json.loads((tmp_path / "metrics/metrics.json").read_text())

@@ -69,8 +69,14 @@ def test_an_experiment_changes_only_what_depends_on_it(copy, shell):
     before = json.loads((copy / "results/main/manifest.json").read_text())
     done = shell("dvc exp run -S distractors=1", copy)
     assert ran(done.stdout) == {
-        "materialize", "train-ft", "train-mta", "evaluate-base", "evaluate-ft", "evaluate-mta", "metrics",
-    }  # fmt: skip
+        "materialize",
+        "train-ft",
+        "train-mta",
+        "evaluate-base",
+        "evaluate-ft",
+        "evaluate-mta",
+        "metrics",
+    }
     assert json.loads((copy / "results/main/manifest.json").read_text()) != before
     assert "distractors: 1 " in (copy / "params.yaml").read_text()
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
