@@ -36,6 +36,8 @@ rule evaluate:
         manifest="results/{variant}/{method}/manifest.json",
     log:
         "logs/{variant}/{method}/evaluate.log",
+    # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
+    threads: 8
     resources:
         gpu=1,
         mem_mb=4000,

@@ -35,6 +35,8 @@ rule train:
         manifest="results/{variant}/{method}/adapter/manifest.json",
     log:
         "logs/{variant}/{method}/train.log",
+    # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
+    threads: 8
     resources:
         gpu=1,
         mem_mb=6000,

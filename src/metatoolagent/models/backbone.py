@@ -4,6 +4,7 @@ Only safetensors and GGUF weights are read; pickle files, which can run code, ar
 result is one folder with one `model.safetensors`, so that every later stage has one thing to verify and load.
 """
 
+import os
 import re
 import tempfile
 import zipfile
@@ -150,10 +151,21 @@ def load(folder: Path, chosen: params.Backbone) -> nn.Module:
     """
     for name in FILES:
         verify(folder / name)
+    use_cores()
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
         folder, dtype=getattr(torch, chosen.dtype), attn_implementation=IMPLEMENTATION, trust_remote_code=chosen.trust_remote_code
     )
     return model.requires_grad_(False).eval().to(device())
+
+
+def use_cores() -> None:
+    """Let torch use the cores that the job was given (OMP_NUM_THREADS), and no more than there are.
+
+    `snakemake --cores 8` on two cores gives eight, and eight threads on two cores are far slower than two.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    torch.set_num_threads(min(int(given), available) if given.isdigit() and int(given) else available)
 
 
 def load_tokenizer(folder: Path) -> Any:
