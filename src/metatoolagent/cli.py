@@ -91,7 +91,9 @@ def train(
     """Train an adapter: METHOD is ft or mta. The same command goes on after a kill."""
     del log
     from metatoolagent.meta import training
+    from metatoolagent.models.backbone import use_cores
 
+    use_cores()
     given = params.given(parameters)
     training.train(
         training.Job(
@@ -124,7 +126,9 @@ def evaluate(
     """Let METHOD answer every evaluation task, by score and freely."""
     del log
     from metatoolagent.evaluation import predicting
+    from metatoolagent.models.backbone import use_cores
 
+    use_cores()
     given = params.given(parameters)
     lora = given.section(params.Adapter) if adapter else None
     predicting.evaluate(

@@ -151,7 +151,6 @@ def load(folder: Path, chosen: params.Backbone) -> nn.Module:
     """
     for name in FILES:
         verify(folder / name)
-    use_cores()
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
         folder, dtype=getattr(torch, chosen.dtype), attn_implementation=IMPLEMENTATION, trust_remote_code=chosen.trust_remote_code
     )
