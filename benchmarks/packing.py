@@ -1,4 +1,4 @@
-"""Training, packed against unpacked, and block attention against the fused kernel: tasks a second on one machine.
+"""Training, packed against unpacked: tasks a second on one machine.
 
 `python benchmarks/packing.py` needs models/backbone and results/main/tasks (run `snakemake --cores 8 eval_cd` first). It first
 checks that both sides compute the same loss. Writes benchmarks/results/packing.json.

@@ -90,8 +90,8 @@ def _end_of_turn(tokenizer: Any, after: str) -> str:
 def entry(tool: Mapping[str, str]) -> str:
     """Return a tool's line in the prompt: description, parameters (`?` marks optional ones) and, last, the name.
 
-    A causal model reads from left to right: a name that follows its description can carry what was said, and an
-    answer that copies a name finds it there. A name in front of its description cannot (docs/log.md has the figures).
+    A causal model reads from left to right, so a name that follows its description can carry what was said. Whether
+    that helps is not settled: docs/decisions/0006-name-after-description.md.
 
     Args:
         tool: a row of the catalog, with name, description and parameters (JSON Schema as text).
