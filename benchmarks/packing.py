@@ -4,18 +4,13 @@
 checks that both sides compute the same loss. Writes benchmarks/results/packing.json.
 """
 
-import json
-import platform
 import statistics
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import torch
-import transformers
 
+from measuring import row, times, write
 from metatoolagent import params
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models import adapter, backbone
@@ -24,35 +19,7 @@ from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
 
 MODEL, CATALOG, TASKS = Path("models/backbone"), Path("data/interim"), Path("results/main/tasks/meta_tasks.parquet")
-RUNS = 5
 RESULT = Path("benchmarks/results/packing.json")
-
-
-def seconds(step: Callable[[], object]) -> float:
-    """Return the median time of a step."""
-    step()
-    times = []
-    for _ in range(RUNS):
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def row(measure: str, ours: float, peer: float, peer_name: str) -> dict[str, object]:
-    """Return one result, in tasks a second."""
-    return {
-        "measure": measure,
-        "ours": round(ours, 2),
-        "peer": round(peer, 2),
-        "peer_name": peer_name,
-        "ratio": round(ours / peer, 2),
-        "unit": "tasks/s",
-        "runs": RUNS,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "date": datetime.now(UTC).date().isoformat(),
-    }
 
 
 def main() -> None:
@@ -80,13 +47,12 @@ def main() -> None:
 
         difference = abs(step(packed) / step(single) - 1)
         assert difference < 0.02, f"packed and unpacked losses differ by {difference:.1%} in {chosen.backbone.dtype}"
-        ours, peer = (len(rows) / seconds(lambda packs=packs: step(packs)) for packs in (packed, single))
+        ours, peer = (len(rows) / statistics.median(times(lambda packs=packs: step(packs))) for packs in (packed, single))
         bound = sum(pack.tokens for pack in single) / packed[0].tokens
         name = f"training step, loss {loss}, {len(rows)} tasks a pack, {chosen.distractors} distractors (token bound {bound:.2f})"
-        results.append(row(name, ours, peer, "the same step, one task at a time"))
+        results.append(row(name, "tasks/s", ours, peer, "the same step, one task at a time", lower_is_better=False))
         print(results[-1])
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(results, RESULT)
 
 
 if __name__ == "__main__":

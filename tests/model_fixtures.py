@@ -36,7 +36,15 @@ TRAIN = params.Train(
     meta_batch=1,
     checkpoint_every=2,
 )
-MTA = params.Mta(hypergradient="first_order", inner_steps=1, inner_lr=0.05, optimistic=True)
+MTA = params.Mta(
+    hypergradient="first_order",
+    product="double_backward",
+    inner_steps=1,
+    inner_lr=0.05,
+    learn_inner_lr=False,
+    optimistic=True,
+    early_stop=True,
+)
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,9 @@ def test_the_committed_file_is_valid_and_short():
         ("part: test", "part: train", "key eval_tasks.part"),
         ("clip_norm: 1.0", "clip_norm: -1", "key train.clip_norm"),
         ("  test: 0.27", "  test: 0.9", "key split"),
+        ("hypergradient: first_order", "hypergradient: implicit", "key mta.hypergradient"),
+        ("product: double_backward", "product: forward", "key mta.product"),
+        ("inner_steps: 1", "inner_steps: 0", "key mta.inner_steps"),
     ],
 )
 def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
@@ -47,6 +50,21 @@ def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
     assert error.where.endswith(key)
     line = int(error.where.split(":")[-1].split(",")[0])
     assert lines[line - 1].strip().startswith(key.removeprefix("key ").split(".")[-1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("hypergradient: first_order", "hypergradient: reptile", "reptile has no gradient"),
+        ("inner_lr: 0.001", "inner_lr: 0.0", "inner_lr above 0"),
+    ],
+)
+def test_rates_are_learned_only_where_they_have_a_gradient(tmp_path, old, new, said):
+    load(tmp_path, (old, new))
+    with pytest.raises(UserError, match="E-PARAMS") as raised:
+        load(tmp_path, (old, new), ("learn_inner_lr: false", "learn_inner_lr: true"))
+    assert said in raised.value.what
+    assert raised.value.where.endswith("key mta")
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):

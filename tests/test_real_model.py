@@ -1,4 +1,4 @@
-"""The embedded 135M model: a few steps of training beat the untrained model, on tools that were not trained on."""
+"""The embedded 135M model: training beats the untrained model on new tools, and hypergradients are those of an unrolled graph."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,12 @@ from metatoolagent import params
 from metatoolagent.catalog.ingest import ingest
 from metatoolagent.evaluation import metrics, predicting
 from metatoolagent.meta import training
-from metatoolagent.models import backbone
+from metatoolagent.meta.losses import evaluate
+from metatoolagent.meta.objectives import MetaTask, meta_learning
+from metatoolagent.models import adapter, backbone
 from metatoolagent.tasks import meta_tasks, splits
+from model_fixtures import BACKBONE, MTA, random_pack
+from unrolled import relative_error, unrolled
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -44,7 +48,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     evaluation = committed.eval_tasks.model_copy(update={"count": 84, "part": "validation"})
     meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, tasks)
     train = committed.train.model_copy(update={"loss": "answer", "learning_rate": 0.003, "meta_batch": 1})
-    adapter = tmp_path / "mta/adapter"
+    trained = tmp_path / "mta/adapter"
     training.train(
         training.Job(
             "mta",
@@ -56,13 +60,13 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
             tasks / "meta_tasks.parquet",
             catalog,
             embedded,
-            adapter,
+            trained,
             tmp_path / "work",
         )
     )
-    log = pl.read_csv(adapter / "train_log.csv")
+    log = pl.read_csv(trained / "train_log.csv")
     assert log["loss"].tail(4).mean() < log["loss"].head(4).mean() / 2
-    for method, lora, weights in (("base", None, None), ("mta", committed.adapter, adapter)):
+    for method, lora, weights in (("base", None, None), ("mta", committed.adapter, trained)):
         predicting.evaluate(
             predicting.Job(
                 method,
@@ -85,3 +89,30 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     assert ((gold["mta"] - gold["base"]) > 3).mean() > 0.9  # nats, for the right name, on tools that were not trained on
     assert found["cd.mta.invalid"] < found["cd.base.invalid"] - 0.3
     assert found["cd.mta_vs_base.free.all.low"] > 0
+
+
+def test_the_exact_hypergradient_is_that_of_an_unrolled_graph(embedded):
+    """In float32, on packs of random tokens: two inner steps, large enough that first_order is far off."""
+    committed = params.load(ROOT / "params.yaml")
+    model = adapter.attach(backbone.load(embedded, BACKBONE), committed.adapter)
+    generator = torch.Generator().manual_seed(0)
+    phi = adapter.initial(model, generator)
+    for name in phi:
+        if "lora_B" in name:
+            phi[name] = 0.01 * torch.randn(phi[name].shape, generator=generator)
+    first, second, query = (random_pack(2, 3, seed=seed) for seed in range(3))
+    task = MetaTask(0, [first, second], [query])
+
+    def loss(weights, pack):
+        return evaluate(model, weights, pack, committed.train)
+
+    def found(**changes):
+        return meta_learning(chosen.model_copy(update=changes))(loss, phi, task).gradient
+
+    chosen = MTA.model_copy(
+        update={"hypergradient": "exact", "inner_steps": 2, "inner_lr": 0.001, "optimistic": False, "early_stop": False}
+    )
+    expected = unrolled(loss, phi, task, chosen)
+    assert relative_error(found(), expected) < 1e-4
+    assert relative_error(found(product="finite_difference"), expected) < 5e-3
+    assert relative_error(found(hypergradient="first_order"), expected) > 0.05

@@ -109,10 +109,21 @@ class Train(Section):
 class Mta(Section):
     """The inner loop and the hypergradient."""
 
-    hypergradient: Literal["first_order"]
+    hypergradient: Literal["first_order", "exact", "reptile"]
+    product: Literal["double_backward", "finite_difference"]
     inner_steps: Count
     inner_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    learn_inner_lr: bool
     optimistic: bool
+    early_stop: bool
+
+    @model_validator(mode="after")
+    def _have_a_gradient_for_learned_rates(self) -> Self:
+        if self.learn_inner_lr and self.hypergradient == "reptile":
+            raise ValueError("reptile has no gradient for learn_inner_lr: true")
+        if self.learn_inner_lr and self.inner_lr == 0:
+            raise ValueError("learn_inner_lr: true needs an inner_lr above 0, since what is learned is a factor of it")
+        return self
 
 
 class Evaluate(Section):

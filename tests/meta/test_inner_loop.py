@@ -25,7 +25,7 @@ def points(trajectory):
 
 
 def test_without_selection_the_last_iterate_is_taken():
-    found = run([SUPPORT], [(0.5, 1.2)], optimistic=False)
+    found = run([SUPPORT], [(0.5, 1.2)], optimistic=False, early_stop=False)
     # theta <- theta + (support - theta) / 2
     assert points(found) == [(0, 0), (0.5, 1), (0.75, 1.5), (0.875, 1.75)]
     assert found.query_gradient["a"].item() == pytest.approx(0.875 - 0.5)
@@ -88,6 +88,35 @@ def test_the_loop_stops_early_once_every_query_task_is_right():
     assert found.query_losses == [pytest.approx(0.625), 0]
 
 
+def test_without_early_stop_the_loop_goes_on_and_the_best_iterate_is_taken():
+    found = run([SUPPORT], [(0.5, 1.0)], early_stop=False)
+    assert found.query_losses == pytest.approx([0.625, 0, (0.25**2 + 0.5**2) / 2, (0.375**2 + 0.75**2) / 2])
+    assert points(found) == [(0, 0), (0.5, 1)]
+
+
+def test_early_stop_without_selection_takes_the_iterate_at_which_it_stops():
+    found = run([SUPPORT], [(0.75, 1.5)], optimistic=False, inner_steps=9)
+    assert points(found) == [(0, 0), (0.5, 1), (0.75, 1.5)]
+    assert found.support == [SUPPORT] * 2
+    assert found.query_losses[-1] == 0
+
+
+def test_early_stop_without_selection_takes_the_last_iterate_where_no_task_gets_right():
+    found = run([SUPPORT], [(0.5, 1.2)], optimistic=False)
+    # The lowest query loss is that of the second iterate, and does not matter.
+    assert min(found.query_losses) == found.query_losses[1]
+    assert points(found)[-1] == (0.875, 1.75)
+    assert found.query_gradient["a"].item() == pytest.approx(0.875 - 0.5)
+
+
+def test_each_tensor_has_its_own_learned_rate():
+    rho = {"inner_rate.a": torch.tensor(0.0), "inner_rate.b": torch.tensor(0.5).log()}
+    chosen = MTA.model_copy(update={"inner_steps": 1, "inner_lr": 0.5, "learn_inner_lr": True, "optimistic": False})
+    found = adapt(evaluate, PHI | rho, [SUPPORT], [(9.0, 9.0)], chosen)
+    assert points(found) == [(0, 0), (0.5, pytest.approx(0.5))]
+    assert found.iterates[0].keys() == found.query_gradient.keys() == PHI.keys()
+
+
 def test_one_wrong_query_task_keeps_the_loop_going():
     found = run([SUPPORT], [(0.5, 1.0), (5.0, 5.0)])
     assert len(found.query_losses) == 4
@@ -107,6 +136,6 @@ def test_a_learning_rate_of_zero_adapts_nothing():
 
 def test_phi_and_the_iterates_carry_no_graph():
     found = run([SUPPORT], [(9.0, 9.0)])
-    assert found.iterates[0] is PHI
+    assert found.iterates[0] == PHI
     assert not any(tensor.requires_grad for theta in found.iterates for tensor in theta.values())
     assert (PHI["a"].item(), PHI["b"].item()) == (0, 0)

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import math
 import multiprocessing
 import os
@@ -17,13 +18,18 @@ import torch
 
 from metatoolagent.artifacts import canonical_json, publishing, read_manifest
 from metatoolagent.errors import UserError
-from metatoolagent.meta import training
+from metatoolagent.meta import checkpoints, training
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.meta.training import Job
 from metatoolagent.models import adapter
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
 
 UPDATES = 6
+RESUMED = [
+    {"hypergradient": "exact", "product": "double_backward", "learn_inner_lr": True},
+    {"hypergradient": "exact", "product": "finite_difference"},
+    {"hypergradient": "reptile"},
+]
 
 
 @pytest.fixture
@@ -75,13 +81,26 @@ def command(job):
     return ["train", job.method, *options, "--params", canonical_json(given)]
 
 
-def start(job):
-    """Start `mta train` in a process of its own that has the imports behind it; its output goes beside `out`."""
+def start(job, dies_at=None):
+    """Start `mta train` in a process of its own that has the imports behind it; its output goes beside `out`.
+
+    Args:
+        job: the run.
+        dies_at: the call of the loss at which the process is killed; None for never.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["model_fixtures", "metatoolagent.meta.training"])
-    process = context.Process(target=run_cli, args=(command(job), str(job.out.parent / "said")))
+    process = context.Process(target=run, args=(command(job), str(job.out.parent / "said"), dies_at))
     process.start()
     return process
+
+
+def run(arguments, said, dies_at):
+    """Run the command line in this process, which is killed at a call of the loss, or ends by itself."""
+    if dies_at is not None:
+        real, calls = training.evaluate, itertools.count()
+        training.evaluate = lambda *args: real(*args) if next(calls) < dies_at else os.kill(os.getpid(), signal.SIGKILL)
+    run_cli(arguments, said)
 
 
 def said(job):
@@ -143,6 +162,23 @@ def test_the_same_run_gives_the_same_bytes(job, uninterrupted):
     assert tree(job.out) == uninterrupted[0]
 
 
+def test_learned_rates_stand_in_the_manifest_and_in_checkpoints_but_not_in_the_adapter(job, uninterrupted, adapted):
+    """They start at inner_lr and move; PEFT's files are the same as those of fixed rates, but for the numbers."""
+    learned = replace(job, mta=MTA.model_copy(update={"learn_inner_lr": True, "hypergradient": "exact"}))
+    training.train(learned)
+    expected = adapter.initial(adapted, torch.Generator())
+    rates = read_manifest(job.out)["inner_rates"]
+    assert rates.keys() == expected.keys()
+    assert all(rate != MTA.inner_lr for rate in rates.values())
+    assert [*rates.values()] == pytest.approx([MTA.inner_lr] * len(rates), rel=UPDATES * TRAIN.learning_rate)
+    state = checkpoints.newest(learned.work / learned.run_id()).tensors
+    assert {name: MTA.inner_lr * math.exp(state[f"phi/inner_rate.{name}"]) for name in expected} == pytest.approx(rates)
+    adapter.load(job.out, expected)
+    training.train(job)
+    assert "inner_rates" not in read_manifest(job.out)
+    assert tree(job.out) == uninterrupted[0]
+
+
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "ft", "mta": None}])
 def test_another_run_gives_others(job, uninterrupted, changes):
     other = replace(job, **changes)
@@ -174,6 +210,26 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(job, uninter
     process.join()
     assert process.exitcode == 0, said(job)
     assert tree(job.out) == uninterrupted[0], f"moments drawn with seed {seed}"
+
+
+@pytest.mark.parametrize("changes", RESUMED, ids=lambda changes: " ".join(map(str, changes.values())))
+def test_killed_in_any_update_of_any_hypergradient_the_same_command_gives_the_same_bytes(changes, job, tmp_path, monkeypatch):
+    """Three kills a hypergradient, each in the middle of an update drawn at random; first_order has its kills above."""
+    job = replace(job, mta=MTA.model_copy(update={"inner_steps": 2, "early_stop": False, **changes}))
+    straight = replace(job, out=tmp_path / "straight" / "out", work=tmp_path / "straight" / "work")
+    calls = []
+    in_a_row(monkeypatch, lambda call, outcome: calls.append(call) or outcome)
+    training.train(straight)
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    for _ in range(3):
+        # A kill sets the run forward by less than a third of it, so each finds the run unfinished.
+        process = start(job, dies_at=moments.randrange(len(calls) // 3))
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, said(job)
+        assert not job.out.exists()
+    training.train(job)
+    assert tree(job.out) == tree(straight.out), f"moments drawn with seed {seed}"
 
 
 def test_killed_after_a_checkpoint_it_goes_on_from_there(job, uninterrupted):

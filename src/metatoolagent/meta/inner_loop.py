@@ -1,8 +1,11 @@
-"""The inner loop: adapt the meta-parameters on the support packs, and choose the iterate that answers the query best.
+"""The inner loop: adapt the meta-parameters on the support packs, and choose the iterate to differentiate.
 
-theta_0 = phi,  theta_{k+1} = theta_k - alpha grad L_k(theta_k),  L_k the loss of support pack k.
-Optimistic selection: k* minimizes the query loss over the iterates (the paper: the outer update is made once the
-query examples are at their best). The loop stops early where every query task is right.
+theta_0 = phi,  theta_{k+1} = theta_k - R grad L_k(theta_k),  L_k the loss of support pack k, R the inner rates.
+Which iterate k* is differentiated, of theta_0 to theta_K:
+- optimistic: the one with the lowest query loss (the paper: the outer update is made once the query examples are at
+  their best); otherwise the last one that was reached.
+- early_stop: the loop ends at the first iterate, theta_0 included, at which every query task is right; otherwise at theta_K.
+So with early stop alone k* is that first iterate, or K where there is none; the query losses of others play no part.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from metatoolagent import params
+from metatoolagent.meta import inner_rates
 from metatoolagent.meta.losses import Outcome, gradient, leaves
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks.packing import Pack
@@ -27,6 +31,8 @@ class Trajectory:
     """theta_0 to theta_k*."""
     support: list[Pack]
     """The pack of each step from one iterate to the next."""
+    rates: Tensors
+    """The inner rate of each LoRA tensor."""
     query_gradient: Tensors
     """Gradient of the query loss at theta_k*."""
     query: list[Outcome]
@@ -37,6 +43,22 @@ class Trajectory:
     """Loss of the first support pack at theta_0, in nats."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """The query set seen from an iterate, with the graph of its loss."""
+
+    step: int
+    theta: Tensors
+    outcomes: list[Outcome]
+    loss: Tensor
+    """Mean over the packs."""
+
+    @property
+    def all_right(self) -> bool:
+        """Whether greedy decoding gets every query task right."""
+        return all(bool(outcome.right_Q.all()) for outcome in self.outcomes)
+
+
 def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequence[Pack], chosen: params.Mta) -> Trajectory:
     """Run the inner loop.
 
@@ -45,35 +67,41 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
         phi: the meta-parameters.
         support: packs of the inner steps, taken in turn.
         query: packs of the outer loss.
-        chosen: number of steps, their learning rate, and whether the iterate is chosen.
+        chosen: number of steps, their rate, and which iterate is differentiated.
     """
-    iterates, used, losses, support_losses = [phi], [], [], []
-    best: tuple[Tensor, Tensors, list[Outcome]] | None = None
-    selected = 0
+    weights, _ = inner_rates.split(phi)
+    rates = {name: rate.detach() for name, rate in inner_rates.rates(phi, chosen.inner_lr).items()}
+    iterates, losses, support_losses = [{name: tensor.detach() for name, tensor in weights.items()}], [], []
+    best: Look | None = None
     for step in range(chosen.inner_steps + 1):
         theta = leaves(iterates[-1])
         last = step == chosen.inner_steps
-        if chosen.optimistic or last:
-            outcomes = [evaluate(theta, pack) for pack in query]
-            loss = sum((outcome.loss for outcome in outcomes[1:]), outcomes[0].loss) / len(outcomes)
-            losses.append(loss.item())
-            if best is None or loss.item() < best[0].item():
-                best, selected = (loss, theta, outcomes), step
-            if last or all(bool(outcome.right_Q.all()) for outcome in outcomes):
+        if chosen.optimistic or chosen.early_stop or last:
+            seen = look(evaluate, step, theta, query)
+            losses.append(seen.loss.item())
+            if best is None or not chosen.optimistic or losses[-1] < best.loss.item():
+                best = seen
+            if last or (chosen.early_stop and seen.all_right):
                 break
-        pack = support[step % len(support)]
-        outcome = evaluate(theta, pack)
+            del seen  # and with it the graph of an iterate that was not the best
+        outcome = evaluate(theta, support[step % len(support)])
         support_losses.append(outcome.loss.item())
         slope = gradient(outcome.loss, theta)
-        used.append(pack)
-        iterates.append({name: theta[name].detach() - chosen.inner_lr * slope[name] for name in theta})
+        iterates.append({name: theta[name].detach() - rates[name] * slope[name] for name in theta})
     assert best is not None
-    loss, theta, outcomes = best
     return Trajectory(
-        iterates[: selected + 1],
-        used[:selected],
-        gradient(loss, theta),
-        outcomes,
+        iterates[: best.step + 1],
+        [support[step % len(support)] for step in range(best.step)],
+        rates,
+        gradient(best.loss, best.theta),
+        best.outcomes,
         losses,
         support_losses[0] if support_losses else float("nan"),
     )
+
+
+def look(evaluate: Evaluate, step: int, theta: Tensors, query: Sequence[Pack]) -> Look:
+    """Return the query set seen from iterate `step`."""
+    outcomes = [evaluate(theta, pack) for pack in query]
+    loss = sum((outcome.loss for outcome in outcomes[1:]), outcomes[0].loss) / len(outcomes)
+    return Look(step, theta, outcomes, loss)

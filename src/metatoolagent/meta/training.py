@@ -21,7 +21,7 @@ from tqdm import tqdm
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, require_space, verify
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.meta import checkpoints
+from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.meta.objectives import MetaTask, Objective, Step, fine_tuning, meta_learning
@@ -114,7 +114,7 @@ class Trainer:
         self.count = int(self.rows["meta_task"].n_unique())
         self.updates = math.ceil(self.count / job.train.meta_batch)
         generator = torch.Generator().manual_seed(job.seed)
-        self.outer = Outer(adapter.initial(self.model, generator), job.train)
+        self.outer = Outer(inner_rates.initial(adapter.initial(self.model, generator), job.mta), job.train)
         self.objective = job.objective()
         self.update = 0
         self.log: list[list[float]] = []
@@ -144,9 +144,11 @@ class Trainer:
 
     def publish(self) -> None:
         """Publish the adapter, its configuration and the log."""
-        extra = {"backbone": backbone.fingerprint(self.job.model), "method": self.job.method}
+        learned = inner_rates.published(self.outer.phi, self.job.mta)
+        extra = {"backbone": backbone.fingerprint(self.job.model), "method": self.job.method, **learned}
         with publishing(self.job.out, FILES, producer="train", inputs=self.job.inputs(), extra=extra) as paths:
-            adapter.save(self.outer.phi, self.job.adapter, self.job.model.as_posix(), paths)
+            weights, _ = inner_rates.split(self.outer.phi)
+            adapter.save(weights, self.job.adapter, self.job.model.as_posix(), paths)
             with paths[LOG].open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(LOG_COLUMNS)

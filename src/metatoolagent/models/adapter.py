@@ -99,9 +99,9 @@ def cast(weights: Mapping[str, Tensor] | None, dtype: torch.dtype) -> Tensors:
 
 
 def logits(model: nn.Module, weights: Mapping[str, Tensor] | None, pack: Pack) -> Tensor:
-    """Return the float32 logits (K, V) at the kept positions of a pack; arguments as `forward`."""
+    """Return the logits (K, V) at the kept positions of a pack, in float32 or better; arguments as `forward`."""
     logits_KV: Tensor = forward(model, weights, pack, logits_to_keep=pack.keep_K, use_cache=False).logits[0]
-    return logits_KV.float()
+    return logits_KV.to(torch.promote_types(logits_KV.dtype, torch.float32))
 
 
 def save(tensors: Tensors, chosen: params.Adapter, base: str, paths: Mapping[str, Path]) -> None:
