@@ -45,7 +45,8 @@ def test_a_run_that_does_not_fit_is_refused_before_it_computes(job, monkeypatch)
     with pytest.raises(UserError, match="E-MEMORY") as raised:
         training.train(job)
     assert raised.value.exit_code == 64
-    assert "program take most" in raised.value.what
+    assert "most are activations" in raised.value.what
+    assert "train.activation_checkpointing" in raised.value.fix
     assert "logits" in raised.value.got
     assert not job.out.exists()
 

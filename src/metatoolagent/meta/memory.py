@@ -15,6 +15,7 @@ which is kept for all N layers, and once more as temporaries of the backward pas
 and two layers whole. Logits take (12 + s) K V while their pass goes back, 4 K V while it waits.
 """
 
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ from metatoolagent.models.attention import layout
 from metatoolagent.tasks.packing import Pack
 
 FIXES = {
-    "program": "use a machine with more memory",
     "backbone": "choose a smaller backbone.source, or set backbone.dtype to bfloat16",
     "adapter": "lower adapter.rank",
     "iterates": "lower mta.inner_steps or adapter.rank",
@@ -41,7 +41,7 @@ FIXES = {
     "recomputed activations": "lower meta_tasks.tasks_per_pack or distractors",
     "logits": "lower meta_tasks.tasks_per_pack or distractors",
 }
-"""What to change where a share of the memory is the largest."""
+"""What to change where a share of the memory is the largest; the program's own share cannot be lowered."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class Memory:
         """Note what the program takes without a run."""
         self.device = backbone.device()
         self.program = 0 if self.device.type == "cuda" else int(psutil.Process().memory_info().rss)
+        # Processes on one machine share its memory; each has a GPU of its own.
+        self.sharing = 1 if self.device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.shares: dict[str, int] = {}
 
     def require(self, job: Job, model: nn.Module, longest: Pack, query_packs: int) -> str:
@@ -135,13 +137,13 @@ class Memory:
         self.shares = estimate(job, model, longest, query_packs, self.program)
         total = sum(self.shares.values())
         taken = torch.cuda.memory_allocated() if self.device.type == "cuda" else int(psutil.Process().memory_info().rss)
-        free = available(self.device)
+        free = available(self.device) // self.sharing
         told = ", ".join(f"{name} {_gib(share)}" for name, share in self.shares.items() if share)
         if total - taken > free:
-            largest = max(self.shares, key=lambda name: self.shares[name])
+            largest = max(FIXES, key=lambda name: self.shares.get(name, 0))
             raise UserError(
                 "E-MEMORY",
-                f"training needs about {_gib(total)} GiB, {_gib(taken + free)} GiB can be had; {largest} take most",
+                f"training needs about {_gib(total)} GiB a process, {_gib(taken + free)} GiB can be had; most are {largest}",
                 str(self.device),
                 f"GiB: {told}",
                 FIXES[largest],

@@ -173,7 +173,7 @@ def processes(work: Path) -> Iterator[Processes]:
     Raises:
         UserError: E-RANK (exit code 75) if a process is gone; E-GPU if there are fewer GPUs than processes here.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
         yield Processes(0, 1, work)
         return
@@ -181,7 +181,11 @@ def processes(work: Path) -> Iterator[Processes]:
     if on_gpu:
         _choose_gpu()
     # Objects go over gloo on a GPU too: it notices a dead process, where NCCL waits for its timeout.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        what, got = f"the {size} processes did not meet", str(error).splitlines()[0]
+        raise UserError("E-RANK", what, got=got, fix="start them all with torchrun", exit_code=Exit.RETRY) from None
     try:
         group = Processes(int(os.environ["RANK"]), size, work)
         try:

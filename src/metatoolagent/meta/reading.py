@@ -3,7 +3,6 @@
 import polars as pl
 from torch import nn
 
-from metatoolagent.artifacts import verify
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.models import backbone
@@ -20,7 +19,7 @@ class MetaTasks:
         context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
         self.gold_only = job.train.loss == "answer"
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
-        self.rows = pl.read_parquet(verify(job.tasks))
+        self.rows = pl.read_parquet(job.tasks)
         self.count = int(self.rows["meta_task"].n_unique())
         self.query_packs = int(self.rows.filter(pl.col("role") == "query")["pack"].n_unique())
 

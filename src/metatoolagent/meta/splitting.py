@@ -23,9 +23,9 @@ from metatoolagent.tasks.packing import Pack, split
 
 def evaluate_in_parts(evaluate: Evaluate, weights: Tensors, pack: Pack, parts: int) -> Outcome:
     """Return the outcome of a pack, computed in at most `parts` parts; twice differentiable in `weights`."""
-    pieces = split(pack, parts)
-    if len(pieces) == 1:
+    if min(parts, len(pack.gold_Q)) == 1:
         return evaluate(weights, pack)
+    pieces = split(pack, parts)
     outcomes = [_Loss.apply(evaluate, piece, tuple(weights), *weights.values()) for piece in pieces]  # type: ignore[no-untyped-call]
     losses, rights = zip(*outcomes, strict=True)
     return Outcome(torch.cat(losses), torch.cat(rights))
