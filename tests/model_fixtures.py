@@ -34,6 +34,7 @@ TRAIN = params.Train(
     warmup=0.1,
     clip_norm=1.0,
     meta_batch=1,
+    activation_checkpointing=False,
     checkpoint_every=2,
 )
 MTA = params.Mta(
@@ -140,8 +141,9 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def run_cli(arguments: list[str], said: str) -> None:
+def run_cli(arguments: list[str], said: str, **environment: str) -> None:
     """Run the command line in this process, which ends; what it prints goes to the file `said`."""
+    os.environ.update(environment)
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -205,3 +205,14 @@ def test_a_subcommand_that_needs_no_model_does_not_import_torch():
         check=False,
     )
     assert (result.returncode, result.stdout.strip()) == (66, "False")
+
+
+@pytest.mark.parametrize(("stage", "method"), [("train", "mtaa"), ("train", "base"), ("evaluate", "fft")])
+def test_an_unknown_method_is_refused_instead_of_run_as_another(stage, method, mta, tmp_path):
+    places = [text for name in ("tasks", "catalog", "backbone", "out") for text in (f"--{name}", tmp_path / name)]
+    code, _, err = mta(stage, method, *places)
+    assert code == 64
+    assert err.startswith("error[E-METHOD] the stage knows no such method")
+    assert f'"{method}"' in err
+    assert "name one of " in err
+    assert not (tmp_path / "out").exists()

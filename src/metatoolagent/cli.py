@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from metatoolagent import params
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, shown
 
 app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
 
@@ -88,15 +88,17 @@ def train(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Train an adapter: METHOD is ft or mta. The same command goes on after a kill."""
+    """Train an adapter: METHOD is ft or mta. The same command goes on after a kill; torchrun starts several processes."""
     del log
+    _require_method(method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import training
+    from metatoolagent.meta.job import Job
     from metatoolagent.models.backbone import use_cores
 
     use_cores()
     given = params.given(parameters)
     training.train(
-        training.Job(
+        Job(
             method,
             given.seed,
             given.section(params.Backbone),
@@ -125,6 +127,7 @@ def evaluate(
 ) -> None:
     """Let METHOD answer every evaluation task, by score and freely."""
     del log
+    _require_method(method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting
     from metatoolagent.models.backbone import use_cores
 
@@ -202,6 +205,19 @@ def verify(paths: list[Path]) -> None:
     for path in paths:
         artifacts.verify(path)
         print(f"ok {path}")
+
+
+def _require_method(method: str, known: list[str]) -> None:
+    """Refuse a method that the stage does not know; without this a misspelt name would run as another method.
+
+    Raises:
+        UserError: E-METHOD (exit code 64).
+    """
+    if method not in known:
+        fix = f"name one of {', '.join(known)}"
+        raise UserError(
+            "E-METHOD", "the stage knows no such method", "argument METHOD", shown(method), fix, exit_code=Exit.PARAMS
+        )
 
 
 def main() -> None:

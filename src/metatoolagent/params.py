@@ -103,6 +103,7 @@ class Train(Section):
     warmup: Share
     clip_norm: Positive
     meta_batch: Count
+    activation_checkpointing: bool
     checkpoint_every: Count
 
 

@@ -198,6 +198,24 @@ def test_meta_batches_average_meta_tasks(job, monkeypatch):
     assert [row["loss"] for row in four] == pytest.approx(expected, abs=1e-5)
 
 
+def test_one_update_of_four_meta_tasks_has_the_mean_of_their_gradients(job, monkeypatch):
+    gradients = []
+    real = training.Outer.apply
+
+    def apply(self, gradient, rate):
+        gradients.append(gradient)
+        return real(self, gradient, rate)
+
+    monkeypatch.setattr(training.Outer, "apply", apply)
+    frozen = TRAIN.model_copy(update={"learning_rate": 1e-30})
+    training.train(replace(job, train=frozen, out=job.out / "one"))
+    singles, gradients[:] = gradients[:4], []
+    training.train(replace(job, train=frozen.model_copy(update={"meta_batch": 4}), out=job.out / "four"))
+    for name, found in gradients[0].items():
+        expected = sum(single[name] for single in singles) / 4
+        assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(job, uninterrupted):
     seed = random.randrange(10**6)
     moments = random.Random(seed)

@@ -4,7 +4,7 @@ import torch
 from metatoolagent.errors import UserError
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models.adapter import logits
-from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.packing import Pack, pack, split
 from model_fixtures import TRAIN, alone, close, random_pack, random_parts
 
 # Prefix 1 2; question a: 3, question b: 4 5; names 6 7 and 8, each with the end token 9.
@@ -134,3 +134,22 @@ def test_the_answer_loss_does_not_depend_on_the_other_branches(adapted, weights)
     full = evaluate(adapted, weights, pack(**parts, context=8192), chosen)
     gold = evaluate(adapted, weights, pack(**parts, context=8192, gold_only=True), chosen)
     assert close(full.loss_Q, gold.loss_Q, 1e-5)
+
+
+@pytest.mark.parametrize("gold_only", [False, True])
+def test_a_part_of_a_pack_is_the_pack_of_its_questions(gold_only):
+    parts = random_parts(5, 3)
+    whole = pack(**parts, context=100, gold_only=gold_only)
+    pieces = split(whole, 2)
+    bounds = [(0, 2), (2, 5)]
+    for piece, (first, last) in zip(pieces, bounds, strict=True):
+        own = parts | {name: parts[name][first:last] for name in ("segments", "gold", "task_ids")}
+        expected = pack(**own, context=100, gold_only=gold_only)
+        assert piece.task_ids == expected.task_ids
+        assert all(torch.equal(getattr(piece, name), value) for name, value in vars(expected).items() if name != "task_ids")
+
+
+def test_a_pack_is_split_into_no_more_parts_than_it_has_questions():
+    whole = random_pack(3, 2)
+    assert [piece.task_ids for piece in split(whole, 1)] == [whole.task_ids]
+    assert [piece.task_ids for piece in split(whole, 8)] == [("q-0",), ("q-1",), ("q-2",)]

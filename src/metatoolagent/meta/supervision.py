@@ -21,7 +21,7 @@ from metatoolagent.errors import Exit, UserError
 
 PATIENCE = 60.0
 """Seconds that a second trainer waits for the lock: an orphan ends within an update of its orchestrator's death."""
-ORCHESTRATORS = ("snakemake", "dvc")
+ORCHESTRATORS = ("snakemake", "dvc", "torchrun", "torch.distributed.run")
 
 
 class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
@@ -35,7 +35,7 @@ class Supervisor:
         """Begin to watch.
 
         Args:
-            lock: the lock file that this process holds.
+            lock: the lock file of the run, which this process or the leader of its processes holds.
         """
         self.lock = lock
         self.inode = lock.stat().st_ino
@@ -52,7 +52,7 @@ class Supervisor:
         """Return why the run should stop now, or nothing."""
         if self.signal:
             return f"received {self.signal}"
-        gone = [process.pid for process in self.orchestrators if _is_gone(process)]
+        gone = [process.pid for process in self.orchestrators if is_gone(process)]
         return f"the orchestrator (process {gone[0]}) is gone" if gone else ""
 
     def assert_owner(self) -> None:
@@ -76,7 +76,8 @@ def _is_orchestrator(process: psutil.Process) -> bool:
     return any(Path(word).name in ORCHESTRATORS for word in words)
 
 
-def _is_gone(process: psutil.Process) -> bool:
+def is_gone(process: psutil.Process) -> bool:
+    """Return whether a process has ended, also if nobody has asked for its exit code yet."""
     try:
         # A killed process stays in the table until its parent asks for it, which a container's first process may never do.
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

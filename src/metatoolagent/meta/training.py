@@ -6,120 +6,98 @@ meta-parameters, the optimizer's moments and the number of the update.
 
 import csv
 import math
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from metatoolagent import params
 from metatoolagent.artifacts import publishing, require_space, verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
+from metatoolagent.meta.data_parallel import Contribution, exchange
+from metatoolagent.meta.job import Job
 from metatoolagent.meta.losses import Outcome, evaluate
-from metatoolagent.meta.objectives import MetaTask, Objective, Step, fine_tuning, meta_learning
+from metatoolagent.meta.memory import Memory
+from metatoolagent.meta.objectives import MetaTask, Step
 from metatoolagent.meta.outer_loop import Outer, learning_rate
-from metatoolagent.meta.supervision import Pause, Supervisor, locked
+from metatoolagent.meta.processes import Processes, processes, supervised
+from metatoolagent.meta.progress import Progress
+from metatoolagent.meta.reading import MetaTasks
+from metatoolagent.meta.splitting import evaluate_in_parts, is_out_of_memory, more_parts
+from metatoolagent.meta.supervision import Pause, Supervisor
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
+from metatoolagent.models.recomputation import recompute_layers
 from metatoolagent.tasks.packing import Pack
-from metatoolagent.tasks.prompts import read_template
-from metatoolagent.tasks.rendering import Renderer
 
 LOG = "train_log.csv"
 FILES = (adapter.WEIGHTS, adapter.CONFIG, LOG)
 LOG_COLUMNS = ("update", "loss", "right", "selected", "gradient_norm", "learning_rate")
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to train: the method, its params, and where everything lies."""
-
-    method: str
-    seed: int
-    backbone: params.Backbone
-    adapter: params.Adapter
-    train: params.Train
-    mta: params.Mta | None
-    tasks: Path
-    catalog: Path
-    model: Path
-    out: Path
-    work: Path
-
-    def run_id(self) -> str:
-        """Return the name of the run, which changes with all that decides its result."""
-        parameters: dict[str, Any] = {"method": self.method, "seed": self.seed}
-        for name in ("backbone", "adapter", "train", "mta"):
-            section = getattr(self, name)
-            parameters[name] = section.model_dump() if section else None
-        return checkpoints.run_id(parameters, self.inputs())
-
-    def inputs(self) -> list[Path]:
-        """Return the artifacts that the trainer reads."""
-        return [self.tasks, self.catalog / "tools.parquet", self.catalog / "questions.parquet", self.model / "model.safetensors"]
-
-    def objective(self) -> Objective:
-        """Return what the method does with a meta-task."""
-        return fine_tuning() if self.mta is None else meta_learning(self.mta)
-
-
 def train(job: Job) -> None:
-    """Train an adapter and publish it with its log.
+    """Train an adapter and publish it with its log, alone or as one of torchrun's processes.
 
     The same call after a kill or a pause goes on from the last checkpoint and gives the same bytes.
 
     Raises:
         UserError: E-NONFINITE if a loss or gradient is NaN or infinite; E-LOCK, E-LOST-LOCK, E-CORRUPT, E-DISK-FULL;
+            E-MEMORY or E-OOM if memory does not suffice; E-PROCESSES or E-RANK for those of several processes;
             I-PAUSED (exit code 75) when asked to stop or when the orchestrator is gone.
     """
-    for path in job.inputs():
-        verify(path)
-    folder = job.work / job.run_id()
-    with locked(folder) as supervisor:
-        trainer = Trainer(job)
-        require_space(folder, 4 * trainer.state_bytes())
-        try:
-            trainer.run(folder, supervisor)
-        except Pause as reason:
+    with processes(job.work) as group:
+        if group.size > job.train.meta_batch:
             raise UserError(
-                "I-PAUSED",
-                f"{reason}: paused after update {trainer.update} of {trainer.updates}",
-                str(folder),
-                fix="run the same command to go on",
-                exit_code=Exit.RETRY,
-            ) from None
-        supervisor.assert_owner()
-        trainer.publish()
+                "E-PROCESSES",
+                f"{group.size} processes, but an update has {job.train.meta_batch} meta-tasks",
+                "params.yaml, key train.meta_batch",
+                fix="start fewer processes, or set train.meta_batch to a multiple of their number",
+                exit_code=Exit.PARAMS,
+            )
+        for path in job.inputs():
+            verify(path)
+        folder = job.work / job.run_id()
+        with supervised(folder, group) as supervisor:
+            trainer = Trainer(job, group)
+            require_space(folder, 4 * trainer.state_bytes())
+            try:
+                trainer.run(folder, supervisor)
+            except Pause as reason:
+                raise UserError(
+                    "I-PAUSED",
+                    f"{reason}: paused after update {trainer.update} of {trainer.updates}",
+                    str(folder),
+                    fix="run the same command to go on",
+                    exit_code=Exit.RETRY,
+                ) from None
+            if group.leads:
+                supervisor.assert_owner()
+                trainer.publish()
 
 
 class Trainer:
     """A training run: model, tasks and the outer state."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, group: Processes) -> None:
         """Load the backbone and the meta-tasks."""
         self.job = job
+        self.group = group
+        self.memory = Memory()
         model = backbone.load(job.model, job.backbone)
-        self.context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        self.tasks = MetaTasks(job, model)
         self.model: nn.Module = adapter.attach(model, job.adapter)
-        self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), self.context)
-        self.rows = pl.read_parquet(job.tasks)
-        self.count = int(self.rows["meta_task"].n_unique())
-        self.updates = math.ceil(self.count / job.train.meta_batch)
+        if job.train.activation_checkpointing:
+            recompute_layers(self.model)
+        self.updates = math.ceil(self.tasks.count / job.train.meta_batch)
         generator = torch.Generator().manual_seed(job.seed)
         self.outer = Outer(inner_rates.initial(adapter.initial(self.model, generator), job.mta), job.train)
         self.objective = job.objective()
         self.update = 0
+        self.parts = 1
         self.log: list[list[float]] = []
-        self.tasks_done = 0
-        self.tokens_done = 0
 
     def state_bytes(self) -> int:
         """Return the size of a checkpoint: weights and two moments."""
@@ -127,20 +105,21 @@ class Trainer:
 
     def run(self, folder: Path, supervisor: Supervisor) -> None:
         """Do the updates that are left."""
-        self._resume(checkpoints.newest(folder))
-        started = time.monotonic()
-        label = self.job.method
-        # Where nobody watches, a line now and then is enough.
-        interval = 0.5 if sys.stderr.isatty() else 15.0
-        with tqdm(total=self.updates, initial=self.update, desc=label, unit="update", mininterval=interval) as bar:
+        self._resume(self.group.of_leader(checkpoints.newest(folder) if self.group.leads else None))
+        with closing(Progress(self.job.method, self.update, self.updates, shown=self.group.leads)) as progress:
+            if self.update < self.updates:
+                progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
             for batch in self._batches():
-                self._apply(batch)
-                self._show(bar, time.monotonic() - started)
-                reason = supervisor.reason_to_pause()
-                if reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates:
+                contributions = self._apply(batch)
+                progress.show(self.log, contributions)
+                reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
+                save = reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates
+                if save and self.group.leads:
                     checkpoints.save(folder, Checkpoint(self.update, self.outer.state(), {"log": self.log}))
                 if reason and self.update < self.updates:
                     raise Pause(reason)
+            if self.memory.shares:
+                progress.say(self.memory.measured())
 
     def publish(self) -> None:
         """Publish the adapter, its configuration and the log."""
@@ -159,56 +138,56 @@ class Trainer:
             self.update = checkpoint.update
             self.log = checkpoint.record["log"]
             self.outer.restore(checkpoint.tensors)
-            tqdm.write(f"going on after update {self.update} of {self.updates}", file=sys.stderr)
 
-    def _batches(self) -> Iterator[list[MetaTask]]:
-        """Yield the meta-tasks of each update that is left."""
+    def _batches(self) -> Iterator[range]:
+        """Yield the numbers of the meta-tasks of each update that is left."""
         size = self.job.train.meta_batch
         for update in range(self.update, self.updates):
-            yield [self._meta_task(index) for index in range(update * size, min(self.count, (update + 1) * size))]
-
-    def _meta_task(self, index: int) -> MetaTask:
-        rows = self.rows.filter(pl.col("meta_task") == index)
-        packs: dict[str, list[Pack]] = {"support": [], "query": []}
-        for (role, _), group in rows.group_by("role", "pack", maintain_order=True):
-            tasks = group.sort("task").to_dicts()
-            pack = self.renderer.pack(tasks, gold_only=self.job.train.loss == "answer")
-            packs[str(role)].append(pack.to(backbone.device()))
-        return MetaTask(index, packs["support"], packs["query"])
+            yield range(update * size, min(self.tasks.count, (update + 1) * size))
 
     def _evaluate(self, weights: Tensors, pack: Pack) -> Outcome:
-        outcome = evaluate(self.model, weights, pack, self.job.train)
+        outcome = evaluate_in_parts(self._evaluate_whole, weights, pack, self.parts)
         if not torch.isfinite(outcome.loss_Q).all():
             bad = [name for name, loss in zip(pack.task_ids, outcome.loss_Q.tolist(), strict=True) if not math.isfinite(loss)]
             raise self._nonfinite("a loss is NaN or infinite", ", ".join(bad[:8]))
         return outcome
 
-    def _apply(self, batch: list[MetaTask]) -> None:
-        """Do one update."""
+    def _evaluate_whole(self, weights: Tensors, pack: Pack) -> Outcome:
+        return evaluate(self.model, weights, pack, self.job.train)
+
+    def _contribute(self, task: MetaTask) -> Contribution:
+        """Return what the method makes of a meta-task, in as many parts as memory asks for."""
+        packs = [*task.support, *task.query]
+        while True:
+            try:
+                step = self.objective(self._evaluate, self.outer.phi, task)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error)
+            else:
+                return Contribution(step, sum(len(pack.gold_Q) for pack in packs), sum(pack.tokens for pack in packs))
+            # Not in the handler: the error's traceback keeps the tensors of the failed step.
+            self.parts = more_parts(self.parts, packs, self.update + 1, message)
+
+    def _apply(self, batch: range) -> list[Contribution]:
+        """Do one update with the mean gradient of its meta-tasks, which the processes take in turn."""
         total: dict[str, Tensor] = {}
-        steps: list[Step] = []
-        for task in batch:
-            step = self.objective(self._evaluate, self.outer.phi, task)
-            share = {name: tensor / len(batch) for name, tensor in step.gradient.items()}
-            total = {name: total[name] + share[name] for name in share} if total else share
-            steps.append(step)
-            packs = [*task.support, *task.query]
-            self.tasks_done += sum(len(pack.gold_Q) for pack in packs)
-            self.tokens_done += sum(pack.tokens for pack in packs)
+        contributions: list[Contribution] = []
+        for first in range(0, len(batch), self.group.size):
+            own = batch[first : first + self.group.size][self.group.rank : self.group.rank + 1]
+            done = self._contribute(self.tasks.read(own[0])) if own else None
+            for contribution in exchange(self.group, done, self.outer.phi):
+                share = {name: tensor / len(batch) for name, tensor in contribution.step.gradient.items()}
+                total = {name: total[name] + share[name] for name in share} if total else share
+                contributions.append(contribution)
         rate = learning_rate(self.update, self.updates, self.job.train)
         norm = self.outer.apply(total, rate)
         if not math.isfinite(norm):
-            raise self._nonfinite("the gradient is NaN or infinite", f"meta-tasks {', '.join(str(task.index) for task in batch)}")
+            raise self._nonfinite("the gradient is NaN or infinite", f"meta-tasks {', '.join(map(str, batch))}")
         self.update += 1
-        mean = [sum(getattr(step, name) for step in steps) / len(steps) for name in ("loss", "right", "selected")]
-        self.log.append([self.update, *(round(value, 6) for value in (*mean, norm)), rate])
-
-    def _show(self, bar: "tqdm[Any]", seconds: float) -> None:
-        recent = self.log[-10:]
-        loss, right = (sum(row[column] for row in recent) / len(recent) for column in (1, 2))
-        speed = f"{self.tasks_done / seconds:.1f} tasks/s, {self.tokens_done / seconds:.0f} tokens/s"
-        bar.set_postfix_str(f"loss {loss:.3f}, right {100 * right:.0f} %, {speed}", refresh=False)
-        bar.update()
+        self.log.append([self.update, *(round(value, 6) for value in (*_means(contributions), norm)), rate])
+        return contributions
 
     def _nonfinite(self, what: str, tasks: str) -> UserError:
         return UserError(
@@ -219,3 +198,9 @@ class Trainer:
             kept="earlier artifacts and checkpoints are as they were",
             exit_code=Exit.DATA,
         )
+
+
+def _means(contributions: list[Contribution]) -> list[float]:
+    """Return what the log tells of an update: mean loss, share of right answers and selected iterate."""
+    steps: list[Step] = [contribution.step for contribution in contributions]
+    return [sum(getattr(step, name) for step in steps) / len(steps) for name in ("loss", "right", "selected")]

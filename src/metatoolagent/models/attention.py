@@ -46,9 +46,8 @@ class Dense:
 def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     """Return the layout of a pack whose root is the prefix, with biases in the type of the activations."""
     prefix = int((pack.node_T == 0).sum())
-    # The nodes right below the root are the questions; every later node belongs to the last of them before it.
-    is_question_N = pack.above_NN.sum(1) == 2
-    question_R = (is_question_N.cumsum(0) - 1)[pack.node_T[prefix:]]
+    # Every later node belongs to the last question before it.
+    question_R = (pack.questions().cumsum(0) - 1)[pack.node_T[prefix:]]
     lengths_Q = torch.bincount(question_R)
     longest = int(lengths_Q.max())
     starts_Q = prefix + lengths_Q.cumsum(0) - lengths_Q

@@ -178,5 +178,5 @@ def fingerprint(folder: Path) -> str:
 
 
 def device() -> torch.device:
-    """Return the GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return this process's GPU (torchrun numbers the processes of a machine), or the CPU where there is none."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")

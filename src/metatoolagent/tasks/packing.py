@@ -10,6 +10,7 @@ Shapes: T tokens, N nodes, Q questions (tasks), C branches a question, K kept po
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,10 +50,55 @@ class Pack:
         order = torch.arange(self.tokens, device=self.node_T.device)
         return self.above_NN[self.node_T[:, None], self.node_T[None]] & (order[:, None] >= order[None])
 
+    def questions(self) -> Tensor:
+        """Return whether each node is a question (N): right below the root."""
+        return self.above_NN.sum(1) == 2
+
     def to(self, device: torch.device) -> "Pack":
         """Return the pack on a device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return Pack(task_ids=self.task_ids, **moved)
+
+
+def split(pack: Pack, parts: int) -> list[Pack]:
+    """Return a pack in parts of as equal numbers of questions as can be, each with the whole prefix.
+
+    A question's loss is the same in its part: it never sees another question.
+    """
+    questions = len(pack.gold_Q)
+    bounds = [questions * part // parts for part in range(parts + 1)]
+    return [_part(pack, first, last) for first, last in pairwise(bounds) if first < last]
+
+
+def _part(pack: Pack, first: int, last: int) -> Pack:
+    """Return the questions from `first` to before `last`; all of a question's tokens and nodes follow one another."""
+
+    def bounds(starts_Q: Tensor, end: int) -> tuple[int, int]:
+        return int(starts_Q[first]), int(starts_Q[last]) if last < len(starts_Q) else end
+
+    start_Q = pack.questions().nonzero()[:, 0]
+    node, node_end = bounds(start_Q, len(pack.above_NN))
+    token, token_end = bounds(torch.searchsorted(pack.node_T, start_Q), pack.tokens)
+    keep, keep_end = bounds(pack.ask_Q, len(pack.keep_K))
+    prefix = int((pack.node_T == 0).sum())
+    in_T = torch.cat([torch.arange(prefix), torch.arange(token, token_end)]).to(pack.node_T.device)
+    in_N = torch.cat([torch.zeros(1, dtype=torch.long), torch.arange(node, node_end)]).to(pack.node_T.device)
+    branches = (int(pack.branch_A[-1]) + 1) // len(pack.gold_Q)
+    in_A = (pack.branch_A >= first * branches) & (pack.branch_A < last * branches)
+    node_T = pack.node_T[in_T]
+    return Pack(
+        task_ids=pack.task_ids[first:last],
+        input_ids_T=pack.input_ids_T[in_T],
+        position_ids_T=pack.position_ids_T[in_T],
+        node_T=torch.where(node_T == 0, 0, node_T - node + 1),
+        above_NN=pack.above_NN[in_N][:, in_N],
+        keep_K=pack.keep_K[keep:keep_end] - token + prefix,
+        ask_Q=pack.ask_Q[first:last] - keep,
+        row_A=pack.row_A[in_A] - keep,
+        target_A=pack.target_A[in_A],
+        branch_A=pack.branch_A[in_A] - first * branches,
+        gold_Q=pack.gold_Q[first:last],
+    )
 
 
 class Tree:

@@ -1,0 +1,47 @@
+"""Meta-tasks as the trainer needs them: from rows of the materialized file to packs on the device."""
+
+import polars as pl
+from torch import nn
+
+from metatoolagent.meta.job import Job
+from metatoolagent.meta.objectives import MetaTask
+from metatoolagent.models import backbone
+from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.rendering import Renderer
+
+
+class MetaTasks:
+    """The meta-tasks of a run in their materialized order; a pack is rendered when it is asked for."""
+
+    def __init__(self, job: Job, model: nn.Module) -> None:
+        """Read the rows, and the catalog that they name."""
+        context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        self.gold_only = job.train.loss == "answer"
+        self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
+        self.rows = pl.read_parquet(job.tasks)
+        self.count = int(self.rows["meta_task"].n_unique())
+        self.query_packs = int(self.rows.filter(pl.col("role") == "query")["pack"].n_unique())
+
+    def read(self, index: int) -> MetaTask:
+        """Return a meta-task with its packs on the device."""
+        rows = self.rows.filter(pl.col("meta_task") == index)
+        packs: dict[str, list[Pack]] = {"support": [], "query": []}
+        for (role, _), group in rows.group_by("role", "pack", maintain_order=True):
+            packs[str(role)].append(self._pack(group))
+        return MetaTask(index, packs["support"], packs["query"])
+
+    def longest(self) -> Pack:
+        """Return the pack with the most text, which needs the most memory; text is counted without rendering it."""
+        sizes = {name: len(text) for name, text in self.renderer.entries.items()}
+        questions = {name: len(text) for name, text in self.renderer.questions.items()}
+        best, most = self.rows.head(0), -1
+        for _, group in self.rows.group_by("meta_task", "role", "pack", maintain_order=True):
+            size = sum(sizes[name] for name in group["candidates"][0]) + sum(questions[name] for name in group["question_id"])
+            if size > most:
+                best, most = group, size
+        return self._pack(best)
+
+    def _pack(self, group: pl.DataFrame) -> Pack:
+        tasks = group.sort("task").to_dicts()
+        return self.renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())

@@ -1,0 +1,88 @@
+"""The estimate of memory, against what autograd really keeps; and what is told of it."""
+
+import pytest
+
+from metatoolagent.errors import UserError
+from metatoolagent.meta import available, memory, training
+from metatoolagent.meta.job import Job
+from metatoolagent.meta.losses import evaluate
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, random_pack
+from saved import saved_bytes
+
+ALL = ADAPTER.model_copy(update={"targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]})
+
+
+@pytest.fixture
+def job(tiny, catalog, materialized, tmp_path):
+    tasks = materialized / "meta_tasks.parquet"
+    return Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
+
+
+@pytest.mark.parametrize(("tasks", "candidates"), [(2, 12), (16, 2)])
+def test_the_formula_gives_what_autograd_keeps(tasks, candidates, adapted, weights):
+    pack = random_pack(tasks, candidates)
+    theta = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
+    measured = saved_bytes(lambda: evaluate(adapted, theta, pack, TRAIN))
+    shape = memory.Shape(adapted.config, pack, 4)
+    assert shape.kept(ADAPTER, recompute=False) + shape.logits(4) == pytest.approx(measured, rel=0.15)
+
+
+def test_recomputation_more_packs_and_more_steps_move_the_estimate(job, adapted):
+    def total(job, query_packs=1):
+        return sum(memory.estimate(job, adapted, random_pack(8, 6), query_packs, 0).values())
+
+    def changed(section, **changes):
+        return Job(**{**vars(job), section: getattr(job, section).model_copy(update=changes)})
+
+    assert total(changed("train", activation_checkpointing=True)) < total(job)
+    assert total(job, 2) > total(job) > total(Job(**{**vars(job), "mta": None}))
+    assert total(changed("mta", inner_steps=50)) > total(job)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_it_computes(job, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: -(2**40))
+    monkeypatch.setattr(training, "evaluate", None)
+    with pytest.raises(UserError, match="E-MEMORY") as raised:
+        training.train(job)
+    assert raised.value.exit_code == 64
+    assert "most are activations" in raised.value.what
+    assert "train.activation_checkpointing" in raised.value.fix
+    assert "logits" in raised.value.got
+    assert not job.out.exists()
+
+
+def test_estimate_and_peak_are_told(job, capsys):
+    training.train(job)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("memory: ")]
+    assert len(told) == 2
+    assert told[0].startswith("memory: about ")
+    assert "GiB expected (program " in told[0]
+    assert told[1].startswith("memory: peak ")
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        (
+            "0::/job/step\n",
+            {"job/memory.max": "1000", "job/memory.current": "400", "job/memory.stat": "inactive_file 50\n"},
+            [650],
+        ),
+        ("0::/\n", {"memory.max": "max", "memory.current": "400", "memory.stat": ""}, []),
+        (
+            "9:memory:/job\n",
+            {
+                "memory/job/memory.limit_in_bytes": "1000",
+                "memory/job/memory.usage_in_bytes": "300",
+                "memory/job/memory.stat": "total_inactive_file 100\n",
+            },
+            [800],
+        ),
+    ],
+)
+def test_control_groups_limit_what_is_available(groups, files, left, tmp_path):
+    (tmp_path / "own").write_text(groups)
+    for name, content in files.items():
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(content)
+    assert available.control_groups(tmp_path / "root", tmp_path / "own") == left
