@@ -29,6 +29,7 @@ from metatoolagent.meta.outer_loop import Outer, learning_rate
 from metatoolagent.meta.supervision import Pause, Supervisor, locked
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
+from metatoolagent.tasks.masking import Masks
 from metatoolagent.tasks.packing import Pack
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
@@ -53,11 +54,12 @@ class Job:
     model: Path
     out: Path
     work: Path
+    masking: params.Masking | None = None
 
     def run_id(self) -> str:
         """Return the name of the run, which changes with all that decides its result."""
         parameters: dict[str, Any] = {"method": self.method, "seed": self.seed}
-        for name in ("backbone", "adapter", "train", "mta"):
+        for name in ("backbone", "adapter", "train", "masking", "mta"):
             section = getattr(self, name)
             parameters[name] = section.model_dump() if section else None
         return checkpoints.run_id(parameters, self.inputs())
@@ -111,6 +113,7 @@ class Trainer:
         self.model: nn.Module = adapter.attach(model, job.adapter)
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), self.context)
         self.rows = pl.read_parquet(job.tasks)
+        self.masks = Masks(self.rows, job.masking.share, job.seed) if job.masking else None
         self.count = int(self.rows["meta_task"].n_unique())
         self.updates = math.ceil(self.count / job.train.meta_batch)
         generator = torch.Generator().manual_seed(job.seed)
@@ -168,9 +171,13 @@ class Trainer:
     def _meta_task(self, index: int) -> MetaTask:
         rows = self.rows.filter(pl.col("meta_task") == index)
         packs: dict[str, list[Pack]] = {"support": [], "query": []}
-        for (role, _), group in rows.group_by("role", "pack", maintain_order=True):
+        for (role, number), group in rows.group_by("role", "pack", maintain_order=True):
             tasks = group.sort("task").to_dicts()
-            pack = self.renderer.pack(tasks, gold_only=self.job.train.loss == "answer")
+            renderer = self.renderer
+            if self.masks:
+                candidates = [renderer.tools[name] for name in tasks[0]["candidates"]]
+                renderer = renderer.masked(self.masks.tools((index, str(role), int(str(number))), candidates))
+            pack = renderer.pack(tasks, gold_only=self.job.train.loss == "answer")
             packs[str(role)].append(pack.to(backbone.device()))
         return MetaTask(index, packs["support"], packs["query"])
 
