@@ -88,7 +88,7 @@ def train(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Train an adapter: METHOD is ft or mta. The same command goes on after a kill."""
+    """Train an adapter: METHOD is ft, masking or mta. The same command goes on after a kill."""
     del log
     from metatoolagent.meta import training
     from metatoolagent.models.backbone import use_cores
@@ -108,6 +108,7 @@ def train(
             model,
             out,
             work,
+            given.section(params.Masking) if method == "masking" else None,
         )
     )
 
@@ -117,25 +118,25 @@ def evaluate(
     method: str,
     tasks: Tasks,
     catalog: Catalog,
-    model: Model,
     out: Out,
+    model: Model = Path("models/backbone"),
     adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for the backbone alone.")] = None,
+    demonstrations: Annotated[Path | None, typer.Option(help="File of the training tasks that icl is shown some of.")] = None,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Let METHOD answer every evaluation task, by score and freely."""
+    """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone."""
     del log
     from metatoolagent.evaluation import predicting
+    from metatoolagent.evaluation.job import Job
     from metatoolagent.models.backbone import use_cores
 
     use_cores()
     given = params.given(parameters)
     lora = given.section(params.Adapter) if adapter else None
-    predicting.evaluate(
-        predicting.Job(
-            method, given.section(params.Backbone), lora, given.section(params.Evaluate), tasks, catalog, model, adapter, out
-        )
-    )
+    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
+    evaluation = given.section(params.Evaluate)
+    predicting.evaluate(Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations))
 
 
 @app.command()
