@@ -2,18 +2,24 @@
 
 import glob
 import json
+from importlib.util import find_spec
 
 from metatoolagent import params as checked
 from metatoolagent.errors import UserError
 
 METHODS = list(checked.MAIN_JOB)
-ALL_METHODS = list(checked.OF_METHOD)
+# `embedding` needs an extra, and is left out where it is not installed.
+ALL_METHODS = [
+    method
+    for method in checked.OF_METHOD
+    if method != "embedding" or find_spec("all_minilm_l6_v2")
+]
 
 
 wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
     variant="main|sd|hd-[a-z0-9_]+",
-    method="|".join(ALL_METHODS),
+    method="|".join(checked.OF_METHOD),
 
 
 def check_params():

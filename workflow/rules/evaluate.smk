@@ -25,6 +25,7 @@ rule evaluate:
             "evaluation/job",
             "evaluation/language",
             "evaluation/predicting",
+            "evaluation/retrieval",
             "evaluation/scoring",
             "meta/losses",
             "models",
