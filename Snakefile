@@ -39,6 +39,11 @@ rule eval_cd:
         "results/main/metrics.json",
 
 
+rule eval_methods:
+    input:
+        "results/main/methods/metrics.json",
+
+
 rule eval_sd:
     input:
         "results/sd/metrics.json",

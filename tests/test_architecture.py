@@ -9,6 +9,8 @@ PACKAGE = ROOT / "src" / "metatoolagent"
 ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "reporting", "cli"]
 """From the lowest to the highest; what stands beside them (errors, artifacts, params, strict_yaml) is below all."""
 
+GROUND = {"errors", "artifacts", "params", "__init__"}
+
 
 def room(module: str) -> int:
     """Return the height of a module of the package; -1 for the ground."""
@@ -38,7 +40,6 @@ def test_imports_run_one_way():
 
 def test_rules_list_every_module_that_their_stage_imports():
     """A module that a stage imports, directly or through others of the package, re-runs the stage when it is edited."""
-    ground = {"errors", "artifacts", "params", "__init__"}
     stages = {
         "ingest": "catalog/ingest",
         "split": "tasks/splits",
@@ -56,7 +57,7 @@ def test_rules_list_every_module_that_their_stage_imports():
         needed, todo = set(), [start]
         while todo:
             name = todo.pop()
-            if name in needed or name in ground:
+            if name in needed or name in GROUND:
                 continue
             needed.add(name)
             for module in imported(PACKAGE / f"{name}.py"):
@@ -65,6 +66,21 @@ def test_rules_list_every_module_that_their_stage_imports():
                     todo.append(path)
         missing = {name for name in needed if not any(name == p or name.startswith(p + "/") for p in patterns)}
         assert missing == set(), f"rule {rule} does not list {sorted(missing)}"
+
+
+def test_the_rule_evaluate_lists_every_module_that_a_method_imports():
+    """`evaluation/job.py` loads a method by name, and the rule's `method_code` gives its file."""
+    text = (ROOT / "workflow/rules/evaluate.smk").read_text()
+    patterns = [*re.findall(r'"([^"]+)"', re.search(r"rule evaluate:.*?code=code\((.*?)\)", text, re.S)[1]), "evaluation/methods"]
+    for path in (PACKAGE / "evaluation/methods").glob("*.py"):
+        for module in imported(path):
+            name = module.removeprefix("metatoolagent.").replace(".", "/")
+            if (PACKAGE / f"{name}.py").is_file() and name not in GROUND:
+                assert any(name == p or name.startswith(p + "/") for p in patterns), f"{path.name} imports {name}"
+    shared = (ROOT / "workflow/rules/common.smk").read_text()
+    for path in (PACKAGE / "evaluation/methods").glob("*.py"):
+        if any(".reasoning" in module for module in imported(path)):
+            assert f'"{path.stem}"' in re.search(r'shared = \["reasoning"\] if (.*)', shared)[1]
 
 
 def test_readme_and_ci_run_the_same_test_command():

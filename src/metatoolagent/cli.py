@@ -88,7 +88,7 @@ def train(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Train an adapter: METHOD is ft or mta. The same command goes on after a kill; torchrun starts several processes."""
+    """Train an adapter: METHOD is ft, masking or mta. The same command goes on after a kill; torchrun starts several processes."""
     del log
     _require_method(method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import training
@@ -110,6 +110,7 @@ def train(
             model,
             out,
             work,
+            given.section(params.Masking) if method == "masking" else None,
         )
     )
 
@@ -119,26 +120,26 @@ def evaluate(
     method: str,
     tasks: Tasks,
     catalog: Catalog,
-    model: Model,
     out: Out,
+    model: Model = Path("models/backbone"),
     adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for the backbone alone.")] = None,
+    demonstrations: Annotated[Path | None, typer.Option(help="File of the training tasks that icl is shown some of.")] = None,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Let METHOD answer every evaluation task, by score and freely."""
+    """Let METHOD answer every evaluation task, by score and freely; random, bm25 and embedding need no backbone."""
     del log
     _require_method(method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting
+    from metatoolagent.evaluation.job import Job
     from metatoolagent.models.backbone import use_cores
 
     use_cores()
     given = params.given(parameters)
     lora = given.section(params.Adapter) if adapter else None
-    predicting.evaluate(
-        predicting.Job(
-            method, given.section(params.Backbone), lora, given.section(params.Evaluate), tasks, catalog, model, adapter, out
-        )
-    )
+    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
+    evaluation = given.section(params.Evaluate)
+    predicting.evaluate(Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations))
 
 
 @app.command()

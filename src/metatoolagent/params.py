@@ -21,10 +21,26 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 DistractorKind = Literal["random", "same_domain", "hard"]
 Pool = Literal["all", "unseen"]
-Method = Literal["base", "ft", "mta"]
 
-OF_METHOD = {"base": (), "ft": ("adapter", "train"), "mta": ("adapter", "train", "mta")}
-"""The sections that only some methods read."""
+OF_METHOD: dict[str, tuple[str, ...]] = {
+    "random": (),
+    "bm25": (),
+    "embedding": (),
+    "base": (),
+    "icl": (),
+    "cot": (),
+    "react": (),
+    "ft": ("adapter", "train"),
+    "masking": ("adapter", "train", "masking"),
+    "mta": ("adapter", "train", "mta"),
+}
+"""Every method, in the order of tables, and the sections that its training reads; evaluation reads the first of them."""
+MODEL_FREE = ("random", "bm25", "embedding")
+"""The methods that select without the backbone."""
+MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
+"""The methods of `eval_cd`; `eval_methods` has all of them."""
+MODULE = {name: name for name in ("random", "bm25", "embedding", "icl", "cot", "react")}
+"""The module of evaluation/methods that answers for a method; `direct` for all others."""
 
 
 class Section(BaseModel):
@@ -107,6 +123,12 @@ class Train(Section):
     checkpoint_every: Count
 
 
+class Masking(Section):
+    """Training on names that say nothing."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
 class Mta(Section):
     """The inner loop and the hypergradient."""
 
@@ -128,9 +150,11 @@ class Mta(Section):
 
 
 class Evaluate(Section):
-    """Generation, and the statistics of the metrics."""
+    """Generation, demonstrations, and the statistics of the metrics."""
 
     max_new_tokens: Count
+    reasoning_tokens: Count
+    demonstrations: Count
     bootstrap: Annotated[int, Field(ge=100)]
 
 
@@ -146,6 +170,7 @@ class Params(Section):
     backbone: Backbone
     adapter: Adapter
     train: Train
+    masking: Masking
     mta: Mta
     evaluate: Evaluate
 

@@ -2,8 +2,9 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits get a file of their own, `splits/<split>/dvc.yaml`, once they have been run: a stage
-that never ran has nothing in any remote, and `dvc pull` would fail for it.
+The stages of the other splits get a file of their own, `splits/<split>/dvc.yaml`, and those of the other methods
+`methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull` would
+fail for it.
 """
 
 import io
@@ -16,8 +17,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from metatoolagent.params import MAIN_JOB
+
 MAIN, TARGET = "dvc.yaml", "eval_cd"
 """The file that plain `dvc repro` runs, and the target that it covers."""
+METHODS = "methods/dvc.yaml"
+"""The file of what `eval_methods` needs beside them."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -64,10 +69,12 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
-    variant = job.wildcards_dict.get(
-        "variant", job.wildcards_dict.get("split", "hd" if job.rule.name == "metrics_hd" else "main")
-    )
-    return MAIN if variant in {"main", "cd"} else f"splits/{variant.partition('-')[0]}/dvc.yaml"
+    wildcards = job.wildcards_dict
+    variant = wildcards.get("variant", wildcards.get("split", "hd" if job.rule.name == "metrics_hd" else "main"))
+    if variant not in {"main", "cd"}:
+        return f"splits/{variant.partition('-')[0]}/dvc.yaml"
+    beyond = job.rule.name == "metrics_methods" or wildcards.get("method", MAIN_JOB[0]) not in MAIN_JOB
+    return METHODS if beyond else MAIN
 
 
 def commit(workflow: Any) -> None:

@@ -1,3 +1,29 @@
-"""The fixtures of the model side."""
+"""The fixtures of the model side, and a job over them."""
 
+from dataclasses import replace
+
+import pytest
+
+from metatoolagent import params
+from metatoolagent.evaluation.job import Job
 from model_fixtures import *  # noqa: F403
+from model_fixtures import BACKBONE
+
+
+@pytest.fixture
+def job(tiny, catalog, materialized, tmp_path):
+    """The backbone alone on a few tasks."""
+    short = params.Evaluate(max_new_tokens=2, reasoning_tokens=4, demonstrations=2, bootstrap=100)
+    return Job("base", BACKBONE, None, short, materialized / "eval_tasks.parquet", catalog, tiny, None, tmp_path / "out")
+
+
+@pytest.fixture
+def job_of(job, materialized):
+    """Makes the job of another method that needs no adapter."""
+
+    def make(method):
+        demonstrations = materialized / "meta_tasks.parquet" if method == "icl" else None
+        backbone = None if method in params.MODEL_FREE else job.backbone
+        return replace(job, method=method, backbone=backbone, demonstrations=demonstrations, out=job.out / method)
+
+    return make

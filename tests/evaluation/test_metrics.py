@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.metrics import FILE, check_paired, comparisons, invalid, measure, of_method
+from metatoolagent.evaluation.metrics import FILE, check_paired, comparisons, invalid, measure, of_method, pairs
 from metatoolagent.evaluation.statistics import cluster_bootstrap
 
 GOLD = ["a", "a", "b", "b"]
@@ -39,7 +40,9 @@ def test_the_metrics_of_a_method_by_hand():
     assert found["cd.base.free.all.accuracy"] == 0.25
     assert found["cd.base.scored.all.n"] == 4
     assert found["cd.base.invalid"] == 0.5
-    assert set(found) == {"cd.base.invalid"} | {
+    outcomes = {"right": 0.25, "wrong": 0.25, "other_tool": 0, "none": 0.25, "cut": 0.25}
+    assert {name: found[f"cd.base.outcome.{name}"] for name in outcomes} == outcomes
+    assert set(found) == {"cd.base.invalid", *(f"cd.base.outcome.{name}" for name in outcomes)} | {
         f"cd.base.{reading}.all.{name}" for reading in ("free", "scored") for name in ("accuracy", "low", "high", "n")
     }
     expected = cluster_bootstrap([1, 1, 1, 0], GOLD, 200, np.random.default_rng(0))
@@ -84,6 +87,26 @@ def test_three_methods_are_compared_in_their_order_and_adjusted_as_a_family():
     assert p == {"ft_vs_base": 0.25, "mta_vs_base": 0.125, "mta_vs_ft": 1.0}
     adjusted = {pair: found[f"cd.{pair}.scored.all.p_holm"] for pair in pairs}
     assert adjusted == {"mta_vs_base": 0.375, "ft_vs_base": 0.5, "mta_vs_ft": 1.0}
+
+
+def test_up_to_five_methods_all_pairs_are_compared_of_more_those_with_ft_or_mta():
+    main = params.MAIN_JOB
+    assert len(pairs(main)) == 10
+    assert len(pairs(["base"])) == 0
+    found = pairs(params.OF_METHOD)
+    others = len(params.OF_METHOD) - 2
+    assert len(found) == len(set(found)) == 2 * others + 1
+    assert ("ft", "mta") in found and ("bm25", "mta") in found and ("ft", "masking") in found
+    assert all({"ft", "mta"} & set(pair) for pair in found)
+
+
+def test_many_methods_are_adjusted_over_the_comparisons_that_are_made():
+    frames = dict.fromkeys(("random", "bm25", "base", "icl", "ft"), BASE) | {"mta": BETTER}
+    found = comparisons("cd", frames, 100, 0)
+    assert {key.split(".")[1] for key in found} == {f"{b}_vs_{w}" for w, b in pairs(frames)}
+    assert "cd.icl_vs_bm25.free.all.p" not in found
+    assert found["cd.mta_vs_ft.free.all.p"] == 0.5
+    assert found["cd.mta_vs_ft.free.all.p_holm"] == 1.0
 
 
 @pytest.mark.parametrize(

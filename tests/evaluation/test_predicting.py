@@ -3,20 +3,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.predicting import FILE, Job, evaluate, outcome, table
-from metatoolagent.evaluation.scoring import Prediction
+from metatoolagent.evaluation.job import Prediction
+from metatoolagent.evaluation.predicting import FILE, evaluate, outcome, table
 from metatoolagent.models import adapter
-from model_fixtures import ADAPTER, BACKBONE, tree
-
-
-@pytest.fixture
-def job(tiny, catalog, materialized, tmp_path):
-    """The backbone alone on a few tasks."""
-    short = params.Evaluate(max_new_tokens=2, bootstrap=100)
-    return Job("base", BACKBONE, None, short, materialized / "eval_tasks.parquet", catalog, tiny, None, tmp_path / "out")
+from model_fixtures import ADAPTER, tree
 
 
 @pytest.fixture
@@ -61,9 +53,18 @@ def test_the_table_keeps_the_tasks_and_adds_the_selections():
             "scored": "atlas",
             "free": "atlas",
             "free_text": "atlas",
+            "reasoning": None,
             "outcome": "right",
         },
-        {**rows[1], "log_probabilities": [-1.0, -2.0], "scored": "atlas", "free": None, "free_text": "hm", "outcome": "none"},
+        {
+            **rows[1],
+            "log_probabilities": [-1.0, -2.0],
+            "scored": "atlas",
+            "free": None,
+            "free_text": "hm",
+            "reasoning": None,
+            "outcome": "none",
+        },
     ]
     assert found.schema["free"] == pl.String
     assert table(rows, [free("hm"), free("hm")], CATALOG).schema["free"] == pl.String
@@ -73,7 +74,7 @@ def test_every_task_is_predicted_once_in_order_with_its_columns(job):
     evaluate(job)
     tasks, found = pl.read_parquet(job.tasks), pl.read_parquet(job.out / FILE)
     assert found.select(tasks.columns).equals(tasks.sort("task_id"))
-    assert found.columns == [*tasks.columns, "log_probabilities", "scored", "free", "free_text", "outcome"]
+    assert found.columns == [*tasks.columns, "log_probabilities", "scored", "free", "free_text", "reasoning", "outcome"]
     for row in found.iter_rows(named=True):
         best = max(range(len(row["candidates"])), key=row["log_probabilities"].__getitem__)
         assert row["scored"] == row["candidates"][best]

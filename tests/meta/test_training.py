@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import torch
 
+from metatoolagent import params
 from metatoolagent.artifacts import canonical_json, publishing, read_manifest
 from metatoolagent.errors import UserError
 from metatoolagent.meta import checkpoints, training
@@ -179,12 +180,50 @@ def test_learned_rates_stand_in_the_manifest_and_in_checkpoints_but_not_in_the_a
     assert tree(job.out) == uninterrupted[0]
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "ft", "mta": None}])
+MASKING = {"method": "masking", "mta": None, "masking": params.Masking(share=0.667)}
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "ft", "mta": None}, MASKING])
 def test_another_run_gives_others(job, uninterrupted, changes):
     other = replace(job, **changes)
     assert other.run_id() != job.run_id()
     training.train(other)
     assert (other.out / adapter.WEIGHTS).read_bytes() != uninterrupted[0][adapter.WEIGHTS]
+
+
+def test_masking_trains_as_ft_does_on_other_names_for_a_share_of_the_packs(job, monkeypatch):
+    def tokens(job):
+        seen = []
+        with monkeypatch.context() as patched:
+            real = training.evaluate
+            patched.setattr(
+                training,
+                "evaluate",
+                lambda model, weights, pack, train: seen.append(pack.target_A.tolist()) or real(model, weights, pack, train),
+            )
+            training.train(job)
+        return seen
+
+    ft = tokens(replace(job, method="ft", mta=None, out=job.out / "ft"))
+    masking = replace(job, **MASKING, out=job.out / "masking")
+    found = tokens(masking)
+    assert len(found) == len(ft) == 2 * UPDATES
+    assert sum(one != other for one, other in zip(found, ft, strict=True)) == round(0.667 * len(ft))
+    assert len(log(masking)) == UPDATES
+    assert read_manifest(masking.out)["method"] == "masking"
+
+
+def test_masking_goes_on_after_a_pause_with_the_same_names(job, monkeypatch):
+    whole = replace(job, **MASKING, out=job.out / "whole", work=job.work / "whole")
+    training.train(whole)
+    halved = replace(job, **MASKING, out=job.out / "halved", work=job.work / "halved")
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Supervisor, "reason_to_pause", lambda self: "received SIGTERM")
+        for _ in range(2):
+            with pytest.raises(UserError, match="I-PAUSED"):
+                training.train(halved)
+    training.train(halved)
+    assert tree(halved.out) == tree(whole.out)
 
 
 def test_meta_batches_average_meta_tasks(job, monkeypatch):

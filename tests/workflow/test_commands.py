@@ -9,6 +9,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
+MAIN = ("random", "bm25", "base", "ft", "mta")
+EVALUATED = {f"evaluate-{method}" for method in MAIN}
 
 
 def ran(output: str) -> set[str]:
@@ -31,7 +33,7 @@ def copy(finished, tmp_path) -> Path:
 
 def test_eval_cd_makes_the_metrics_and_every_output_is_known_to_dvc(finished, shell):
     metrics = json.loads((finished / "results/main/metrics.json").read_text())
-    for method in ("base", "ft", "mta"):
+    for method in MAIN:
         assert metrics[f"cd.{method}.free.all.n"] == 24
         assert 0 <= metrics[f"cd.{method}.scored.unseen.accuracy"] <= 1
     assert "up to date" in shell("dvc status", finished).stdout
@@ -44,7 +46,7 @@ def test_what_snakemake_made_dvc_does_not_make_again(finished, shell):
 
 def test_an_edit_runs_what_depends_on_it_and_setting_it_back_runs_nothing(copy, shell):
     edit(copy, "bootstrap: 200", "bootstrap: 300")
-    assert ran(shell("dvc repro", copy).stdout) == {"evaluate-base", "evaluate-ft", "evaluate-mta", "metrics"}
+    assert ran(shell("dvc repro", copy).stdout) == {*EVALUATED, "metrics"}
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
     edit(copy, "bootstrap: 300", "bootstrap: 200")
     back = shell("dvc repro", copy)
@@ -68,15 +70,7 @@ def test_push_clone_and_pull_leave_nothing_to_do(finished, shell, tmp_path):
 def test_an_experiment_changes_only_what_depends_on_it(copy, shell):
     before = json.loads((copy / "results/main/manifest.json").read_text())
     done = shell("dvc exp run -S distractors=1", copy)
-    assert ran(done.stdout) == {
-        "materialize",
-        "train-ft",
-        "train-mta",
-        "evaluate-base",
-        "evaluate-ft",
-        "evaluate-mta",
-        "metrics",
-    }
+    assert ran(done.stdout) == {"materialize", "train-ft", "train-mta", *EVALUATED, "metrics"}
     assert json.loads((copy / "results/main/manifest.json").read_text()) != before
     assert "distractors: 1 " in (copy / "params.yaml").read_text()
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
@@ -95,6 +89,26 @@ def test_the_other_splits_run_and_join_dvc_once_they_have(copy, shell):
     assert "up to date" in shell("dvc status", copy).stdout
     assert ran(shell("dvc repro splits/sd/dvc.yaml", copy).stdout) == set()
     assert "sd" in shell("mta results", copy).stdout
+
+
+def test_eval_methods_adds_every_other_method_and_makes_nothing_of_the_main_job_again(copy, shell):
+    before = {method: (copy / f"results/main/{method}/predictions.parquet").stat().st_mtime_ns for method in MAIN}
+    listed = shell("snakemake -n eval_methods", copy).stdout
+    others = {"icl", "cot", "react", "masking"}
+    assert set(re.findall(r"method=(\w+)", listed)) == others
+    done = shell("snakemake --cores 2 eval_methods", copy)
+    assert "masking" in done.stdout
+    assert {name: (copy / f"results/main/{name}/predictions.parquet").stat().st_mtime_ns for name in MAIN} == before
+    metrics = json.loads((copy / "results/main/methods/metrics.json").read_text())
+    for method in {*MAIN, *others}:
+        assert metrics[f"cd.{method}.free.all.n"] == 24
+        outcomes = ("right", "wrong", "other_tool", "none", "cut")
+        assert sum(metrics[f"cd.{method}.outcome.{name}"] for name in outcomes) == pytest.approx(1, abs=0.001)
+    assert "cd.mta_vs_masking.free.all.p_holm" in metrics and "cd.react_vs_bm25.free.all.p_holm" not in metrics
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert ran(shell("dvc repro methods/dvc.yaml", copy).stdout) == set()
+    assert set(re.findall(r"evaluate-(\w+)", (copy / "methods/dvc.yaml").read_text())) == others
+    assert NOTHING in shell("snakemake -n eval_cd eval_methods", copy).stdout
 
 
 def test_hd_holds_out_each_domain_in_turn(copy, shell):

@@ -2,17 +2,24 @@
 
 import glob
 import json
+from importlib.util import find_spec
 
 from metatoolagent import params as checked
 from metatoolagent.errors import UserError
 
-METHODS = ["base", "ft", "mta"]
+METHODS = list(checked.MAIN_JOB)
+# `embedding` needs an extra, and is left out where it is not installed.
+ALL_METHODS = [
+    method
+    for method in checked.OF_METHOD
+    if method != "embedding" or find_spec("all_minilm_l6_v2")
+]
 
 
 wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
     variant="main|sd|hd-[a-z0-9_]+",
-    method="|".join(METHODS),
+    method="|".join(checked.OF_METHOD),
 
 
 def check_params():
@@ -63,13 +70,44 @@ def tools_list(wildcards):
 
 
 def adapter_files(wildcards):
-    """Return the adapter that a method is evaluated with; the bare backbone has none."""
+    """Return the adapter that a method is evaluated with, if it trains one."""
     folder = f"results/{wildcards.variant}/{wildcards.method}/adapter"
     return (
-        []
-        if wildcards.method == "base"
-        else [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
+        [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
+        if checked.OF_METHOD[wildcards.method]
+        else []
     )
+
+
+def backbone_files(wildcards):
+    """Return the backbone's files for the methods that need it."""
+    files = ["model.safetensors", "tokenizer.json", "manifest.json"]
+    return (
+        []
+        if wildcards.method in checked.MODEL_FREE
+        else [f"models/backbone/{file}" for file in files]
+    )
+
+
+def demonstration_files(wildcards):
+    """Return the training tasks that icl is shown some of."""
+    folder = f"results/{wildcards.variant}/tasks"
+    return [f"{folder}/meta_tasks.parquet"] if wildcards.method == "icl" else []
+
+
+def method_code(wildcards):
+    """Return a method's own file, and the reasoning that cot and react share."""
+    own = checked.MODULE.get(wildcards.method, "direct")
+    shared = ["reasoning"] if own in ("cot", "react") else []
+    return code(*(f"evaluation/methods/{name}" for name in [own, *shared]))
+
+
+def given_to_evaluate(wildcards):
+    """Return the params of an evaluation: what the method reads, and no more."""
+    sections = list(checked.OF_METHOD[wildcards.method][:1])
+    if wildcards.method not in checked.MODEL_FREE:
+        sections.append("backbone")
+    return pick("evaluate", "seed", *sections)
 
 
 def fold_predictions(wildcards):

@@ -1,8 +1,9 @@
 """Evaluation tasks and an adapter -> predictions, one row a task.
 
-REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, data/interim/, models/backbone/, the method's adapter
+REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, data/interim/, models/backbone/, the method's adapter; for icl
+    results/<variant>/tasks/meta_tasks.parquet
 OUTPUTS: results/<variant>/<method>/predictions.parquet
-PARAMS: backbone, evaluate; adapter for methods with one
+PARAMS: evaluate, seed; backbone for methods with a model, adapter for those that train one
 """
 
 
@@ -16,17 +17,19 @@ rule evaluate:
             "data/interim/questions.parquet",
             "data/interim/manifest.json",
         ],
-        backbone=[
-            "models/backbone/model.safetensors",
-            "models/backbone/tokenizer.json",
-            "models/backbone/manifest.json",
-        ],
+        backbone=backbone_files,
         adapter=adapter_files,
+        demonstrations=demonstration_files,
+        method=method_code,
         code=code(
+            "evaluation/job",
+            "evaluation/language",
             "evaluation/predicting",
+            "evaluation/retrieval",
             "evaluation/scoring",
             "meta/losses",
             "models",
+            "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",
@@ -42,13 +45,16 @@ rule evaluate:
         gpu=1,
         mem_mb=4000,
     params:
-        given=lambda wildcards: pick(
-            "backbone", "evaluate", *checked.OF_METHOD[wildcards.method][:1]
-        ),
+        given=given_to_evaluate,
         adapter=lambda wildcards, input: (
             f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
         ),
+        demonstrations=lambda wildcards, input: (
+            f"--demonstrations {input.demonstrations[0]}"
+            if input.demonstrations
+            else ""
+        ),
     shell:
         "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
-        " --backbone models/backbone {params.adapter} --out results/{wildcards.variant:q}/{wildcards.method:q}"
+        " --backbone models/backbone {params.adapter} {params.demonstrations} --out results/{wildcards.variant:q}/{wildcards.method:q}"
         " --params {params.given:q} --log {log:q}"

@@ -1,7 +1,8 @@
 """Predictions -> metrics, with intervals and paired tests.
 
 REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
-OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together)
+OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together);
+    results/<variant>/methods/metrics.json (every method)
 PARAMS: evaluate, seed
 """
 
@@ -28,6 +29,32 @@ rule metrics:
     shell:
         "python -m metatoolagent metrics {params.split:q} {params.predictions}"
         " --out results/{wildcards.variant:q} --params {params.given:q} --log {log:q}"
+
+
+rule metrics_methods:
+    """Measuring every method on {wildcards.variant}: {params.given}"""
+    input:
+        predictions=expand(
+            "results/{{variant}}/{method}/predictions.parquet", method=ALL_METHODS
+        ),
+        manifests=expand(
+            "results/{{variant}}/{method}/manifest.json", method=ALL_METHODS
+        ),
+        code=code("evaluation/metrics", "evaluation/statistics"),
+    output:
+        metrics="results/{variant}/methods/metrics.json",
+        manifest="results/{variant}/methods/manifest.json",
+    log:
+        "logs/{variant}/methods/metrics.log",
+    params:
+        given=pick("evaluate", "seed"),
+        split=split_of,
+        predictions=lambda wildcards, input: [
+            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
+        ],
+    shell:
+        "python -m metatoolagent metrics {params.split:q} {params.predictions}"
+        " --out results/{wildcards.variant:q}/methods --params {params.given:q} --log {log:q}"
 
 
 rule metrics_hd:

@@ -1,8 +1,8 @@
-"""Meta-tasks -> an adapter, by fine-tuning (ft) or meta-learning (mta).
+"""Meta-tasks -> an adapter, by fine-tuning (ft; masking: on masked names) or meta-learning (mta).
 
 REQUIRED INPUTS: results/<variant>/tasks/meta_tasks.parquet, data/interim/, models/backbone/
 OUTPUTS: results/<variant>/<method>/adapter/
-PARAMS: adapter, backbone, seed, train; mta for method mta
+PARAMS: adapter, backbone, seed, train; mta for method mta, masking for method masking
 """
 
 
@@ -24,6 +24,8 @@ rule train:
         code=code(
             "meta",
             "models",
+            "tasks/distractors",
+            "tasks/masking",
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",

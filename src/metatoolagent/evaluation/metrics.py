@@ -1,11 +1,14 @@
 """From predictions to metrics: flat keys, each accuracy with its interval, each comparison paired.
 
-Keys: `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`, `<split>.<method>.invalid` (share of free answers
-that name no candidate, pool `all`), and `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm>`.
+Keys:
+- `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
+- `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
+- `<split>.<method>.invalid`: share of those that name no candidate
+- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm>`
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,12 @@ from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
 
 FILE = "metrics.json"
-INVALID = ("other_tool", "cut", "none")
+OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
+"""Of free answers; `evaluation/predicting.py` says what each means."""
+INVALID = OUTCOMES[2:]
+ALL_PAIRS = 5
+"""Up to so many methods, all pairs are compared; of more, only the pairs with one of `FOCUS`."""
+FOCUS = {"ft", "mta"}
 READINGS = ("free", "scored")
 DIGITS = 4
 
@@ -70,7 +78,7 @@ def right(frame: pl.DataFrame, reading: str) -> pl.Series:
 
 def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[str, float]:
     """Return the metrics of one method on one split."""
-    metrics = {f"{key}.invalid": invalid(frame)}
+    metrics = {f"{key}.invalid": invalid(frame)} | {f"{key}.outcome.{name}": share(frame, [name]) for name in OUTCOMES}
     for (pool,), part in frame.group_by("pool", maintain_order=True):
         for reading in READINGS:
             rng = np.random.default_rng(seed)
@@ -82,17 +90,33 @@ def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[
 
 def invalid(frame: pl.DataFrame) -> float:
     """Return the share of free answers, pool `all`, that name no candidate."""
+    return share(frame, INVALID)
+
+
+def share(frame: pl.DataFrame, outcomes: Sequence[str]) -> float:
+    """Return the share of free answers, pool `all`, with one of some outcomes."""
     answers = frame.filter(pl.col("pool") == "all")["outcome"]
-    return round(int(answers.is_in(INVALID).sum()) / len(answers), DIGITS)
+    return round(int(answers.is_in(outcomes).sum()) / len(answers), DIGITS)
+
+
+def pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Return which methods are compared, each pair in the methods' order.
+
+    The correction of p-values grows with the number of comparisons, so where there are many methods, those that
+    nobody asks about (bm25 against react, say) are left out.
+    """
+    found = list(itertools.combinations(methods, 2))
+    few = len(set(itertools.chain(*found))) <= ALL_PAIRS
+    return [pair for pair in found if few or FOCUS & set(pair)]
 
 
 def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, seed: int) -> dict[str, float]:
-    """Return the paired comparisons of all methods; p-values are adjusted over one pool and reading."""
+    """Return the paired comparisons of `pairs`; p-values are adjusted over one pool and reading."""
     metrics: dict[str, float] = {}
     pools = next(iter(frames.values()))["pool"].unique(maintain_order=True).to_list()
     for pool, reading in itertools.product(pools, READINGS):
         p_values: dict[str, float] = {}
-        for worse, better in itertools.combinations(frames, 2):
+        for worse, better in pairs(frames):
             first, second = (frames[name].filter(pl.col("pool") == pool) for name in (better, worse))
             a, b = right(first, reading), right(second, reading)
             difference = a.cast(pl.Float64) - b.cast(pl.Float64)

@@ -3,54 +3,26 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
-import torch
 from tqdm import tqdm
 
-from metatoolagent import params
 from metatoolagent.artifacts import publishing, verify
-from metatoolagent.evaluation.scoring import Prediction, predict
-from metatoolagent.models import adapter, backbone
-from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.prompts import read_template
-from metatoolagent.tasks.rendering import Renderer, Row
+from metatoolagent.evaluation.job import Job, Prediction, prepare
+from metatoolagent.tasks.rendering import Row
 
 FILE = "predictions.parquet"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to evaluate, and where everything lies."""
-
-    method: str
-    backbone: params.Backbone
-    adapter: params.Adapter | None
-    evaluate: params.Evaluate
-    tasks: Path
-    catalog: Path
-    model: Path
-    weights: Path | None
-    out: Path
 
 
 def evaluate(job: Job) -> None:
     """Publish `predictions.parquet`: the tasks' columns, and what the method selects by score and freely.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, E-CTX, and those of the adapter.
+        UserError: E-CORRUPT or E-MISSING for inputs, E-CTX, and those of the method.
     """
     tasks = pl.read_parquet(verify(job.tasks))
-    model = backbone.load(job.model, job.backbone)
-    context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-    renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
-    weights: Tensors | None = None
-    if job.weights is not None and job.adapter is not None:
-        model = adapter.attach(model, job.adapter)
-        expected = adapter.initial(model, torch.Generator().manual_seed(0))
-        weights = adapter.load(job.weights, expected)
+    catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
+    answer = prepare(job)
     rows, predictions = [], []
     groups = tasks.group_by("pool", "candidates", maintain_order=True)
     started = time.monotonic()
@@ -58,14 +30,13 @@ def evaluate(job: Job) -> None:
     with tqdm(total=len(tasks), desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
         for _, group in groups:
             batch = group.to_dicts()
-            predictions += predict(model, weights, renderer, batch, job.evaluate.max_new_tokens)
+            predictions += answer(batch)
             rows += batch
             bar.set_postfix_str(f"{len(rows) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
             bar.update(len(batch))
-    inputs = [job.tasks, job.catalog / "tools.parquet", job.catalog / "questions.parquet", job.model / "model.safetensors"]
-    inputs += [job.weights / adapter.WEIGHTS] if job.weights else []
-    with publishing(job.out, (FILE,), producer="evaluate", inputs=inputs, extra={"method": job.method}) as paths:
-        table(rows, predictions, set(renderer.entries)).sort("task_id").write_parquet(paths[FILE])
+    extra = {"method": job.method}
+    with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=extra) as paths:
+        table(rows, predictions, catalog).sort("task_id").write_parquet(paths[FILE])
 
 
 def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str]) -> pl.DataFrame:
@@ -76,6 +47,7 @@ def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str])
         pl.Series("scored", [item.scored for item in predictions]),
         pl.Series("free", [item.free for item in predictions], dtype=pl.String),
         pl.Series("free_text", [item.free_text for item in predictions]),
+        pl.Series("reasoning", [item.reasoning for item in predictions], dtype=pl.String),
         pl.Series("outcome", [outcome(row["gold"], item, catalog) for row, item in zip(rows, predictions, strict=True)]),
     )
 

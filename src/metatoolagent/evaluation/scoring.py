@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from metatoolagent.evaluation.job import Prediction
 from metatoolagent.meta.losses import by_branch, log_probabilities
 from metatoolagent.models.adapter import Tensors, cast, forward
 from metatoolagent.models.attention import Dense, bias
@@ -20,23 +21,6 @@ from metatoolagent.tasks.prompts import Template
 from metatoolagent.tasks.rendering import Renderer, Row
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a method answers to one task."""
-
-    log_probabilities: list[float]
-    """Of each candidate's name and the end token, in nats, in the candidates' order."""
-    scored: str
-    """The candidate with the highest one."""
-    free_text: str
-    """The greedy answer."""
-    free: str | None
-    """The candidate that the greedy answer names, exactly; None where it names none."""
-    cut: bool
-    """Whether the greedy answer was still going on at the limit."""
-
-
-@torch.no_grad()
 def predict(
     model: nn.Module, weights: Tensors | None, renderer: Renderer, rows: Sequence[Row], max_new_tokens: int
 ) -> list[Prediction]:
@@ -49,8 +33,24 @@ def predict(
         rows: the tasks.
         max_new_tokens: limit of a free answer.
     """
-    candidates = list(rows[0]["candidates"])
-    packed = renderer.pack(rows).to(next(model.parameters()).device)
+    return select(model, weights, renderer.template, renderer.pack(rows), list(rows[0]["candidates"]), max_new_tokens)
+
+
+@torch.no_grad()
+def select(
+    model: nn.Module, weights: Tensors | None, template: Template, pack: Pack, candidates: Sequence[str], max_new_tokens: int
+) -> list[Prediction]:
+    """Return the predictions for the tasks of a pack whose questions branch into all candidates' answers.
+
+    Args:
+        model: as for `predict`.
+        weights: as for `predict`.
+        template: the backbone's.
+        pack: the tasks.
+        candidates: the names, in the order of the branches.
+        max_new_tokens: limit of a free answer.
+    """
+    packed = pack.to(next(model.parameters()).device)
     cache = DynamicCache()
     out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     logits_KV = out.logits[0].float()
@@ -59,7 +59,7 @@ def predict(
     answers = [(candidates[index], False) for index in named_QC.float().argmax(1).tolist()]
     if not bool(named_QC.any(1).all()):
         step = Step(model, cast(weights, next(model.parameters()).dtype), cache)
-        generated = generate(step, packed, logits_KV, renderer.template, max_new_tokens)
+        generated = generate(step, packed, logits_KV, template, max_new_tokens)
         answers = [answers[index] if named else generated[index] for index, named in enumerate(named_QC.any(1).tolist())]
     return [
         Prediction(scores, candidates[scores.index(max(scores))], text, text if text in candidates and not cut else None, cut)

@@ -24,11 +24,12 @@ class Job:
     model: Path
     out: Path
     work: Path
+    masking: params.Masking | None = None
 
     def run_id(self) -> str:
         """Return the name of the run, which changes with all that decides its result."""
         parameters: dict[str, Any] = {"method": self.method, "seed": self.seed}
-        for name in ("backbone", "adapter", "train", "mta"):
+        for name in ("backbone", "adapter", "train", "masking", "mta"):
             section = getattr(self, name)
             parameters[name] = section.model_dump() if section else None
         return checkpoints.run_id(parameters, self.inputs())

@@ -6,6 +6,7 @@ from torch import nn
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.models import backbone
+from metatoolagent.tasks.masking import Masks
 from metatoolagent.tasks.packing import Pack
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
@@ -20,6 +21,7 @@ class MetaTasks:
         self.gold_only = job.train.loss == "answer"
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
         self.rows = pl.read_parquet(job.tasks)
+        self.masks = Masks(self.rows, job.masking.share, job.seed) if job.masking else None
         self.count = int(self.rows["meta_task"].n_unique())
         self.query_packs = int(self.rows.filter(pl.col("role") == "query")["pack"].n_unique())
 
@@ -27,8 +29,8 @@ class MetaTasks:
         """Return a meta-task with its packs on the device."""
         rows = self.rows.filter(pl.col("meta_task") == index)
         packs: dict[str, list[Pack]] = {"support": [], "query": []}
-        for (role, _), group in rows.group_by("role", "pack", maintain_order=True):
-            packs[str(role)].append(self._pack(group))
+        for (role, number), group in rows.group_by("role", "pack", maintain_order=True):
+            packs[str(role)].append(self._pack(group, self._renderer(group, (index, str(role), int(str(number))))))
         return MetaTask(index, packs["support"], packs["query"])
 
     def longest(self) -> Pack:
@@ -40,8 +42,15 @@ class MetaTasks:
             size = sum(sizes[name] for name in group["candidates"][0]) + sum(questions[name] for name in group["question_id"])
             if size > most:
                 best, most = group, size
-        return self._pack(best)
+        return self._pack(best, self.renderer)
 
-    def _pack(self, group: pl.DataFrame) -> Pack:
+    def _renderer(self, group: pl.DataFrame, key: tuple[int, str, int]) -> Renderer:
+        """Return the renderer of a pack, which masks its tools where the method and the draw say so."""
+        if self.masks is None:
+            return self.renderer
+        candidates = [self.renderer.tools[name] for name in group["candidates"][0]]
+        return self.renderer.masked(self.masks.tools(key, candidates))
+
+    def _pack(self, group: pl.DataFrame, renderer: Renderer) -> Pack:
         tasks = group.sort("task").to_dicts()
-        return self.renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())
+        return renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())

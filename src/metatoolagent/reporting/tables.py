@@ -9,6 +9,7 @@ from rich.table import Table
 
 from metatoolagent.artifacts import atomic_path, canonical_json, verify
 from metatoolagent.errors import Exit, UserError
+from metatoolagent.params import OF_METHOD
 
 MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
 """Where the metrics of each split lie."""
@@ -50,7 +51,7 @@ def accuracies(metrics: Metrics) -> Table:
     for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
         table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
     keys = [key.removesuffix(".free.all.accuracy") for key in metrics if key.endswith(".free.all.accuracy")]
-    for key in sorted(keys, key=lambda key: (key.split(".")[0], ["base", "ft", "mta"].index(key.split(".")[1]))):
+    for key in sorted(keys, key=lambda key: (key.split(".")[0], list(OF_METHOD).index(key.split(".")[1]))):
         split, method = key.split(".")
         for pool in ("all", "unseen"):
             if f"{key}.free.{pool}.n" in metrics:

@@ -27,6 +27,8 @@ class Template:
     before_question: str
     before_answer: str
     end: str
+    after_end: str
+    """What stands between the end of an answer and the next turn."""
 
     def marker(self, text: str) -> list[int]:
         """Return the tokens of a piece of the template."""
@@ -36,10 +38,10 @@ class Template:
         """Return the tokens of a piece of data; what looks like a special token is plain text."""
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
-    def prefix(self, entries: Sequence[str]) -> list[int]:
+    def prefix(self, entries: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
         """Return the tokens of the part that depends on the candidate set alone."""
         tools = self.content("".join(f"- {entry}\n" for entry in entries).rstrip("\n"))
-        return [*self.marker(self.before_tools + INSTRUCTION), *tools]
+        return [*self.marker(self.before_tools + instruction), *tools]
 
     def segment(self, question: str) -> list[int]:
         """Return the tokens from the end of the tool list to the start of the answer."""
@@ -71,7 +73,8 @@ def read_template(tokenizer: Any) -> Template:
             before_tools, rest = text.split(tools)
             before_question, rest = rest.split(question)
             before_answer, after = rest.split(answer)
-            return Template(tokenizer, before_tools, before_question, before_answer, _end_of_turn(tokenizer, after))
+            end = _end_of_turn(tokenizer, after)
+            return Template(tokenizer, before_tools, before_question, before_answer, end, after.removeprefix(end))
     raise UserError(
         "E-TEMPLATE",
         "the chat template does not keep each message once",

@@ -1,5 +1,6 @@
 """From rows of tasks to packs: documentation, questions and names become tokens once each."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import polars as pl
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.tasks.packing import Pack, pack
-from metatoolagent.tasks.prompts import Template, entry, first_sentence
+from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
 
 Row = Mapping[str, Any]
 
@@ -29,14 +30,29 @@ class Renderer:
         questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question"])
         self.template = template
         self.context = context
-        self.entries = {tool["name"]: entry(tool) for tool in tools.iter_rows(named=True)}
+        self.opening: list[int] = []
+        self.tools: dict[str, dict[str, str]] = {tool["name"]: tool for tool in tools.iter_rows(named=True)}
+        self.entries = {name: entry(tool) for name, tool in self.tools.items()}
         self.answers = {name: template.answer(name) for name in self.entries}
         self.questions: dict[str, str] = dict(questions.iter_rows())
         self.sentences = {tool["name"]: first_sentence(tool["description"]) for tool in tools.iter_rows(named=True)}
 
-    def prefix(self, candidates: Sequence[str]) -> list[int]:
+    def opened(self, opening: Sequence[int]) -> "Renderer":
+        """Return this renderer with tokens before every candidate set, such as demonstrations."""
+        other = copy.copy(self)
+        other.opening = list(opening)
+        return other
+
+    def masked(self, tools: Mapping[str, Mapping[str, str]]) -> "Renderer":
+        """Return this renderer with other documentation and another answer for some tools, given by their names."""
+        other = copy.copy(self)
+        other.entries = self.entries | {name: entry(tool) for name, tool in tools.items()}
+        other.answers = self.answers | {name: self.template.answer(tool["name"]) for name, tool in tools.items()}
+        return other
+
+    def prefix(self, candidates: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
         """Return the tokens of a candidate set."""
-        return self.template.prefix([self.entries[name] for name in candidates])
+        return [*self.opening, *self.template.prefix([self.entries[name] for name in candidates], instruction)]
 
     def segment(self, row: Row) -> list[int]:
         """Return the tokens of a task's question, or of the documentation that stands for it."""

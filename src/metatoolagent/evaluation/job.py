@@ -1,0 +1,74 @@
+"""What every method is given and what it gives back: the one interface of evaluation.
+
+A method is a module of `evaluation/methods` with one function, `prepare(job) -> Answer`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from metatoolagent import params
+from metatoolagent.models import adapter
+from metatoolagent.tasks.rendering import Row
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method answers to one task."""
+
+    log_probabilities: list[float] | None
+    """Of each candidate's name and the token that ends it, in nats, in the candidates' order; None without a model."""
+    scored: str
+    """The candidate with the highest one."""
+    free_text: str
+    """The greedy answer."""
+    free: str | None
+    """The candidate that the greedy answer names, exactly; None where it names none."""
+    cut: bool
+    """Whether the greedy answer was still going on at the limit."""
+    reasoning: str | None = None
+    """What was generated before the answer, as it came; None for methods that answer at once."""
+
+
+Answer = Callable[[Sequence[Row]], list[Prediction]]
+"""Gives the predictions for tasks that share a candidate set, in its order."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to evaluate, and where everything lies."""
+
+    method: str
+    backbone: params.Backbone | None
+    """None for the methods of `params.MODEL_FREE`."""
+    adapter: params.Adapter | None
+    evaluate: params.Evaluate
+    tasks: Path
+    catalog: Path
+    model: Path
+    weights: Path | None
+    out: Path
+    seed: int = 0
+    """Of the method's own draws."""
+    demonstrations: Path | None = None
+    """The training tasks that demonstrations are taken from."""
+
+    def inputs(self) -> list[Path]:
+        """Return the artifacts that the method reads."""
+        paths = [self.tasks, self.catalog / "tools.parquet", self.catalog / "questions.parquet"]
+        paths += [self.model / "model.safetensors"] if self.backbone else []
+        paths += [self.weights / adapter.WEIGHTS] if self.weights else []
+        return paths + ([self.demonstrations] if self.demonstrations else [])
+
+
+def prepare(job: Job) -> Answer:
+    """Return how the job's method answers.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for inputs, and those of the method.
+    """
+    # Only the method's own module is loaded: an edit of another one makes no prediction out of date.
+    module = import_module(f"metatoolagent.evaluation.methods.{params.MODULE.get(job.method, 'direct')}")
+    answer: Answer = module.prepare(job)
+    return answer

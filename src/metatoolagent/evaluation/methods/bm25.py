@@ -1,0 +1,31 @@
+"""Lexical retrieval: the candidate whose name and description share the most, and the rarest, words with the question.
+
+Okapi BM25 in Lucene's form (k1 1.5, b 0.75), over the candidates of the task: as a model, it sees no other tool. Ties,
+among them questions without a word in common with any candidate, go to the first one of the seeded order.
+"""
+
+from collections.abc import Sequence
+
+import bm25s
+import numpy as np
+
+from metatoolagent.evaluation.job import Answer, Job
+from metatoolagent.evaluation.retrieval import retrieved
+
+
+def prepare(job: Job) -> Answer:
+    """Read the documentation and the questions."""
+    return retrieved(job, most_similar)
+
+
+def most_similar(documents: Sequence[str], questions: Sequence[str]) -> list[int]:
+    """Return the index of the most similar document to each question."""
+    index = bm25s.BM25()
+    index.index(words(documents), show_progress=False)
+    return [int(np.argmax(index.get_scores(asked))) if asked else 0 for asked in words(questions)]
+
+
+def words(texts: Sequence[str]) -> list[list[str]]:
+    """Return the words of each text, in lower case and without stop words."""
+    found: list[list[str]] = bm25s.tokenize(list(texts), stopwords="en", show_progress=False, return_ids=False)
+    return found

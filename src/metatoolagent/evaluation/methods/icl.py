@@ -1,0 +1,67 @@
+"""In-context learning: the backbone alone, after k training tasks with their right answers.
+
+Each demonstration is a whole conversation of its own (candidate set, question, answer), rendered as the task itself
+is, so that what is shown is exactly what is asked for. They are the same for all tasks and stand before the candidate
+set. docs/decisions/0007-what-each-method-sees.md says why.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from metatoolagent.artifacts import verify
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.language import load
+from metatoolagent.evaluation.scoring import predict
+from metatoolagent.tasks.rendering import Renderer, Row
+
+
+def prepare(job: Job) -> Answer:
+    """Load the model and render the demonstrations.
+
+    Raises:
+        UserError: E-DEMONSTRATIONS.
+    """
+    if job.demonstrations is None:
+        fix = "give --demonstrations, the file of training meta-tasks"
+        raise UserError("E-DEMONSTRATIONS", "method icl needs training tasks", "--demonstrations", fix=fix)
+    language = load(job)
+    shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.evaluate.demonstrations)
+    renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
+
+    def answer(rows: Sequence[Row]) -> list[Prediction]:
+        return predict(language.model, language.weights, renderer, rows, job.evaluate.max_new_tokens)
+
+    return answer
+
+
+def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
+    """Return the demonstrations: the first tasks of the first meta-tasks, each of another gold tool.
+
+    The meta-tasks are drawn from training questions over training tools, in random order, so no further draw is needed
+    and no tool that is evaluated can be among them.
+
+    Args:
+        meta_tasks: the training meta-tasks.
+        count: of demonstrations.
+
+    Raises:
+        UserError: E-DEMONSTRATIONS if there are not so many gold tools.
+    """
+    order = meta_tasks.sort("task", "pack", "meta_task", "role", maintain_order=True)
+    rows = order.unique("gold", keep="first", maintain_order=True).head(count).to_dicts()
+    if len(rows) < count:
+        raise UserError(
+            "E-DEMONSTRATIONS",
+            f"{count} demonstrations are asked for, and the meta-tasks have {len(rows)} gold tools",
+            "params.yaml, key evaluate.demonstrations",
+            fix=f"set evaluate.demonstrations: {len(rows)}, or raise meta_tasks.count",
+        )
+    return rows
+
+
+def conversation(renderer: Renderer, row: Row) -> list[int]:
+    """Return the tokens of a task with its right answer, up to where the next conversation starts."""
+    answer = [*renderer.answers[row["gold"]], *renderer.template.marker(renderer.template.after_end)]
+    return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"]), *answer]

@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.job import prepare
+from metatoolagent.evaluation.methods import icl
+from metatoolagent.evaluation.methods.icl import chosen, conversation
+
+
+@pytest.fixture
+def meta_tasks(materialized):
+    return pl.read_parquet(materialized / "meta_tasks.parquet")
+
+
+def test_demonstrations_are_of_different_gold_tools_and_the_same_each_time(meta_tasks):
+    shown = chosen(meta_tasks, 3)
+    assert len({row["gold"] for row in shown}) == 3
+    assert shown == chosen(meta_tasks.sort("meta_task", "role", descending=True), 3)
+    assert shown[:2] == chosen(meta_tasks, 2)
+
+
+def test_no_tool_that_is_evaluated_is_the_answer_of_a_demonstration_or_stands_in_one(meta_tasks, materialized):
+    every = chosen(meta_tasks, meta_tasks["gold"].n_unique())
+    evaluated = set(pl.read_parquet(materialized / "eval_tasks.parquet")["gold"])
+    assert evaluated
+    assert not evaluated & {row["gold"] for row in every}
+    assert not evaluated & {name for row in every for name in row["candidates"]}
+
+
+def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks):
+    golds = meta_tasks["gold"].n_unique()
+    with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
+        chosen(meta_tasks, golds + 1)
+    assert f"evaluate.demonstrations: {golds}," in raised.value.fix
+
+
+def test_without_training_tasks_the_message_names_the_option(job_of):
+    with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
+        prepare(replace(job_of("icl"), demonstrations=None))
+    assert "--demonstrations" in raised.value.fix
+
+
+def test_a_demonstration_is_the_task_as_the_model_sees_it_with_its_answer(renderer, meta_tasks):
+    (row,) = chosen(meta_tasks, 1)
+    decode = renderer.template.tokenizer.decode
+    packed = renderer.pack([row], gold_only=True)
+    text = decode(conversation(renderer, row))
+    assert text == decode(packed.input_ids_T) + packed_end(renderer, row)
+    assert text.endswith(f"<|im_start|>assistant\n{row['gold']}<|im_end|>\n")
+
+
+def packed_end(renderer, row):
+    """What a pack leaves out: the answer's last token, which is no input, and what follows it."""
+    del row
+    return renderer.template.end + renderer.template.after_end
+
+
+def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, renderer, monkeypatch):
+    seen = []
+    real = icl.predict
+    monkeypatch.setattr(icl, "predict", lambda *args: seen.append(args[2].prefix(args[3][0]["candidates"])) or real(*args))
+    job = job_of("icl")
+    answer = prepare(job)
+    tasks = pl.read_parquet(job.tasks)
+    for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:2]:
+        answer(group.to_dicts())
+    opening = [token for row in chosen(meta_tasks, 2) for token in conversation(renderer, row)]
+    assert seen[0] != seen[1]
+    for tokens in seen:
+        assert tokens[: len(opening)] == opening
+        assert renderer.template.tokenizer.decode(tokens[len(opening) :]).startswith("<|im_start|>system\nChoose")
