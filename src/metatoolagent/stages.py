@@ -2,8 +2,8 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits get a file of their own, `splits/<split>/dvc.yaml`, once they have been run: a stage
-that never ran has nothing in any remote, and `dvc pull` would fail for it.
+The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, once they have
+been run: a stage that never ran has nothing in any remote, and `dvc pull` would fail for it.
 """
 
 import io
@@ -64,8 +64,9 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
-    variant = job.wildcards_dict.get(
-        "variant", job.wildcards_dict.get("split", "hd" if job.rule.name == "metrics_hd" else "main")
+    variant = next(
+        (job.wildcards_dict[name] for name in ("variant", "split", "benchmark") if name in job.wildcards_dict),
+        "hd" if job.rule.name == "metrics_hd" else "main",
     )
     return MAIN if variant in {"main", "cd"} else f"splits/{variant.partition('-')[0]}/dvc.yaml"
 

@@ -7,11 +7,15 @@ from metatoolagent import params as checked
 from metatoolagent.errors import UserError
 
 METHODS = ["base", "ft", "mta"]
+TRAINED = "main|sd|hd-[a-z0-9_]+"
+BENCHMARKS = ["toolalpaca", "apibench"]
+EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
 
 
 wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
-    variant="main|sd|hd-[a-z0-9_]+",
+    variant=TRAINED,
+    benchmark="|".join(BENCHMARKS),
     method="|".join(METHODS),
 
 
@@ -62,9 +66,25 @@ def tools_list(wildcards):
     return [config["split"]["tools_list"]] if config["split"]["tools_list"] else []
 
 
+def benchmark_of(wildcards):
+    """Return the benchmark that a variant is evaluated on; nothing for a variant of our own data."""
+    benchmark = wildcards.variant.split("-")[0]
+    return benchmark if benchmark in BENCHMARKS else ""
+
+
+def catalog_of(wildcards):
+    """Return the catalog that a variant's tasks are drawn from: our own, or a benchmark's."""
+    folder = os.path.join("data/interim", benchmark_of(wildcards)).rstrip("/")
+    return [
+        f"{folder}/{file}"
+        for file in ["tools.parquet", "questions.parquet", "manifest.json"]
+    ]
+
+
 def adapter_files(wildcards):
     """Return the adapter that a method is evaluated with; the bare backbone has none."""
-    folder = f"results/{wildcards.variant}/{wildcards.method}/adapter"
+    variant = "main" if benchmark_of(wildcards) else wildcards.variant
+    folder = f"results/{variant}/{wildcards.method}/adapter"
     return (
         []
         if wildcards.method == "base"
@@ -79,3 +99,9 @@ def fold_predictions(wildcards):
         domain=config["split"]["held_out"],
         method=METHODS,
     )
+
+
+def by_variant_and_method(predictions):
+    """Return the options that tell `mta metrics-external` whose predictions each file has."""
+    parts = [file.split("/") for file in predictions]
+    return [f"--prediction {part[1]}:{part[2]}={'/'.join(part)}" for part in parts]

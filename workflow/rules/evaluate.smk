@@ -1,6 +1,6 @@
 """Evaluation tasks and an adapter -> predictions, one row a task.
 
-REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, data/interim/, models/backbone/, the method's adapter
+REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, its catalog under data/interim/, models/backbone/, the method's adapter
 OUTPUTS: results/<variant>/<method>/predictions.parquet
 PARAMS: backbone, evaluate; adapter for methods with one
 """
@@ -11,11 +11,7 @@ rule evaluate:
     input:
         tasks="results/{variant}/tasks/eval_tasks.parquet",
         manifest="results/{variant}/tasks/manifest.json",
-        catalog=[
-            "data/interim/tools.parquet",
-            "data/interim/questions.parquet",
-            "data/interim/manifest.json",
-        ],
+        catalog=catalog_of,
         backbone=[
             "models/backbone/model.safetensors",
             "models/backbone/tokenizer.json",
@@ -36,6 +32,8 @@ rule evaluate:
         manifest="results/{variant}/{method}/manifest.json",
     log:
         "logs/{variant}/{method}/evaluate.log",
+    wildcard_constraints:
+        variant=f"{TRAINED}|{EXTERNAL}",
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:
@@ -45,10 +43,11 @@ rule evaluate:
         given=lambda wildcards: pick(
             "backbone", "evaluate", *checked.OF_METHOD[wildcards.method][:1]
         ),
+        catalog=lambda wildcards, input: os.path.dirname(input.catalog[0]),
         adapter=lambda wildcards, input: (
             f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
         ),
     shell:
-        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
+        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog {params.catalog:q}"
         " --backbone models/backbone {params.adapter} --out results/{wildcards.variant:q}/{wildcards.method:q}"
         " --params {params.given:q} --log {log:q}"
