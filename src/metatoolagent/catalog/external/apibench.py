@@ -3,7 +3,7 @@
 A tool is a call, with white space brought to one form, and its domain is the hub. A catalog has up to 220 rows for one
 call; the first gives the description. A right answer is a set, and wider than the published one: the benchmark's own
 scorer takes every call of the gold call's published domain for right, so none of them is a distractor, and neither
-is a call of another hub that does the same (`TASKS`; docs/decisions/0007-what-distracts-in-a-benchmark.md).
+is a call of another hub that does the same (`TASKS`; docs/decisions/0009-what-distracts-in-a-benchmark.md).
 """
 
 import csv
