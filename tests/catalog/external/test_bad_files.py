@@ -91,7 +91,21 @@ BAD = [
         REAL,
         json.dumps([api(Golden_Answers=[[{}]])]),
         "E-FIELD",
-        f"{REAL}, Golden_Answers of entry 0",
+        f"{REAL}, entry 0, row 0 of Golden_Answers",
+    ),
+    (
+        "no list",
+        REAL,
+        json.dumps([api(Golden_Answers=["define"])]),
+        "E-FIELD",
+        f"{REAL}, entry 0, row 0 of Golden",
+    ),
+    (
+        "no text",
+        REAL,
+        json.dumps([api(Instructions=[3])]),
+        "E-FIELD",
+        f"{REAL}, entry 0, row 0 of Instructions",
     ),
     ("documentation is not JSON", REAL, json.dumps([api(Documentation="{")]), "E-PARSE", f"{REAL}, entry 0, field Documentation"),
     (

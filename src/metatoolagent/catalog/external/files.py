@@ -63,10 +63,18 @@ def field(entry: Any, key: str, kind: type, where: str) -> Any:
     if not isinstance(entry, Mapping) or key not in entry:
         found = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else entry
         raise UserError("E-FIELD", f"the field {key} is missing", where, shown(found), FIX, KEPT)
-    if not isinstance(entry[key], kind):
-        what = f"the field {key} must be of type {kind.__name__}"
-        raise UserError("E-FIELD", what, f"{where}, field {key}", shown(entry[key]), FIX, KEPT)
-    return entry[key]
+    return typed(entry[key], kind, f"{where}, field {key}")
+
+
+def typed(value: Any, kind: type, where: str) -> Any:
+    """Return a value of a kind.
+
+    Raises:
+        UserError: E-FIELD if it is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise UserError("E-FIELD", f"a value must be of type {kind.__name__}", where, shown(value), FIX, KEPT)
+    return value
 
 
 def same_length(one: Sequence[Any], other: Sequence[Any], names: str, where: str) -> None:

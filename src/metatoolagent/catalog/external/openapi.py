@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metatoolagent.artifacts import KEPT
-from metatoolagent.catalog.external.files import FIX, field
+from metatoolagent.catalog.external.files import FIX, field, typed
 from metatoolagent.errors import UserError, shown
 
 COPIED = ("type", "description", "enum", "format", "default")
@@ -24,7 +24,7 @@ def parameters(document: Any, operation: Sequence[str], where: str) -> dict[str,
     """
     try:
         path, method = operation
-        content = document["paths"][path][method]
+        content = typed(document["paths"][path][method], dict, where)
     except (KeyError, TypeError, ValueError):
         what = "the function's operation is not in the API's documentation"
         raise UserError("E-FIELD", what, where, shown(operation), FIX, KEPT) from None

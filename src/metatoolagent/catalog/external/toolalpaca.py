@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metatoolagent.artifacts import KEPT
-from metatoolagent.catalog.external.files import FIX, field, parse, read_list, same_length
+from metatoolagent.catalog.external.files import FIX, field, parse, read_list, same_length, typed
 from metatoolagent.catalog.external.openapi import parameters
 from metatoolagent.catalog.external.records import Benchmark, Place, slug, unique_names
 from metatoolagent.catalog.json_schema import schema_faults
@@ -100,7 +100,7 @@ def _add_tools(api: Api, names: Mapping[str, str], benchmark: Benchmark) -> None
             benchmark.exclude(place, "tool", code, f"its parameters are no JSON Schema: {what} at {'.'.join(map(str, pointer))}")
             continue
         # The text goes on with parameters and output; a function without a text of its own is described by its API.
-        own = text.partition("Parameters:")[0].strip() or api.get("Description", str)
+        own = typed(text, str, f"{where}, function {name}").partition("Parameters:")[0].strip() or api.get("Description", str)
         identity = f"{api.name} {name}"
         benchmark.add_tool(place, names[identity], name, slug(api.name), f"{api.name}: {own}", schema)
 
@@ -111,11 +111,12 @@ def _add_questions(api: Api, tools: Mapping[str, Any], also: list[str], benchmar
     for index, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         benchmark.read["question"] += 1
         place = api.place("Instructions", index)
-        if len(answer) != 1:
+        where = f"{api.file}, entry {api.index}, row {index}"
+        typed(question, str, f"{where} of Instructions")
+        if len(typed(answer, list, f"{where} of Golden_Answers")) != 1:
             benchmark.exclude(place, "question", "E-MULTI-TOOL", f"{len(answer)} calls answer it, and a task has one gold tool")
             continue
-        where = f"{api.file}, Golden_Answers of entry {api.index}, row {index}"
-        action, given = field(answer[0], "Action", str, where), field(answer[0], "Action_Input", str, where)
+        action, given = (field(answer[0], key, str, f"{where} of Golden_Answers") for key in ("Action", "Action_Input"))
         if not (tool := tools.get(action)):
             benchmark.exclude(place, "question", "E-ANSWER-UNKNOWN", f"its answer {action} is not among the API's tools")
             continue
