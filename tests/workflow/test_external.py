@@ -38,4 +38,4 @@ def test_toolalpaca_is_evaluated_shown_and_known_to_dvc(copy, shell):
     assert "up to date" in shell("dvc status", copy).stdout
     assert "Running stage" not in shell("dvc repro splits/toolalpaca/dvc.yaml", copy).stdout
     assert "Nothing to be done" in shell("snakemake -n eval_toolalpaca", copy).stdout
-    assert "toolalpaca-cd" in shell("mta results", copy).stdout
+    assert "toolalpaca-cd" in shell("PYTHONPATH=src python -m metatoolagent results", copy).stdout
