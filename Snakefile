@@ -28,6 +28,7 @@ include: "workflow/rules/materialize.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/dvc.smk"
 
@@ -52,3 +53,13 @@ rule eval_sd:
 rule eval_hd:
     input:
         "results/hd/metrics.json",
+
+
+rule eval_toolalpaca:
+    input:
+        "results/toolalpaca/metrics.json",
+
+
+rule eval_apibench:
+    input:
+        "results/apibench/metrics.json",

@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from metatoolagent import params
 from metatoolagent.catalog.ingest import ingest
+from metatoolagent.sources import MIRRORS, fetch_file, source
 
 IngestParams = Callable[..., params.Ingest]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -44,3 +46,15 @@ def ingest_params() -> IngestParams:
         return params.Ingest(tools=str(folder / "tools"), questions=str(folder / "questions"), allow_rejected=allow_rejected)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def published() -> dict[str, Path]:
+    """The benchmarks' published files by the names of data/sources.tsv, from the mirror; skips where there is none."""
+    table = FIXTURES.parents[1] / "data" / "sources.tsv"
+    names = [line.split("\t")[0] for line in table.read_text(encoding="utf-8").splitlines() if "/" in line.split("\t")[0]]
+    folders = [Path(entry) for entry in os.environ.get(MIRRORS, "").split(os.pathsep) if entry]
+    found = {name: folder / name for name in names for folder in folders if (folder / name).is_file()}
+    if len(found) < len(names):
+        pytest.skip(f"{MIRRORS} names no folder with the benchmarks")
+    return {name: fetch_file(source(name, table), table.parent) for name in names}

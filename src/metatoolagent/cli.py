@@ -67,6 +67,25 @@ def materialize(
     meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out)
 
 
+@app.command("ingest-external")
+def ingest_external(benchmark: str, out: Out, log: Log = None) -> None:
+    """Fetch the files of BENCHMARK (toolalpaca or apibench), and publish its tools and questions as parquet."""
+    del log
+    from metatoolagent.catalog.external import stage
+
+    stage.ingest(benchmark, out)
+
+
+@app.command("materialize-external")
+def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Draw the evaluation tasks of a benchmark; KIND is sd (distractors of the gold tool's domain) or cd (of all)."""
+    del log
+    from metatoolagent.tasks import external
+
+    given = params.given(parameters)
+    external.materialize(catalog, kind, given.distractors, given.seed, given.section(params.EvalTasks), out)
+
+
 @app.command()
 def backbone(out: Out = Path("models/backbone"), parameters: Parameters = None, log: Log = None) -> None:
     """Fetch the backbone and bring it to one form on disk."""
@@ -162,9 +181,29 @@ def metrics(
     stage.measure(split, files, given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
+@app.command("metrics-external")
+def metrics_external(
+    prediction: Annotated[list[str], typer.Option(help="VARIANT:METHOD=FILE, once for each variant and method.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn predictions on a benchmark into metrics with intervals and paired tests."""
+    del log
+    from metatoolagent.evaluation import external
+
+    given = params.given(parameters)
+    files: dict[str, dict[str, Path]] = {}
+    for item in prediction:
+        key, _, path = item.partition("=")
+        variant, _, method = key.partition(":")
+        files.setdefault(variant, {})[method] = Path(path)
+    external.measure(files, given.section(params.Evaluate).bootstrap, given.seed, out)
+
+
 @app.command()
 def results(
-    files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; those of the main splits where left out.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; all that there are where left out.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,
 ) -> None:
     """Print the table of methods, splits and pools."""

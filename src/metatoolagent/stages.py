@@ -2,9 +2,9 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits get a file of their own, `splits/<split>/dvc.yaml`, and those of the other methods
-`methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull` would
-fail for it.
+The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
+other methods `methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
+would fail for it.
 """
 
 import io
@@ -70,7 +70,10 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
     wildcards = job.wildcards_dict
-    variant = wildcards.get("variant", wildcards.get("split", "hd" if job.rule.name == "metrics_hd" else "main"))
+    variant = next(
+        (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),
+        "hd" if job.rule.name == "metrics_hd" else "main",
+    )
     if variant not in {"main", "cd"}:
         return f"splits/{variant.partition('-')[0]}/dvc.yaml"
     beyond = job.rule.name == "metrics_methods" or wildcards.get("method", MAIN_JOB[0]) not in MAIN_JOB

@@ -9,10 +9,13 @@ TABLES = [
     schemas.TOOLS,
     schemas.QUESTIONS,
     schemas.REJECTED,
+    schemas.PUBLISHED,
+    schemas.EXCLUDED,
     schemas.TOOL_PARTS,
     schemas.QUESTION_PARTS,
     schemas.META_TASKS,
     schemas.EVAL_TASKS,
+    schemas.UNUSED_QUESTIONS,
 ]
 PARTS = pl.DataFrame({"name": ["ab", "b", "a"], "domain": ["x", "x", "y"], "part": ["train", "test", "validation"]})
 

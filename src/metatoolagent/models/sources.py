@@ -1,43 +1,11 @@
-"""Files from outside, each a row of data/sources.tsv: looked for in the mirrors, then downloaded; the hash decides."""
+"""Wheels from outside: looked for in the mirrors, then downloaded through pip; the hash decides."""
 
-import csv
-import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from metatoolagent.artifacts import sha256
 from metatoolagent.errors import Exit, UserError
-
-MIRRORS = "METATOOLAGENT_MIRROR"
-"""Environment variable: folders with files that need not be downloaded, separated as in PATH."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A row of data/sources.tsv."""
-
-    name: str
-    version: str
-    url: str
-    sha256: str
-    licence: str
-    added: str
-    note: str
-
-
-def source(name: str, table: Path = Path("data/sources.tsv")) -> Source:
-    """Return the row of a source.
-
-    Raises:
-        UserError: E-SOURCE if there is no such row.
-    """
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            if row["name"] == name:
-                return Source(**row)
-    raise UserError("E-SOURCE", f"no source is named {name}", str(table), fix="add a row for it", exit_code=Exit.PARAMS)
+from metatoolagent.sources import MIRRORS, Source, check_hash, mirrors
 
 
 def fetch_wheel(wanted: Source, folder: Path) -> Path:
@@ -52,8 +20,7 @@ def fetch_wheel(wanted: Source, folder: Path) -> Path:
     """
     requirement = wanted.url.removeprefix("pip:")
     pattern = requirement.replace("-", "_").replace("==", "-") + "-*.whl"
-    mirrors = [Path(entry) for entry in os.environ.get(MIRRORS, "").split(os.pathsep) if entry]
-    for mirror in mirrors:
+    for mirror in mirrors():
         for path in sorted(mirror.rglob(pattern)):
             return check_hash(path, wanted)
     # pip, not a URL: the user's own index, proxy and certificates apply.
@@ -71,21 +38,3 @@ def fetch_wheel(wanted: Source, folder: Path) -> Path:
             exit_code=Exit.RETRY,
         )
     return check_hash(found[0], wanted)
-
-
-def check_hash(path: Path, wanted: Source) -> Path:
-    """Return `path` if it is the file that was pinned.
-
-    Raises:
-        UserError: E-HASH.
-    """
-    if (found := sha256(path)) != wanted.sha256:
-        raise UserError(
-            "E-HASH",
-            f"{wanted.name} is not the file that data/sources.tsv pins",
-            str(path.name),
-            f"sha256 {found[:12]}…, expected {wanted.sha256[:12]}…",
-            "delete this copy from the mirror or the cache, or update the row after looking at the new file",
-            exit_code=Exit.ARTIFACT,
-        )
-    return path

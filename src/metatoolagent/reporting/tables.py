@@ -13,18 +13,20 @@ from metatoolagent.params import OF_METHOD
 
 MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
 """Where the metrics of each split lie."""
+EXTERNAL = [Path(f"results/{benchmark}/metrics.json") for benchmark in ("toolalpaca", "apibench")]
+"""Where the metrics of each published benchmark lie."""
 SNAPSHOT = Path("docs/results/metrics.json")
 
 Metrics = dict[str, float]
 
 
 def found() -> list[Path]:
-    """Return the metrics files of the main splits that exist.
+    """Return the metrics files of the main splits and the benchmarks that exist.
 
     Raises:
         UserError: E-MISSING if there is none.
     """
-    paths = [path for path in MAIN.values() if path.is_file()]
+    paths = [path for path in (*MAIN.values(), *EXTERNAL) if path.is_file()]
     if not paths:
         fix = "run: snakemake --cores all eval_cd"
         raise UserError("E-MISSING", "there are no results", "results/", fix=fix, exit_code=Exit.ARTIFACT)

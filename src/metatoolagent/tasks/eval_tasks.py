@@ -74,8 +74,9 @@ def candidate_set(tool_Q: Ints, size: int) -> Ints:
 
 
 def pools(choices: Choices) -> dict[str, Bools]:
-    """Return the tools of each pool."""
-    return {"all": np.ones(len(choices.names), np.bool_), "unseen": choices.part_T != "train"}
+    """Return the tools of each pool; where no tool is in training, both would be the same, and there is `all` alone."""
+    every_T, unseen_T = np.ones(len(choices.names), np.bool_), choices.part_T != "train"
+    return {"all": every_T} if unseen_T.all() else {"all": every_T, "unseen": unseen_T}
 
 
 def available(choices: Choices, by_domain: bool, seed: int, params: params.EvalTasks) -> dict[str, int]:

@@ -1,0 +1,41 @@
+"""`snakemake --cores 8 eval_toolalpaca` as a user types it, on the tiny model and the published files."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from metatoolagent.sources import MIRRORS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.environ.get(MIRRORS), reason=f"{MIRRORS} names no folder with the benchmarks"),
+]
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy of the finished project, to be changed by a test."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+def test_toolalpaca_is_evaluated_shown_and_known_to_dvc(copy, shell):
+    before = (copy / "dvc.yaml").read_bytes()
+    done = shell("snakemake --cores 2 eval_toolalpaca", copy)
+    assert "toolalpaca-cd" in done.stdout and "toolalpaca-sd" in done.stdout
+    metrics = json.loads((copy / "results/toolalpaca/metrics.json").read_text())
+    for method in ("base", "ft", "mta"):
+        assert metrics[f"toolalpaca-cd.{method}.free.all.n"] == 24
+        assert 0 <= metrics[f"toolalpaca-sd.{method}.scored.all.accuracy"] <= 1
+    assert not any(".unseen." in key for key in metrics)
+    excluded = pl.read_parquet(copy / "data/interim/toolalpaca/excluded.parquet")
+    assert excluded.filter(pl.col("code") == "E-MULTI-TOOL").height == 63
+
+    assert (copy / "dvc.yaml").read_bytes() == before
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert "Running stage" not in shell("dvc repro splits/toolalpaca/dvc.yaml", copy).stdout
+    assert "Nothing to be done" in shell("snakemake -n eval_toolalpaca", copy).stdout
+    assert "toolalpaca-cd" in shell("PYTHONPATH=src python -m metatoolagent results", copy).stdout
