@@ -146,7 +146,7 @@ def evaluate(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Let METHOD answer every evaluation task, by score and freely; random, bm25 and embedding need no backbone."""
+    """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone."""
     del log
     _require_method(method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting

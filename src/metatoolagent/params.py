@@ -25,7 +25,6 @@ Pool = Literal["all", "unseen"]
 OF_METHOD: dict[str, tuple[str, ...]] = {
     "random": (),
     "bm25": (),
-    "embedding": (),
     "base": (),
     "icl": (),
     "cot": (),
@@ -35,11 +34,11 @@ OF_METHOD: dict[str, tuple[str, ...]] = {
     "mta": ("adapter", "train", "mta"),
 }
 """Every method, in the order of tables, and the sections that its training reads; evaluation reads the first of them."""
-MODEL_FREE = ("random", "bm25", "embedding")
+MODEL_FREE = ("random", "bm25")
 """The methods that select without the backbone."""
 MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
 """The methods of `eval_cd`; `eval_methods` has all of them."""
-MODULE = {name: name for name in ("random", "bm25", "embedding", "icl", "cot", "react")}
+MODULE = {"random": "random", "bm25": "bm25", "icl": "icl", "cot": "cot", "react": "react"}
 """The module of evaluation/methods that answers for a method; `direct` for all others."""
 
 

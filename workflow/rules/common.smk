@@ -2,18 +2,12 @@
 
 import glob
 import json
-from importlib.util import find_spec
 
 from metatoolagent import params as checked
 from metatoolagent.errors import UserError
 
 METHODS = list(checked.MAIN_JOB)
-# `embedding` needs an extra, and is left out where it is not installed.
-ALL_METHODS = [
-    method
-    for method in checked.OF_METHOD
-    if method != "embedding" or find_spec("all_minilm_l6_v2")
-]
+ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = "main|sd|hd-[a-z0-9_]+"
 BENCHMARKS = ["toolalpaca", "apibench"]
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
@@ -23,7 +17,7 @@ wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
     variant=TRAINED,
     benchmark="|".join(BENCHMARKS),
-    method="|".join(checked.OF_METHOD),
+    method="|".join(ALL_METHODS),
 
 
 def check_params():

@@ -21,7 +21,6 @@ rule evaluate:
             "evaluation/job",
             "evaluation/language",
             "evaluation/predicting",
-            "evaluation/retrieval",
             "evaluation/scoring",
             "meta/losses",
             "models",

@@ -12,8 +12,7 @@ from metatoolagent.evaluation.metrics import OUTCOMES
 from metatoolagent.evaluation.predicting import FILE, evaluate
 from model_fixtures import tree
 
-# The encoder of `embedding` is an extra: test_embedding.py has a tiny one.
-UNTRAINED = [method for method, sections in params.OF_METHOD.items() if not sections and method != "embedding"]
+UNTRAINED = [method for method, sections in params.OF_METHOD.items() if not sections]
 
 
 @pytest.mark.parametrize("method", UNTRAINED)

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import polars as pl
 import pytest
 
@@ -34,12 +32,6 @@ def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks)
     with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
         chosen(meta_tasks, golds + 1)
     assert f"evaluate.demonstrations: {golds}," in raised.value.fix
-
-
-def test_without_training_tasks_the_message_names_the_option(job_of):
-    with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
-        prepare(replace(job_of("icl"), demonstrations=None))
-    assert "--demonstrations" in raised.value.fix
 
 
 def test_a_demonstration_is_the_task_as_the_model_sees_it_with_its_answer(renderer, meta_tasks):

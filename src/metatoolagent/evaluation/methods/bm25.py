@@ -8,14 +8,26 @@ from collections.abc import Sequence
 
 import bm25s
 import numpy as np
+import polars as pl
 
-from metatoolagent.evaluation.job import Answer, Job
-from metatoolagent.evaluation.retrieval import retrieved
+from metatoolagent.artifacts import verify
+from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.tasks.rendering import Row
 
 
 def prepare(job: Job) -> Answer:
     """Read the documentation and the questions."""
-    return retrieved(job, most_similar)
+    tools = pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name", "description"])
+    questions = pl.read_parquet(verify(job.catalog / "questions.parquet"), columns=["question_id", "question"])
+    documents = {name: f"{name.replace('_', ' ')} {description}" for name, description in tools.iter_rows()}
+    asked: dict[str, str] = dict(questions.iter_rows())
+
+    def answer(rows: Sequence[Row]) -> list[Prediction]:
+        candidates = rows[0]["candidates"]
+        best = most_similar([documents[name] for name in candidates], [asked[row["question_id"]] for row in rows])
+        return [Prediction(None, candidates[index], candidates[index], candidates[index], cut=False) for index in best]
+
+    return answer
 
 
 def most_similar(documents: Sequence[str], questions: Sequence[str]) -> list[int]:

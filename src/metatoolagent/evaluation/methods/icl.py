@@ -23,9 +23,7 @@ def prepare(job: Job) -> Answer:
     Raises:
         UserError: E-DEMONSTRATIONS.
     """
-    if job.demonstrations is None:
-        fix = "give --demonstrations, the file of training meta-tasks"
-        raise UserError("E-DEMONSTRATIONS", "method icl needs training tasks", "--demonstrations", fix=fix)
+    assert job.demonstrations is not None, "icl needs training tasks"
     language = load(job)
     shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.evaluate.demonstrations)
     renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
