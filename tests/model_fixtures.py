@@ -42,6 +42,7 @@ MTA = params.Mta(
     product="double_backward",
     inner_steps=1,
     inner_lr=0.05,
+    support_share=0.0,
     learn_inner_lr=False,
     optimistic=True,
     early_stop=True,

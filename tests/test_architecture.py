@@ -10,7 +10,7 @@ ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "reporting", "cli"]
 """From the lowest to the highest; what stands beside them (errors, artifacts, params, sources, strict_yaml) is below all."""
 
 GROUND = {"errors", "artifacts", "params", "sources", "__init__"}
-"""What every stage may use without listing it; what `sources` fetches is decided by a hash, so an edit of it changes no output."""
+"""What every stage may use without listing it; a hash decides what `sources` fetches, so an edit of it changes no output."""
 
 
 def room(module: str) -> int:

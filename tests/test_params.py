@@ -60,11 +60,17 @@ def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
     ],
 )
 def test_rates_are_learned_only_where_they_have_a_gradient(tmp_path, old, new, said):
-    load(tmp_path, (old, new))
+    alone = ("support_share: 0.5", "support_share: 0.0")
+    load(tmp_path, (old, new), alone)
     with pytest.raises(UserError, match="E-PARAMS") as raised:
-        load(tmp_path, (old, new), ("learn_inner_lr: false", "learn_inner_lr: true"))
+        load(tmp_path, (old, new), alone, ("learn_inner_lr: false", "learn_inner_lr: true"))
     assert said in raised.value.what
     assert raised.value.where.endswith("key mta")
+
+
+def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
+    with pytest.raises(UserError, match="support_share must be 0 with reptile"):
+        load(tmp_path, ("hypergradient: first_order", "hypergradient: reptile"))
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):

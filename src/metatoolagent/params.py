@@ -135,6 +135,7 @@ class Mta(Section):
     product: Literal["double_backward", "finite_difference"]
     inner_steps: Count
     inner_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    support_share: Share
     learn_inner_lr: bool
     optimistic: bool
     early_stop: bool
@@ -143,6 +144,8 @@ class Mta(Section):
     def _have_a_gradient_for_learned_rates(self) -> Self:
         if self.learn_inner_lr and self.hypergradient == "reptile":
             raise ValueError("reptile has no gradient for learn_inner_lr: true")
+        if self.support_share and self.hypergradient == "reptile":
+            raise ValueError("support_share must be 0 with reptile, whose direction is no gradient that a loss could be added to")
         if self.learn_inner_lr and self.inner_lr == 0:
             raise ValueError("learn_inner_lr: true needs an inner_lr above 0, since what is learned is a factor of it")
         return self

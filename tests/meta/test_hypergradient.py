@@ -61,6 +61,22 @@ def test_without_inner_learning_it_is_the_plain_gradient_on_the_query(loss, weig
     assert step.loss == pytest.approx(sum(loss(weights, pack).loss.item() for pack in task.query) / 2)
 
 
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_half_support_without_inner_learning_is_fine_tuning(loss, weights, task, early_stop, monkeypatch):
+    if early_stop:  # the loop ends at once, before it has asked the support pack
+        monkeypatch.setattr("metatoolagent.meta.inner_loop.Look.all_right", True)
+    one = MetaTask(0, task.support[:1], task.query[:1])
+    chosen = MTA.model_copy(update={"inner_lr": 0.0, "support_share": 0.5, "early_stop": early_stop})
+    assert same(meta_learning(chosen)(loss, weights, one).gradient, fine_tuning()(loss, weights, one).gradient)
+
+
+def test_the_support_share_weighs_the_support_gradient_before_adaptation(loss, weights, task):
+    plain = meta_learning(MTA)(loss, weights, task).gradient
+    support = plain_gradient(loss, weights, task.support[:1])
+    found = meta_learning(MTA.model_copy(update={"support_share": 0.25}))(loss, weights, task).gradient
+    assert same(found, {name: 0.75 * plain[name] + 0.25 * support[name] for name in plain})
+
+
 def test_fine_tuning_is_the_plain_gradient_on_support_and_query(loss, weights, task):
     step = fine_tuning()(loss, weights, task)
     packs = [*task.support, *task.query]

@@ -41,6 +41,8 @@ class Trajectory:
     """Mean query loss at each iterate that was looked at, in nats."""
     support_loss: float
     """Loss of the first support pack at theta_0, in nats."""
+    support_gradient: Tensors | None
+    """Its gradient; None where the loop ended before the first step."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
     """
     weights, _ = inner_rates.split(phi)
     rates = {name: rate.detach() for name, rate in inner_rates.rates(phi, chosen.inner_lr).items()}
-    iterates, losses, support_losses = [{name: tensor.detach() for name, tensor in weights.items()}], [], []
+    iterates, losses = [{name: tensor.detach() for name, tensor in weights.items()}], []
+    first: tuple[float, Tensors] | None = None
     best: Look | None = None
     for step in range(chosen.inner_steps + 1):
         theta = leaves(iterates[-1])
@@ -85,8 +88,8 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
                 break
             del seen  # and with it the graph of an iterate that was not the best
         outcome = evaluate(theta, support[step % len(support)])
-        support_losses.append(outcome.loss.item())
         slope = gradient(outcome.loss, theta)
+        first = first or (outcome.loss.item(), slope)
         iterates.append({name: theta[name].detach() - rates[name] * slope[name] for name in theta})
     assert best is not None
     return Trajectory(
@@ -96,7 +99,8 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
         gradient(best.loss, best.theta),
         best.outcomes,
         losses,
-        support_losses[0] if support_losses else float("nan"),
+        first[0] if first else float("nan"),
+        first[1] if first else None,
     )
 
 

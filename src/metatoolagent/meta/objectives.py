@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metatoolagent import params
+from metatoolagent.meta import inner_rates
 from metatoolagent.meta.hypergradient import HYPERGRADIENTS
 from metatoolagent.meta.inner_loop import Evaluate, adapt
 from metatoolagent.meta.losses import Outcome, gradient, leaves
@@ -55,16 +56,38 @@ def fine_tuning() -> Objective:
 
 
 def meta_learning(chosen: params.Mta) -> Objective:
-    """Return MTA: the hypergradient of the query loss through the inner loop on the support set."""
+    """Return MTA: the hypergradient of the query loss through the inner loop on the support set.
+
+    With w = support_share the outer loss is (1 - w) L(theta_k*) + w L_0(phi), L_0 the loss of the first support pack, as in
+    MLDG (Li et al. 2018, arXiv 1710.03463, equation 6): its gradient is at hand, since the inner loop begins with it. w = 0
+    is the paper's; at w = 1/2, with a support and a query pack, an inner rate of 0 gives fine-tuning itself.
+    """
     hypergradient = HYPERGRADIENTS[chosen.hypergradient]
 
     def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
         trajectory = adapt(evaluate, phi, task.support, task.query, chosen)
         outcomes = [detached(outcome) for outcome in trajectory.query]
         selected = len(trajectory.iterates) - 1
-        return Step(hypergradient(evaluate, trajectory, chosen), mean_loss(outcomes), share_right(outcomes), selected)
+        slope = hypergradient(evaluate, trajectory, chosen)
+        if chosen.support_share:
+            slope = _with_support(slope, trajectory.support_gradient or _at_phi(evaluate, phi, task), chosen.support_share)
+        return Step(slope, mean_loss(outcomes), share_right(outcomes), selected)
 
     return step
+
+
+def _at_phi(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Tensors:
+    """Return the gradient of the first support pack's loss at phi, for an inner loop that ended before it was needed."""
+    theta = leaves(inner_rates.split(phi)[0])
+    return gradient(evaluate(theta, task.support[0]).loss, theta)
+
+
+def _with_support(slope: Tensors, support: Tensors, share: float) -> Tensors:
+    """Return the weighted sum of two gradients; inner rates play no part in the support loss."""
+    return {
+        name: (1 - share) * tensor + share * support[name] if name in support else (1 - share) * tensor
+        for name, tensor in slope.items()
+    }
 
 
 def detached(outcome: Outcome) -> Outcome:
