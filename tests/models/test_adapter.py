@@ -189,3 +189,13 @@ def test_rank_and_alpha_count(tiny, adapted):
     twice = {name: 2 * tensor if "lora_B" in name else tensor for name, tensor in weights.items()}
     assert close(adapter.logits(doubled, weights, pack), adapter.logits(adapted, twice, pack), 1e-5)
     assert not close(adapter.logits(doubled, weights, pack), adapter.logits(adapted, weights, pack), 1e-2)
+
+
+def test_a_merged_adapter_computes_the_same(tiny, weights):
+    packed = random_pack(3, 4)
+    attached = adapter.attach(backbone.load(tiny, BACKBONE), ADAPTER)
+    expected = adapter.logits(attached, weights, packed)
+    plain = adapter.merged(attached, weights)
+    assert not [name for name, _ in plain.named_modules() if "lora" in name]
+    assert close(adapter.logits(plain, None, packed), expected, 1e-5)
+    assert not close(adapter.logits(backbone.load(tiny, BACKBONE), None, packed), expected, 1e-2)

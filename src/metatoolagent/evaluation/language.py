@@ -36,4 +36,7 @@ def load(job: Job) -> Language:
         model = adapter.attach(model, job.adapter)
         expected = adapter.initial(model, torch.Generator().manual_seed(0))
         weights = adapter.load(job.weights, expected)
+        if job.backbone.dtype == "float32":
+            # A quarter of the time less. In bfloat16 the sums would be rounded, and the adapter say less than it was trained to.
+            model, weights = adapter.merged(model, weights), None
     return Language(model, weights, renderer)

@@ -74,6 +74,18 @@ def initial(adapted: nn.Module, generator: torch.Generator) -> Tensors:
     return tensors
 
 
+def merged(adapted: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return the backbone with the adapter's products added to its weights, W + alpha / rank B A: no layer more to compute.
+
+    Args:
+        adapted: what `attach` returned; it is used up.
+        tensors: the LoRA tensors, all of them.
+    """
+    adapted.load_state_dict(dict(tensors), strict=False)
+    plain: nn.Module = adapted.merge_and_unload()  # type: ignore[operator]
+    return plain.requires_grad_(False).eval()
+
+
 def forward(model: nn.Module, weights: Mapping[str, Tensor] | None, pack: Pack, **options: Any) -> Any:
     """Return the model's output on a pack.
 

@@ -54,10 +54,15 @@ class Renderer:
         """Return the tokens of a candidate set."""
         return [*self.opening, *self.template.prefix([self.entries[name] for name in candidates], instruction)]
 
-    def segment(self, row: Row) -> list[int]:
-        """Return the tokens of a task's question, or of the documentation that stands for it."""
-        documented = row.get("documentation", False)
-        return self.template.segment(self.sentences[row["gold"]] if documented else self.questions[row["question_id"]])
+    def segment(self, question_id: str) -> list[int]:
+        """Return the tokens of a question."""
+        return self.template.segment(self.questions[question_id])
+
+    def asked(self, row: Row) -> list[int]:
+        """Return the tokens of what a task asks: its question, or the documentation that stands for it."""
+        return (
+            self.template.segment(self.sentences[row["gold"]]) if row.get("documentation") else self.segment(row["question_id"])
+        )
 
     def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> Pack:
         """Return the pack of tasks that share a candidate set, in its order.
@@ -74,7 +79,7 @@ class Renderer:
             raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)
         return pack(
             self.prefix(candidates),
-            [self.segment(row) for row in rows],
+            [self.asked(row) for row in rows],
             [self.answers[name] for name in candidates],
             [row["position"] for row in rows],
             [row["question_id"] for row in rows],

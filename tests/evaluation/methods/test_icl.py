@@ -37,7 +37,7 @@ def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks)
 def test_a_demonstration_is_the_task_as_the_model_sees_it_with_its_answer(renderer, meta_tasks):
     (row,) = chosen(meta_tasks, 1)
     decode = renderer.template.tokenizer.decode
-    packed = renderer.pack([row], gold_only=True)
+    packed = renderer.pack([row | {"documentation": False}], gold_only=True)  # a demonstration shows the question itself
     text = decode(conversation(renderer, row))
     assert text == decode(packed.input_ids_T) + packed_end(renderer, row)
     assert text.endswith(f"<|im_start|>assistant\n{row['gold']}<|im_end|>\n")
