@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from metatoolagent.artifacts import remove_stale_temporaries
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.meta.supervision import Supervisor, is_gone, locked
 from metatoolagent.models import backbone
 
@@ -54,7 +54,7 @@ class Processes:
             work: folder that all of them see.
         """
         self.rank, self.size, self.work = rank, size, work
-        self.over = False
+        self.over = self.broken = False
         self.members: list[tuple[str, int]] = []
         if self.leads:
             remove_stale_temporaries(work / "lost")
@@ -133,7 +133,7 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            self.over = True
+            self.over = self.broken = True
             raise self._loss(error) from None
 
     def _loss(self, error: RuntimeError) -> UserError:
@@ -150,7 +150,7 @@ class Processes:
         return UserError(
             "E-RANK",
             f"{names} of {self.size} is gone" if gone else f"a rank of {self.size} does not answer",
-            got=str(error).splitlines()[0],
+            got=shown(str(error).splitlines()[0]),
             fix="run the same command to go on from the last checkpoint",
             kept="the checkpoints are as they were",
             exit_code=Exit.RETRY,
@@ -186,18 +186,19 @@ def processes(work: Path) -> Iterator[Processes]:
     except (RuntimeError, ValueError) as error:
         what, got = f"the {size} processes did not meet", str(error).splitlines()[0]
         raise UserError("E-RANK", what, got=got, fix="start them all with torchrun", exit_code=Exit.RETRY) from None
+    group = Processes(int(os.environ["RANK"]), size, work)
     try:
-        group = Processes(int(os.environ["RANK"]), size, work)
-        try:
-            yield group
-        except UserError as error:
-            group.tell(error.exit_code)
-            raise
-        except OSError:
-            group.tell(Exit.IO)
-            raise
+        yield group
+    except UserError as error:
+        group.tell(error.exit_code)
+        raise
+    except OSError:
+        group.tell(Exit.IO)
+        raise
     finally:
-        dist.destroy_process_group()
+        # Where a process is gone, taking the connections down in order could wait for it.
+        if not group.broken:
+            dist.destroy_process_group()
 
 
 def _choose_gpu() -> None:
