@@ -37,6 +37,6 @@ def load(job: Job) -> Language:
         expected = adapter.initial(model, torch.Generator().manual_seed(0))
         weights = adapter.load(job.weights, expected)
         if job.backbone.dtype == "float32":
-            # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the adapter would answer otherwise than trained.
+            # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the answers would be others than trained for.
             model, weights = adapter.merged(model, weights), None
     return Language(model, weights, renderer)
