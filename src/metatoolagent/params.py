@@ -81,6 +81,7 @@ class MetaTasks(Section):
     support_packs: Count
     query_packs: Count
     distractor_kind: DistractorKind
+    documentation: Annotated[float, Field(ge=0, le=1)]
 
 
 class EvalTasks(Section):

@@ -104,7 +104,7 @@ def test_tasks_are_predicted_together_as_one_by_one(adapted, weights, renderer, 
 
 def test_scores_are_the_log_probabilities_of_names_in_the_plain_model(adapted, weights, renderer, rows, theirs):
     for row, found in zip(rows, predict(adapted, weights, renderer, rows, 2), strict=True):
-        stem = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        stem = [*renderer.prefix(CANDIDATES), *renderer.segment(row)]
         expected = []
         for name in CANDIDATES:
             answer = renderer.answers[name]
@@ -129,7 +129,7 @@ def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, row
     found = free_answers(adapted, weights, renderer, rows, 12)
     texts = set()
     for row, answer in zip(rows, found, strict=True):
-        prompt = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        prompt = [*renderer.prefix(CANDIDATES), *renderer.segment(row)]
         assert answer == expected_text(renderer.template, continuation(theirs, prompt, 12, end), end)
         texts.add(answer)
     assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen

@@ -71,6 +71,19 @@ def test_every_task_has_its_gold_tool_once(make, question, kind, distractor_kind
             assert row["candidates"][row["position"]] == row["gold"] == question[row["question_id"]]["tool"]
 
 
+def test_documentation_stands_for_fewer_and_fewer_questions(make):
+    settings = {"count": 200, "tasks_per_pack": 4}
+    plain = make("cd", "plain", meta=settings | {"documentation": 0.0})[0]
+    mixed = make("cd", "mixed", meta=settings | {"documentation": 0.5})[0]
+    assert not plain["documentation"].any()
+    share = [
+        mixed.filter(pl.col("meta_task").is_between(start, start + 24))["documentation"].mean() for start in range(0, 200, 25)
+    ]
+    assert share[:4] == pytest.approx([0.88, 0.63, 0.38, 0.13], abs=0.11)  # 200 tasks each: three standard errors
+    assert share[4:] == [0, 0, 0, 0]
+    assert mixed.drop("documentation").equals(plain.drop("documentation"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_meta_tasks_have_the_shape_asked_for(make, kind):
     meta, _, part = make(kind, meta={"count": 7, "support_packs": 2, "query_packs": 1, "tasks_per_pack": 5})

@@ -4,7 +4,7 @@ import pytest
 
 from metatoolagent.errors import UserError
 from metatoolagent.models import backbone
-from metatoolagent.tasks.prompts import INSTRUCTION, entry, read_template
+from metatoolagent.tasks.prompts import INSTRUCTION, entry, first_sentence, read_template
 
 SYSTEM_IN_USER = (
     "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -143,3 +143,15 @@ def test_a_template_that_ends_with_the_answer_ends_with_the_end_of_sequence(tiny
 
 def test_the_end_of_an_answer_is_one_token(template):
     assert len(template.marker(template.end)) == 1
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("Book a meeting. It sends invitations.", "Book a meeting"),
+        ("Is  it\nopen? Says whether a door is.", "Is it open?"),
+        ("Set version 1.5 of a file", "Set version 1.5 of a file"),
+    ],
+)
+def test_the_first_sentence_of_a_description(description, expected):
+    assert first_sentence(description) == expected

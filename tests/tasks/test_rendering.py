@@ -38,6 +38,13 @@ def test_a_pack_is_the_documentation_the_questions_and_the_names(renderer, rows,
     assert answers == ["pulse<|im_end|>", "oven_preheat<|im_end|>", "atlas<|im_end|>"] * 2
 
 
+def test_documentation_may_stand_for_a_question(renderer, rows):
+    packed = renderer.pack([rows[0] | {"documentation": True}, rows[1] | {"documentation": False}])
+    texts = [renderer.template.tokenizer.decode(packed.input_ids_T[packed.node_T == node]) for node in (1, 5)]
+    assert f"user\n{renderer.sentences['atlas']}<|im_end|>" in texts[0]
+    assert f"user\n{renderer.questions[rows[1]['question_id']]}<|im_end|>" in texts[1]
+
+
 def test_with_the_gold_answer_alone(renderer, rows):
     packed = renderer.pack(rows, gold_only=True)
     answers = [renderer.template.tokenizer.decode(packed.target_A[packed.branch_A == branch]) for branch in range(2)]

@@ -36,7 +36,7 @@ def _additional_properties(checker: Any, additional: Any, instance: Any, schema:
         yield from Draft202012Validator.VALIDATORS["additionalProperties"](checker, additional, instance, schema)
 
 
-Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
+Validator: Any = validators.extend(
     Draft202012Validator,
     {
         "pattern": _unchecked,

@@ -91,6 +91,9 @@ META_TASKS = _table(
         "pack": _index(pl.Int16, "number of the pack within the role, from 0; its tasks share the candidate set and its order"),
         "task": _index(pl.Int16, "number of the task within the pack, from 0"),
         **_CHOICE_COLUMNS,
+        "documentation": pa.Column(
+            pl.Boolean, description="whether the first sentence of the gold tool's documentation is asked instead of the question"
+        ),
     },
     sorted_by=[],
 )

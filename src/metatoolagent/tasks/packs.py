@@ -90,7 +90,8 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
             training.tool_T[gold_NK.ravel()],
             np.repeat(training.tool_T[candidates_NC], params.tasks_per_pack, axis=0),
         )
-        yield pl.concat([_numbers(start, len(side_MT), params), tasks], how="horizontal")
+        numbers = _numbers(start, len(side_MT), params)
+        yield pl.concat([numbers, tasks, _documentation(numbers["meta_task"], sampling.seed, params)], how="horizontal")
 
 
 def _require_questions(choices: Choices, training: Training, turns: Turns, needed: int) -> None:
@@ -117,6 +118,19 @@ def _golds(candidates_NC: Ints, tasks: int, generator: np.random.Generator) -> I
     """Return the gold tools of each pack: every candidate equally often, but for a random rest; shape (N, K)."""
     rounds = -(-tasks // candidates_NC.shape[1])
     return np.column_stack([generator.permuted(candidates_NC, axis=1) for _ in range(rounds)])[:, :tasks]
+
+
+def _documentation(meta_task_N: pl.Series, seed: int, params: params.MetaTasks) -> pl.DataFrame:
+    """Return which tasks ask with the gold tool's documentation: from all of them at the start down to none.
+
+    Such a task is solved by finding a text again, so it teaches to look the request up in the list and to copy the name
+    beside it long before questions do (docs/decisions/0010-documentation-as-first-questions.md).
+    """
+    number_N = meta_task_N.to_numpy().astype(np.float64)
+    last = params.documentation * params.count
+    share_N = np.clip(1 - number_N / last, 0, 1) if last else np.zeros_like(number_N)
+    draws_N = generator_of(seed, "meta_tasks", "documentation", int(number_N[0])).random(len(number_N))
+    return pl.DataFrame({"documentation": draws_N < share_N})
 
 
 def _numbers(start: int, meta_tasks: int, params: params.MetaTasks) -> pl.DataFrame:

@@ -6,6 +6,7 @@ entry of the list, so runs of white space become one space.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,11 @@ def _end_of_turn(tokenizer: Any, after: str) -> str:
     """Return the first token of what follows an answer, as text: it alone ends the generation."""
     ids = tokenizer(after, add_special_tokens=False).input_ids
     return str(tokenizer.decode(ids[:1])) if ids else str(tokenizer.eos_token)
+
+
+def first_sentence(description: str) -> str:
+    """Return the first sentence of a tool's description, without its full stop."""
+    return re.split(r"(?<=[.!?])\s", " ".join(description.split()), maxsplit=1)[0].removesuffix(".")
 
 
 def entry(tool: Mapping[str, str]) -> str:

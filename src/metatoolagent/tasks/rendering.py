@@ -10,7 +10,7 @@ import polars as pl
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.tasks.packing import Pack, pack
-from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry
+from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
 
 Row = Mapping[str, Any]
 
@@ -35,6 +35,7 @@ class Renderer:
         self.entries = {name: entry(tool) for name, tool in self.tools.items()}
         self.answers = {name: template.answer(name) for name in self.entries}
         self.questions: dict[str, str] = dict(questions.iter_rows())
+        self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
         """Return this renderer with tokens before every candidate set, such as demonstrations."""
@@ -53,15 +54,16 @@ class Renderer:
         """Return the tokens of a candidate set."""
         return [*self.opening, *self.template.prefix([self.entries[name] for name in candidates], instruction)]
 
-    def segment(self, question_id: str) -> list[int]:
-        """Return the tokens of a question."""
-        return self.template.segment(self.questions[question_id])
+    def segment(self, row: Row) -> list[int]:
+        """Return the tokens of a task's question, or of the documentation that stands for it."""
+        documented = row.get("documentation", False)
+        return self.template.segment(self.sentences[row["gold"]] if documented else self.questions[row["question_id"]])
 
     def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> Pack:
         """Return the pack of tasks that share a candidate set, in its order.
 
         Args:
-            rows: tasks, with question_id, candidates and position.
+            rows: tasks, with question_id, candidates and position; with gold and documentation where some ask with it.
             gold_only: whether each question branches into its right answer alone.
 
         Raises:
@@ -72,7 +74,7 @@ class Renderer:
             raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)
         return pack(
             self.prefix(candidates),
-            [self.segment(row["question_id"]) for row in rows],
+            [self.segment(row) for row in rows],
             [self.answers[name] for name in candidates],
             [row["position"] for row in rows],
             [row["question_id"] for row in rows],
