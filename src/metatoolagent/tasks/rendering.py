@@ -35,7 +35,7 @@ class Renderer:
         self.entries = {name: entry(tool) for name, tool in self.tools.items()}
         self.answers = {name: template.answer(name) for name in self.entries}
         self.questions: dict[str, str] = dict(questions.iter_rows())
-        self.sentences = {tool["name"]: first_sentence(tool["description"]) for tool in tools.iter_rows(named=True)}
+        self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
         """Return this renderer with tokens before every candidate set, such as demonstrations."""

@@ -27,6 +27,12 @@ def test_no_tool_that_is_evaluated_is_the_answer_of_a_demonstration_or_stands_in
     assert not evaluated & {name for row in every for name in row["candidates"]}
 
 
+def test_demonstrations_ask_questions_also_where_training_asks_with_documentation(meta_tasks, renderer):
+    assert meta_tasks["documentation"].any()
+    for row in chosen(meta_tasks, 3):
+        assert renderer.segment(row) == renderer.template.segment(renderer.questions[row["question_id"]])
+
+
 def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks):
     golds = meta_tasks["gold"].n_unique()
     with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
