@@ -64,4 +64,4 @@ def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
 def conversation(renderer: Renderer, row: Row) -> list[int]:
     """Return the tokens of a task with its right answer, up to where the next conversation starts."""
     answer = [*renderer.answers[row["gold"]], *renderer.template.marker(renderer.template.after_end)]
-    return [*renderer.prefix(row["candidates"]), *renderer.segment(row), *answer]
+    return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"]), *answer]

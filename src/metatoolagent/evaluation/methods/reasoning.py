@@ -79,7 +79,7 @@ def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence
     answers = [[*template.content(f" {name}"), *template.marker(template.end)] for name in candidates]
     return pack(
         renderer.prefix(candidates, style.instruction),
-        [[*renderer.segment(row), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
+        [[*renderer.segment(row["question_id"]), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
         answers if branch else [],
         [row["position"] for row in rows],
         [row["question_id"] for row in rows],
