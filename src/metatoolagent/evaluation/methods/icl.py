@@ -48,9 +48,7 @@ def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
         UserError: E-DEMONSTRATIONS if there are not so many gold tools.
     """
     order = meta_tasks.sort("task", "pack", "meta_task", "role", maintain_order=True)
-    # Where documentation stands for the question in training, the question itself is shown: it is what tasks ask.
-    asked = order.with_columns(documentation=False)
-    rows = asked.unique("gold", keep="first", maintain_order=True).head(count).to_dicts()
+    rows = order.unique("gold", keep="first", maintain_order=True).head(count).to_dicts()
     if len(rows) < count:
         raise UserError(
             "E-DEMONSTRATIONS",
@@ -62,6 +60,9 @@ def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
 
 
 def conversation(renderer: Renderer, row: Row) -> list[int]:
-    """Return the tokens of a task with its right answer, up to where the next conversation starts."""
+    """Return the tokens of a task with its right answer, up to where the next conversation starts.
+
+    Where training asks with documentation, the question itself is shown: it is what the evaluation asks.
+    """
     answer = [*renderer.answers[row["gold"]], *renderer.template.marker(renderer.template.after_end)]
     return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"]), *answer]
