@@ -115,4 +115,4 @@ def test_the_exact_hypergradient_is_that_of_an_unrolled_graph(embedded):
     expected = unrolled(loss, phi, task, chosen)
     assert relative_error(found(), expected) < 1e-4
     assert relative_error(found(product="finite_difference"), expected) < 5e-3
-    assert relative_error(found(hypergradient="first_order"), expected) > 0.05
+    assert relative_error(found(hypergradient="first_order"), expected) > 0.02
