@@ -82,6 +82,8 @@ def test_two_parameters_by_hand(product, optimistic):
     names = ["a", "b", "inner_rate.a", "inner_rate.b"]
     assert [step.gradient[name].item() for name in names] == pytest.approx(expected, abs=2e-3)
     assert (step.loss, step.selected) == ((6, 0) if optimistic else (6.5, 1))
+    # The support gradient is (4, 1) at (1, 2), the query gradient (0, 3) there and (-2, 3) at (-1, 3/2).
+    assert step.alignment == pytest.approx(3 / (17**0.5 * 3) if optimistic else (-8 + 3) / (17**0.5 * 13**0.5))
 
 
 def test_first_order_rates_by_hand():

@@ -83,7 +83,8 @@ def test_the_loop_stops_early_once_every_query_task_is_right():
         return evaluate(weights, point)
 
     found = adapt(counting, PHI, [SUPPORT], [(0.5, 1.0)], MTA.model_copy(update={"inner_steps": 9, "inner_lr": 0.5}))
-    assert asked == [(0.5, 1.0), SUPPORT, (0.5, 1.0)]
+    # The iterate at which it stopped was looked at without a graph, and is looked at again for its gradient.
+    assert asked == [(0.5, 1.0), SUPPORT, (0.5, 1.0), (0.5, 1.0)]
     assert points(found) == [(0, 0), (0.5, 1)]
     assert found.query_losses == [pytest.approx(0.625), 0]
 
@@ -107,6 +108,19 @@ def test_early_stop_without_selection_takes_the_last_iterate_where_no_task_gets_
     assert min(found.query_losses) == found.query_losses[1]
     assert points(found)[-1] == (0.875, 1.75)
     assert found.query_gradient["a"].item() == pytest.approx(0.875 - 0.5)
+
+
+@pytest.mark.parametrize(("query", "graphs"), [((9.0, 9.0), [False, False, True]), ((-1.0, -1.0), [False, False, True, True])])
+def test_no_two_graphs_of_the_query_loss_are_held_at_once(query, graphs):
+    """Only the last iterate is looked at with one; where an earlier one is best, it is looked at once more."""
+    recorded = []
+
+    def watching(weights, point):
+        recorded.append((point, torch.is_grad_enabled()))
+        return evaluate(weights, point)
+
+    adapt(watching, PHI, [SUPPORT], [query], MTA.model_copy(update={"inner_steps": 2, "inner_lr": 0.5}))
+    assert [enabled for point, enabled in recorded if point == query] == graphs
 
 
 def test_each_tensor_has_its_own_learned_rate():

@@ -6,11 +6,14 @@ Which iterate k* is differentiated, of theta_0 to theta_K:
   their best); otherwise the last one that was reached.
 - early_stop: the loop ends at the first iterate, theta_0 included, at which every query task is right; otherwise at theta_K.
 So with early stop alone k* is that first iterate, or K where there is none; the query losses of others play no part.
+Only the last iterate is looked at with a graph. Where an earlier one is selected it is looked at again: one more forward pass
+at times, but never two graphs at once, which were two thirds of the memory of a run.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from metatoolagent import params
@@ -47,13 +50,13 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Look:
-    """The query set seen from an iterate, with the graph of its loss."""
+    """The query set seen from an iterate."""
 
     step: int
     theta: Tensors
     outcomes: list[Outcome]
     loss: Tensor
-    """Mean over the packs."""
+    """Mean over the packs; with its graph where it was looked at for its gradient."""
 
     @property
     def all_right(self) -> bool:
@@ -80,18 +83,21 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
         theta = leaves(iterates[-1])
         last = step == chosen.inner_steps
         if chosen.optimistic or chosen.early_stop or last:
-            seen = look(evaluate, step, theta, query)
+            with torch.set_grad_enabled(last):
+                seen = look(evaluate, step, theta, query)
             losses.append(seen.loss.item())
             if best is None or not chosen.optimistic or losses[-1] < best.loss.item():
                 best = seen
             if last or (chosen.early_stop and seen.all_right):
                 break
-            del seen  # and with it the graph of an iterate that was not the best
         outcome = evaluate(theta, support[step % len(support)])
         slope = gradient(outcome.loss, theta)
         first = first or (outcome.loss.item(), slope)
         iterates.append({name: theta[name].detach() - rates[name] * slope[name] for name in theta})
     assert best is not None
+    del seen  # and with it the graph of the last iterate, if that was not the best
+    if not best.loss.requires_grad:
+        best = look(evaluate, best.step, best.theta, query)
     return Trajectory(
         iterates[: best.step + 1],
         [support[step % len(support)] for step in range(best.step)],

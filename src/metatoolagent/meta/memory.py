@@ -84,12 +84,9 @@ class Shape:
 def waiting(mta: params.Mta | None, query_packs: int) -> int:
     """Return how many packs' activations wait while one more pack is computed.
 
-    Fine-tuning does pack after pack. The inner loop computes all query packs before it goes back through them, and
-    optimistic selection keeps those of the best iterate while it looks at the next.
+    Fine-tuning does pack after pack. The inner loop computes all query packs before it goes back through them.
     """
-    if mta is None:
-        return 0
-    return (2 if mta.optimistic else 1) * query_packs - 1
+    return query_packs - 1 if mta else 0
 
 
 def estimate(job: Job, model: nn.Module, longest: Pack, query_packs: int, program: int) -> dict[str, int]:

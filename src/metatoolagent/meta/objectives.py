@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from metatoolagent import params
 from metatoolagent.meta import inner_rates
 from metatoolagent.meta.hypergradient import HYPERGRADIENTS
@@ -32,6 +35,9 @@ class Step:
     """Share of these tasks that greedy decoding gets right."""
     selected: int
     """The inner iterate whose gradient was taken; 0 for fine-tuning."""
+    alignment: float | None
+    """Cosine of the support loss's gradient at phi and the query loss's at the selected iterate: whether one step serves both.
+    None where the inner loop ended before the support set was read, or a gradient is zero."""
 
 
 Objective = Callable[[Evaluate, Tensors, MetaTask], Step]
@@ -41,18 +47,24 @@ def fine_tuning() -> Objective:
     """Return FT: the mean gradient over all packs of the meta-task, support and query alike."""
 
     def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
-        packs = [*task.support, *task.query]
-        total: Tensors = {}
-        outcomes = []
-        for pack in packs:
-            theta = leaves(phi)
-            outcome = evaluate(theta, pack)
-            slope = gradient(outcome.loss / len(packs), theta)
-            total = {name: total[name] + slope[name] for name in slope} if total else slope
-            outcomes.append(detached(outcome))
-        return Step(total, mean_loss(outcomes), share_right(outcomes), 0)
+        outcomes: list[Outcome] = []
+        support, query = (_mean_gradient(evaluate, phi, packs, outcomes) for packs in (task.support, task.query))
+        share = len(task.support) / len(outcomes)
+        return Step(_weighted(query, support, share), mean_loss(outcomes), share_right(outcomes), 0, cosine(support, query))
 
     return step
+
+
+def _mean_gradient(evaluate: Evaluate, phi: Tensors, packs: Sequence[Pack], outcomes: list[Outcome]) -> Tensors:
+    """Return the mean gradient over packs, computed one after the other, and add their outcomes to a list."""
+    total: Tensors = {}
+    for pack in packs:
+        theta = leaves(phi)
+        outcome = evaluate(theta, pack)
+        slope = gradient(outcome.loss / len(packs), theta)
+        total = {name: total[name] + slope[name] for name in slope} if total else slope
+        outcomes.append(detached(outcome))
+    return total
 
 
 def meta_learning(chosen: params.Mta) -> Objective:
@@ -68,10 +80,12 @@ def meta_learning(chosen: params.Mta) -> Objective:
         trajectory = adapt(evaluate, phi, task.support, task.query, chosen)
         outcomes = [detached(outcome) for outcome in trajectory.query]
         selected = len(trajectory.iterates) - 1
-        slope = hypergradient(evaluate, trajectory, chosen)
+        slope, support = hypergradient(evaluate, trajectory, chosen), trajectory.support_gradient
         if chosen.support_share:
-            slope = _with_support(slope, trajectory.support_gradient or _at_phi(evaluate, phi, task), chosen.support_share)
-        return Step(slope, mean_loss(outcomes), share_right(outcomes), selected)
+            support = support or _at_phi(evaluate, phi, task)
+            slope = _weighted(slope, support, chosen.support_share)
+        aligned = cosine(support, trajectory.query_gradient) if support else None
+        return Step(slope, mean_loss(outcomes), share_right(outcomes), selected, aligned)
 
     return step
 
@@ -82,12 +96,22 @@ def _at_phi(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Tensors:
     return gradient(evaluate(theta, task.support[0]).loss, theta)
 
 
-def _with_support(slope: Tensors, support: Tensors, share: float) -> Tensors:
+def _weighted(slope: Tensors, support: Tensors, share: float) -> Tensors:
     """Return the weighted sum of two gradients; inner rates play no part in the support loss."""
     return {
         name: (1 - share) * tensor + share * support[name] if name in support else (1 - share) * tensor
         for name, tensor in slope.items()
     }
+
+
+def cosine(a: Tensors, b: Tensors) -> float | None:
+    """Return the cosine of the angle between two gradients, <a, b> / (|a| |b|), over all tensors together; None for a zero."""
+
+    def inner(left: Tensors, right: Tensors) -> Tensor:
+        return torch.stack([(left[name] * right[name]).sum() for name in left]).sum()
+
+    product, size = inner(a, b), (inner(a, a) * inner(b, b)).sqrt()
+    return float(product / size) if size > 0 else None
 
 
 def detached(outcome: Outcome) -> Outcome:

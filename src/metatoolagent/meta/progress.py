@@ -32,7 +32,7 @@ class Progress:
         if self.shown:
             tqdm.write(line, file=sys.stderr)
 
-    def show(self, log: Sequence[Sequence[float]], done: Sequence[Contribution]) -> None:
+    def show(self, log: Sequence[Sequence[float | None]], done: Sequence[Contribution]) -> None:
         """Count an update.
 
         Args:
@@ -43,7 +43,7 @@ class Progress:
         self.tokens += sum(contribution.tokens for contribution in done)
         seconds = time.monotonic() - self.started
         recent = log[-10:]
-        loss, right = (sum(row[column] for row in recent) / len(recent) for column in (1, 2))
+        loss, right = (sum(row[column] or 0.0 for row in recent) / len(recent) for column in (1, 2))
         speed = f"{self.tasks / seconds:.1f} tasks/s, {self.tokens / seconds:.0f} tokens/s"
         self.bar.set_postfix_str(f"loss {loss:.3f}, right {100 * right:.0f} %, {speed}", refresh=False)
         self.bar.update()

@@ -35,7 +35,7 @@ from metatoolagent.tasks.packing import Pack
 
 LOG = "train_log.csv"
 FILES = (adapter.WEIGHTS, adapter.CONFIG, LOG)
-LOG_COLUMNS = ("update", "loss", "right", "selected", "gradient_norm", "learning_rate")
+LOG_COLUMNS = ("update", "loss", "right", "selected", "alignment", "gradient_norm", "learning_rate")
 
 
 def train(job: Job) -> None:
@@ -97,7 +97,7 @@ class Trainer:
         self.objective = job.objective()
         self.update = 0
         self.parts = 1
-        self.log: list[list[float]] = []
+        self.log: list[list[float | None]] = []
 
     def state_bytes(self) -> int:
         """Return the size of a checkpoint: weights and two moments."""
@@ -186,7 +186,7 @@ class Trainer:
         if not math.isfinite(norm):
             raise self._nonfinite("the gradient is NaN or infinite", f"meta-tasks {', '.join(map(str, batch))}")
         self.update += 1
-        self.log.append([self.update, *(round(value, 6) for value in (*_means(contributions), norm)), rate])
+        self.log.append([self.update, *_means(contributions), round(norm, 6), rate])
         return contributions
 
     def _nonfinite(self, what: str, tasks: str) -> UserError:
@@ -200,7 +200,8 @@ class Trainer:
         )
 
 
-def _means(contributions: list[Contribution]) -> list[float]:
-    """Return what the log tells of an update: mean loss, share of right answers and selected iterate."""
+def _means(contributions: list[Contribution]) -> list[float | None]:
+    """Return what the log tells of an update: mean loss, share of right answers, selected iterate and alignment."""
     steps: list[Step] = [contribution.step for contribution in contributions]
-    return [sum(getattr(step, name) for step in steps) / len(steps) for name in ("loss", "right", "selected")]
+    columns = ([getattr(step, name) for step in steps] for name in ("loss", "right", "selected", "alignment"))
+    return [None if None in values else round(sum(values) / len(values), 6) for values in columns]

@@ -20,6 +20,7 @@ from torch.func import functional_call
 from metatoolagent import params
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import Exit, UserError
+from metatoolagent.models import lora
 from metatoolagent.models.attention import layout
 from metatoolagent.tasks.packing import Pack
 
@@ -54,6 +55,7 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
             fix="name layers that the backbone has",
             exit_code=Exit.PARAMS,
         ) from None
+    lora.fuse(adapted)
     return adapted.requires_grad_(False).eval()
 
 
