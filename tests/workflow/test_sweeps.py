@@ -32,8 +32,14 @@ def copy(finished, tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(finished, shell):
-    """Gives what a dry run of a target lists after `eval_cd`."""
-    return lambda target, options="": shell(f"snakemake -n {target} {options}", finished).stdout
+    """Gives what a dry run of a target lists after `eval_cd`, under other values of section `sweeps`."""
+
+    def dry_run(target: str, sweeps: str = "{}") -> str:
+        # A file, since Snakemake reads the numbers of `--config` as text.
+        (finished.parent / "more.yaml").write_text(f"sweeps: {sweeps}\n")
+        return shell(f"snakemake -n {target} --configfile {finished.parent / 'more.yaml'}", finished).stdout
+
+    return dry_run
 
 
 def variant(sweep: str, items: str) -> str:
@@ -77,8 +83,8 @@ def test_dvc_can_run_a_sweep_first(finished, shell, tmp_path):
     assert re.findall(r"Running stage '([^']+)'", listed) == ["sweeps/dvc.yaml:sweep-distractors"]
 
 
-def test_table2_makes_what_does_not_train_once_for_all_seeds_and_shares_the_splits(finished, planned):
-    listed = planned("table2", "--config 'sweeps={seeds: [0, 1]}'")
+def test_table2_makes_what_does_not_train_once_for_all_seeds_and_shares_the_splits(planned):
+    listed = planned("table2", "{seeds: [0, 1]}")
     trained = jobs(listed, "train")
     # Seed 0 is that of params.yaml, and its adapters are the main run's; those of sd are eval_sd's.
     expected = {(variant("table2", "seed=1"), method) for method in ("ft", "mta")} | {("sd", method) for method in ("ft", "mta")}
@@ -98,7 +104,7 @@ def test_compare_trains_each_hypergradient_under_its_own_name(planned):
 
 
 def test_scale_builds_a_backbone_for_each_rung(planned):
-    listed = planned("sweep_scale", "--config 'sweeps={scale: {layers: [2, 0], sources: [some/model@1]}}'")
+    listed = planned("sweep_scale", "{scale: {layers: [2, 0], sources: [some/model@1]}}")
     cut, other = variant("scale", "backbone.layers=2"), variant("scale", "backbone.source=some%2Fmodel@1")
     assert jobs(listed, "backbone_of_variant") == {(cut,), (other,)}
     assert jobs(listed, "train") == {(name, method) for name in (cut, other) for method in ("ft", "mta")}
