@@ -49,7 +49,7 @@ def variant(sweep: str, items: str) -> str:
 def test_a_sweep_end_to_end(copy, shell):
     done = shell("snakemake --cores 2 sweep_distractors", copy)
     output = done.stdout + done.stderr
-    # Two numbers of distractors in training and in evaluation, two methods, one seed: the adapters of 2 are those of the main run.
+    # Two numbers in training and in evaluation, two methods, one seed: the adapters of 2 are those of the main run.
     assert jobs(output, "train") == {(variant("distractors", "distractors=1"), method) for method in ("ft", "mta")}
     assert len(jobs(output, "evaluate")) == 2 * 2 * 2
     assert not jobs(output, "split") and not jobs(output, "backbone")
