@@ -50,7 +50,7 @@ def test_a_loaded_backbone_is_frozen_and_of_the_type_that_was_asked_for(tiny, mo
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    half = params.Backbone(source="tiny", dtype="bfloat16", trust_remote_code=False)
+    half = params.Backbone(source="tiny", dtype="bfloat16", layers=0, trust_remote_code=False)
     backbone.build(half, tmp_path)
     assert {parameter.dtype for parameter in backbone.load(tmp_path, half).parameters()} == {torch.bfloat16}
     assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (tiny / "model.safetensors").stat().st_size
@@ -163,3 +163,19 @@ def test_weights_with_nan_in_place_are_only_caught_by_the_manifest(tiny, tmp_pat
 def test_the_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert backbone.device() == torch.device("cpu")
+
+
+def test_a_model_is_cut_to_its_first_layers(tiny, tmp_path):
+    two = BACKBONE.model_copy(update={"layers": 2})
+    backbone.build(two, tmp_path)
+    whole, cut = load_file(tiny / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert cut.keys() == {name for name in whole if "layers.2." not in name and "layers.3." not in name}
+    assert all(torch.equal(cut[name], whole[name]) for name in cut)
+    assert backbone.load(tmp_path, two).config.num_hidden_layers == 2
+    assert adapter.logits(backbone.load(tmp_path, two), None, random_pack(2, 2)).isfinite().all()
+
+
+def test_more_layers_than_there_are_are_refused(tmp_path):
+    with pytest.raises(UserError, match="E-BACKBONE") as raised:
+        backbone.build(BACKBONE.model_copy(update={"layers": 5}), tmp_path)
+    assert "4 layers" in raised.value.what and raised.value.exit_code == 64
