@@ -2,13 +2,15 @@
 
 Comparing every training text with every held-out one grows with the square of the questions. Two sets x and y whose Jaccard
 similarity is at least t share at least t |x| members, so with the members of all sets in one order, the first
-|x| - ceil(t |x|) + 1 members of x and as many of y have one in common (prefix filtering: Chaudhuri, Ganti and Kaushik, A primitive
-operator for similarity joins in data cleaning, ICDE 2006; Bayardo, Ma and Srikant, Scaling up all pairs similarity search,
-WWW 2007). With the rarest trigrams first, few pairs of texts do, and those alone are compared.
+|x| - ceil(t |x|) + n members of x and as many of y have n in common (prefix filtering: Chaudhuri, Ganti and Kaushik, A primitive
+operator for similarity joins in data cleaning, ICDE 2006; with n above 1: Wang, Li and Feng, Can we beat the prefix filtering?,
+SIGMOD 2012). With the rarest trigrams first, few pairs of texts do, and those alone are compared in full. What is left of
+the square is the count of rare trigrams in common.
 """
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,8 +24,14 @@ from metatoolagent.errors import Finding, raise_findings, shown
 CHUNK = 2**12
 """Texts that are handled at once, which bounds the memory beside the trigrams themselves."""
 
-PAIRS = 2**18
-"""Pairs that are compared at once."""
+PAIRS = 2**24
+"""Pairs of texts whose prefixes are compared at once."""
+
+SHARED = 8
+"""Trigrams that the prefixes of similar texts have in common, n above: more leave fewer pairs, and longer prefixes."""
+
+MARGIN = 1e-6
+"""Against a product that is rounded past a whole number: the filters let a pair too many through, never one too few."""
 
 CHARACTER = 21
 """Bits of a code point and one more, so that 0 means no character; three of them are a trigram's number."""
@@ -103,34 +111,34 @@ def similar_pairs(left: list[str], right: list[str], threshold: float) -> list[t
         return []
     one, other = _trigrams(left, right)
     prefixes = _prefixes(other, threshold).T.tocsr()
+    chunk = max(1, min(CHUNK, PAIRS // len(right)))
     pairs: list[tuple[int, int]] = []
-    for start in range(0, len(left), CHUNK):
-        rows = one[start : start + CHUNK]
-        candidates = (_prefixes(rows, threshold) @ prefixes).tocoo()
-        for some in range(0, candidates.nnz, PAIRS):
-            place, column = candidates.row[some : some + PAIRS], candidates.col[some : some + PAIRS]
-            near = _are_near(rows, place, other, column, threshold)
-            pairs += zip((start + place[near]).tolist(), column[near].tolist(), strict=True)
+    for start in range(0, len(left), chunk):
+        rows = one[start : start + chunk]
+        found = (_prefixes(rows, threshold) @ prefixes).tocoo()
+        place, column = _of_like_size(rows, other, found, threshold)
+        size, size_other = np.diff(rows.indptr)[place], np.diff(other.indptr)[column]
+        shared = rows[place].multiply(other[column]).sum(axis=1)
+        near = shared >= threshold * (size + size_other - shared)
+        pairs += zip((start + place[near]).tolist(), column[near].tolist(), strict=True)
     return sorted(pairs)
 
 
-def _are_near(one: Sets, rows: Longs, other: Sets, columns: Longs, threshold: float) -> NDArray[np.bool_]:
-    """Return which pairs of a row of `one` and a row of `other` are similar."""
-    size, size_other = np.diff(one.indptr)[rows], np.diff(other.indptr)[columns]
-    near = np.minimum(size, size_other) >= threshold * np.maximum(size, size_other)
-    shared = one[rows[near]].multiply(other[columns[near]]).sum(axis=1)
-    near[near] = shared >= threshold * (size[near] + size_other[near] - shared)
-    return near
+def _of_like_size(one: Sets, other: Sets, found: Any, threshold: float) -> tuple[Longs, Longs]:
+    """Return the rows and columns of `found`, the counts of what prefixes share, that can be of similar sets."""
+    size, size_other = np.diff(one.indptr)[found.row], np.diff(other.indptr)[found.col]
+    larger = np.maximum(size, size_other)
+    enough = (found.data >= np.minimum(SHARED, threshold * larger - MARGIN)) & (np.minimum(size, size_other) >= threshold * larger)
+    return found.row[enough], found.col[enough]
 
 
 def _prefixes(sets: Sets, threshold: float) -> Sets:
-    """Return of each set its rarest members, of which a similar set has one among its own."""
+    """Return of each set its rarest members, of which a similar set has `SHARED` among its own, or all that the two share."""
     size = np.diff(sets.indptr)
-    # The margin is for a product that is rounded up past a whole number; a longer prefix is never wrong.
-    length = size - np.ceil(threshold * size - 1e-6).astype(np.int64) + 1
+    length = np.minimum(size, size - np.ceil(threshold * size - MARGIN).astype(np.int64) + SHARED)
     place = np.arange(sets.nnz) - np.repeat(sets.indptr[:-1], size)
     kept = place < np.repeat(length, size)
-    starts = np.r_[0, np.cumsum(np.minimum(length, size))].astype(sets.indptr.dtype)
+    starts = np.r_[0, np.cumsum(length)].astype(sets.indptr.dtype)
     return sparse.csr_array((sets.data[kept], sets.indices[kept], starts), shape=sets.shape)
 
 
