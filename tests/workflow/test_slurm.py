@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
 def submitted(cluster, fresh, shell) -> Path:
     """A copy in which `eval_cd` has run on the cluster."""
     folder = fresh("submitted")
-    shell(f"timeout 240 {SLURM} eval_cd", folder)
+    shell(f"timeout 900 {SLURM} eval_cd", folder)
     return folder
 
 
@@ -50,7 +50,7 @@ def test_a_requeued_training_goes_on_from_its_checkpoint(submitted, shell):
     params.write_text(text.replace("  count: 6 ", "  count: 1500 ").replace("checkpoint_every: 2 ", "checkpoint_every: 5 "))
     target = "results/main/ft/adapter/adapter_model.safetensors"
     known = set(submitted.glob("work/*"))
-    run = f"timeout 200 {SLURM} {target} > run.log 2>&1 & echo $! > run.pid"
+    run = f"timeout 900 {SLURM} {target} > run.log 2>&1 & echo $! > run.pid"
     shell(run, submitted)
     job = new_training(submitted, known)
     one_node.told("scontrol", "requeue", job)
@@ -66,7 +66,7 @@ def test_a_requeued_training_goes_on_from_its_checkpoint(submitted, shell):
 
 def new_training(folder: Path, known: set[Path]) -> str:
     """Return the Slurm job of the training once it has saved its first checkpoint."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if any(list(run.glob("step-*")) for run in set(folder.glob("work/*")) - known):
             found = re.findall(r"SLURM jobid (\d+) \(log: \S*rule_train", (folder / "run.log").read_text())
