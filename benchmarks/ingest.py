@@ -27,9 +27,7 @@ WORDS, SPOKEN = 4000, 10
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 
 SPLIT = params.Split(tools_list="", validation=0.14, test=0.27, held_out=[], near_duplicate=0.8)
-META = params.MetaTasks(
-    count=40, tasks_per_pack=8, support_packs=1, query_packs=1, distractor_kind="random", documentation=0.7
-)
+META = params.MetaTasks(count=40, tasks_per_pack=8, support_packs=1, query_packs=1, distractor_kind="random", documentation=0.7)
 EVALUATION = params.EvalTasks(part="test", count=300, tasks_per_set=8, distractor_kind="random")
 
 
@@ -61,9 +59,7 @@ def frames_of(generator: random.Random, words: list[str], domain: int) -> Iterat
     """Yield one frame of each tool of a domain."""
     for tool in range(TOOLS):
         ask = " ".join(generator.choices(words, k=SPOKEN))
-        places = ", ".join(
-            f'"{" ".join(generator.choices(words, k=2))} {generator.randrange(10**6)}"' for _ in range(FILLINGS)
-        )
+        places = ", ".join(f'"{" ".join(generator.choices(words, k=2))} {generator.randrange(10**6)}"' for _ in range(FILLINGS))
         yield (
             f'- tool: tool_{domain:03}_{tool:02}\n  ask: "{ask} {{place}}?"\n  fill:\n    place: [{places}]\n'
             '  arguments: {place: "{place}"}\n'

@@ -17,7 +17,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 SYSTEM = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf")
 PATIENCE = 30.0
@@ -37,6 +37,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
+AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/finished.txt
@@ -83,14 +84,16 @@ def cluster(folder: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         stack.enter_context(_linked(folder))
         stack.enter_context(_daemon(["munged", "--foreground", "--force", *munge], folder))
-        _wait_for(lambda: (folder / "munge.socket").exists(), "munged")
+        wait_for(lambda: (folder / "munge.socket").exists(), "munged")
         stack.enter_context(_daemon(["slurmctld", "-D"], folder))
         stack.enter_context(_daemon(["slurmd", "-D"], folder))
-        _wait_for(lambda: "idle" in told("sinfo", "-h", "-o", "%T"), "the node")
-        yield folder
-        # slurmd's job steps are processes of their own, which would outlive it.
-        told("scancel", "--user=root", "--full")
-        _wait_for(lambda: not told("squeue", "-h").strip(), "the end of all jobs")
+        wait_for(lambda: "idle" in told("sinfo", "-h", "-o", "%T"), "the node")
+        try:
+            yield folder
+        finally:
+            # slurmd's job steps are processes of their own, which would outlive it.
+            told("scancel", "--user=root", "--full")
+            wait_for(lambda: not told("squeue", "-h").strip(), "the end of all jobs")
 
 
 @contextmanager
@@ -108,7 +111,9 @@ def _linked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _daemon(command: list[str], folder: Path) -> Iterator[None]:
-    with (folder / f"{command[0]}.out").open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+    # setpriv: a test that is killed takes the daemons with it.
+    bound = ["setpriv", "--pdeathsig", "TERM", *command]
+    with (folder / f"{command[0]}.out").open("w") as output, subprocess.Popen(bound, stdout=output, stderr=output) as process:
         try:
             yield
         finally:
@@ -124,7 +129,8 @@ def told(*command: str) -> str:
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=PATIENCE).stdout
 
 
-def _wait_for(condition, what: str) -> None:
+def wait_for(condition, what: str) -> None:
+    """Wait until a condition holds; AssertionError if it does not in time."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"{what} is not there after {PATIENCE} seconds"

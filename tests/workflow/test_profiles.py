@@ -35,4 +35,6 @@ def test_slurm_asks_squeue_and_requeues():
 def test_kubernetes_limits_what_it_requests_and_keeps_checkpoints():
     options, settings = parsed("kubernetes")
     assert options.default_resources["scale"].value == 0
-    assert [(volume.name, str(volume.path)) for volume in settings.persistent_volumes] == [("metatoolagent-work", "/workdir/work")]
+    assert [(volume.name, str(volume.path)) for volume in settings.persistent_volumes] == [
+        ("metatoolagent-work", "/workdir/work")
+    ]

@@ -128,7 +128,9 @@ def _of_like_size(one: Sets, other: Sets, found: Any, threshold: float) -> tuple
     """Return the rows and columns of `found`, the counts of what prefixes share, that can be of similar sets."""
     size, size_other = np.diff(one.indptr)[found.row], np.diff(other.indptr)[found.col]
     larger = np.maximum(size, size_other)
-    enough = (found.data >= np.minimum(SHARED, threshold * larger - MARGIN)) & (np.minimum(size, size_other) >= threshold * larger)
+    enough = (found.data >= np.minimum(SHARED, threshold * larger - MARGIN)) & (
+        np.minimum(size, size_other) >= threshold * larger
+    )
     return found.row[enough], found.col[enough]
 
 
@@ -162,7 +164,9 @@ def _ranked(texts: list[str], known: Longs, rank: Longs) -> Sets:
         columns.append((key % len(known)).astype(np.int32))
         sizes.append(np.bincount(owner))
     indices = np.concatenate(columns)
-    return sparse.csr_array((np.ones(len(indices), np.int32), indices, np.cumsum(np.concatenate(sizes))), shape=(len(texts), len(known)))
+    return sparse.csr_array(
+        (np.ones(len(indices), np.int32), indices, np.cumsum(np.concatenate(sizes))), shape=(len(texts), len(known))
+    )
 
 
 def _codes(texts: list[str]) -> Iterator[tuple[Longs, Longs]]:
