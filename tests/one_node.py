@@ -5,7 +5,6 @@ needs root, and a machine without a Slurm of its own. Munge has a socket and a k
 """
 
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -13,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,10 +35,10 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
-AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/none
-JobCompType=jobcomp/filetxt
-JobCompLoc={folder}/finished.txt
+Prolog={folder}/begin
+Epilog={folder}/end
+PrologFlags=Alloc
 MpiDefault=none
 ReturnToService=2
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
@@ -75,6 +73,10 @@ def cluster(folder: Path) -> Iterator[Path]:
     host = socket.gethostname().partition(".")[0]
     (folder / FILES[0]).write_text(CONFIGURATION.format(host=host, folder=folder))
     (folder / FILES[1]).write_text(f"NodeName={host} Name=gpu File=/dev/zero\n")
+    for what in ("begin", "end"):
+        line = f'echo "{what} $SLURM_JOB_ID $(date +%s.%N) $SLURM_JOB_GPUS" >> {folder}/jobs.txt'
+        (folder / what).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{line}\n")
+        (folder / what).chmod(0o755)
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o600)
@@ -84,7 +86,7 @@ def cluster(folder: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         stack.enter_context(_linked(folder))
         stack.enter_context(_daemon(["munged", "--foreground", "--force", *munge], folder))
-        wait_for(lambda: (folder / "munge.socket").exists(), "munged")
+        wait_for((folder / "munge.socket").exists, "munged")
         stack.enter_context(_daemon(["slurmctld", "-D"], folder))
         stack.enter_context(_daemon(["slurmd", "-D"], folder))
         wait_for(lambda: "idle" in told("sinfo", "-h", "-o", "%T"), "the node")
@@ -137,11 +139,14 @@ def wait_for(condition, what: str) -> None:
         time.sleep(0.2)
 
 
-def finished(folder: Path) -> list[tuple[datetime, datetime, int]]:
-    """Return start, end and GPUs of every job that has ended, as Slurm recorded them."""
+def finished(folder: Path) -> list[tuple[float, float, int]]:
+    """Return start, end (seconds) and GPUs of every job that has ended, as the node's prolog and epilog wrote them down."""
+    begun: dict[str, float] = {}
     jobs = []
-    for line in (folder / "finished.txt").read_text().splitlines():
-        start, end = (datetime.fromisoformat(re.search(rf"{name}Time=(\S+)", line)[1]) for name in ("Start", "End"))
-        gpus = re.search(r"gres/gpu=(\d+)", line) or re.search(r"Gres=gpu:(\d+)", line)
-        jobs.append((start, end, int(gpus[1]) if gpus else 0))
+    for line in (folder / "jobs.txt").read_text().splitlines():
+        what, job, when, gpus = line.split(" ")
+        if what == "begin":
+            begun[job] = float(when)
+        else:
+            jobs.append((begun[job], float(when), len(list(filter(None, gpus.split(","))))))
     return jobs

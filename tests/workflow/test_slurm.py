@@ -5,8 +5,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import one_node
 import pytest
+
+import one_node
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(one_node.missing()), reason=one_node.missing())]
 QUICK = "--slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 1"
