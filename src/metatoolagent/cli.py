@@ -231,6 +231,14 @@ def results(
 
 
 @app.command()
+def cost() -> None:
+    """Print what the programme costs in tokens, FLOPs, hours and storage, as Markdown."""
+    from metatoolagent.reporting import cost as room
+
+    print(room.render(), end="")
+
+
+@app.command()
 def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room

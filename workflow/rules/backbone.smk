@@ -23,7 +23,7 @@ rule backbone:
     log:
         "logs/backbone.log",
     resources:
-        mem_mb=4000,
+        mem_mb=at_each_attempt(4000),
     params:
         given=pick("backbone"),
         folder=lambda wildcards, output: os.path.dirname(output.manifest),

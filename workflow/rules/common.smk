@@ -83,6 +83,16 @@ def code(*rooms):
     return sorted(found)
 
 
+def at_each_attempt(mb):
+    """Return a rule's memory in MB, as much again at each retry: a job that was killed for memory would be killed again."""
+    return lambda wildcards, attempt: attempt * mb
+
+
+def gpus(wildcards):
+    """Return the GPUs of an evaluation: none for a method without a model."""
+    return 0 if wildcards.method in checked.MODEL_FREE else 1
+
+
 def split_of(wildcards):
     """Return the split of a variant: cd where none is named."""
     return variants.Variant.parse(wildcards.variant).split

@@ -38,8 +38,9 @@ rule evaluate:
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=4000,
+        gpu=gpus,
+        mem_mb=at_each_attempt(6000),
+        runtime=120,
     params:
         given=given_to_evaluate,
         backbone=backbone_of,

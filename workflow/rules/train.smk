@@ -36,7 +36,8 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=at_each_attempt(8000),
+        runtime=240,
     params:
         given=lambda wildcards: pick(
             "backbone", "seed", *checked.OF_METHOD[wildcards.method]
