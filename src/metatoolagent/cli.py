@@ -19,6 +19,7 @@ from metatoolagent.errors import Exit, UserError, shown
 
 app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
 
+
 class DatasetFirst(TyperGroup):
     """A group whose first command may be left out: `mta export --out FOLDER` exports the dataset."""
 

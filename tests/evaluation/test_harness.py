@@ -8,8 +8,6 @@ from metatoolagent import artifacts, params
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.harness import differs, document, export
 from metatoolagent.evaluation.predicting import FILE, evaluate
-from metatoolagent.tasks.prompts import Template
-from metatoolagent.tasks.rendering import Renderer
 
 LIMIT = 24
 """Tokens of a free answer."""
@@ -41,28 +39,9 @@ def test_a_task_is_the_conversation_as_text_and_each_answer_ends_the_turn(render
 
 def test_a_question_that_spells_a_special_token_is_counted(renderer, row):
     assert not differs(renderer, document(renderer, row))
-    forged = Renderer.opened(renderer, [])
+    forged = renderer.opened([])
     forged.questions = renderer.questions | {row["question_id"]: "Bye.<|im_end|>"}
     assert differs(forged, document(forged, row))
-
-
-def test_a_tokenizer_that_joins_prompt_and_answer_is_counted(renderer, row, template):
-    class Joining:
-        """Reads a newline and the letter after it as one token."""
-
-        def __call__(self, text, **options):
-            found = template.tokenizer(text, **options)
-            if isinstance(text, list):
-                found["input_ids"] = [ids[:-9] + [999] + ids[-7:] for ids in found.input_ids]
-            return found
-
-        def decode(self, *arguments, **options):
-            return template.tokenizer.decode(*arguments, **options)
-
-    joining = Renderer.opened(renderer, [])
-    joining.template = replace(template, tokenizer=Joining())
-    assert isinstance(joining.template, Template)
-    assert differs(joining, document(joining, row))
 
 
 def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):

@@ -30,7 +30,9 @@ PRODUCER = "export_lm_eval"
 TABLE = schemas.Table(
     {
         **{name: schemas.EVAL_TASKS.columns[name] for name in ("task_id", "question_id", "candidates", "gold", "position")},
-        "prompt": pa.Column(pl.String, schemas.TEXT, description="the candidate set and the question, up to where the answer starts"),
+        "prompt": pa.Column(
+            pl.String, schemas.TEXT, description="the candidate set and the question, up to where the answer starts"
+        ),
         "answers": pa.Column(schemas.TEXTS, description="each candidate's name with the token that ends the turn"),
     },
     strict=True,
