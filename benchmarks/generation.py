@@ -36,8 +36,10 @@ def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> 
     template = renderer.template
     end = template.marker(template.end)[0]
     answers = []
-    for row in (task for rows in groups for task in rows):
-        prompt = torch.tensor([[*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"])]], device=model.device)
+    for task in (task for rows in groups for task in rows):
+        prompt = torch.tensor(
+            [[*renderer.prefix(task["candidates"]), *renderer.segment(task["question_id"])]], device=model.device
+        )
         said = model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),

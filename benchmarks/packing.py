@@ -1,8 +1,8 @@
 """Training, packed against unpacked: tasks a second by tasks a pack and distractors, next to the bound of the token counts.
 
-`python benchmarks/packing.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them). The bound is
-the tokens of the tasks alone over those of their pack. A task alone is measured once, and counts for every pack that it is in. It
-first checks that both sides compute the same loss. Writes benchmarks/results/packing.json. In small:
+`python benchmarks/packing.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them). The
+bound is the tokens of the tasks alone over those of their pack. A task alone is measured once, and counts for every pack that
+it is in. It first checks that both sides compute the same loss. Writes benchmarks/results/packing.json. In small:
 `python benchmarks/packing.py --sizes 8 --distractors 5 --losses selection`.
 """
 
@@ -69,8 +69,8 @@ def curve(bench: Bench, steps: Steps, distractors: int, sizes: list[int], runs: 
         seconds = statistics.median(times(lambda pack=pack: steps(pack), runs))
         bound = sum(one.tokens for one in single[:size]) / pack.tokens
         reached = sum(alone[:size]) / seconds / bound
-        name = f"training step, loss {steps.train.loss}, {bench.chosen.backbone.dtype}, {size} tasks a pack, {distractors} distractors"
-        label = f"{name} (token bound {bound:.2f}, {reached:.0%} of it)"
+        kind = f"training step, loss {steps.train.loss}, {bench.chosen.backbone.dtype}"
+        label = f"{kind}, {size} tasks a pack, {distractors} distractors (token bound {bound:.2f}, {reached:.0%} of it)"
         rates = (size / seconds, size / sum(alone[:size]))
         results.append(row(label, "tasks/s", *rates, "the same step, one task at a time", lower_is_better=False, runs=runs))
         print(results[-1], flush=True)
