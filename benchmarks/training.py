@@ -113,7 +113,7 @@ def theirs(
             max_grad_norm=chosen.train.clip_norm,
             max_length=None,
             bf16=False,  # no mixed precision: the weights have the type that was asked for
-            gradient_checkpointing=chosen.train.activation_checkpointing,
+            gradient_checkpointing=chosen.train.activation_checkpointing,  # trl's own default recomputes
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=False,
             dataset_kwargs={"skip_prepare_dataset": True},
