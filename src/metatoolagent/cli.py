@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -23,7 +23,7 @@ app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_he
 class DatasetFirst(TyperGroup):
     """A group whose first command may be left out: `mta export --out FOLDER` exports the dataset."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name the command where an option comes first."""
         named = args and (not args[0].startswith("-") or args[0] == "--help")
         return super().parse_args(ctx, args if named else ["dataset", *args])
