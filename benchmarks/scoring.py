@@ -34,7 +34,7 @@ def ours(model: nn.Module, renderer: Renderer, groups: Groups) -> list[int]:
     """Return the index of the chosen candidate of each task, from one packed pass a group."""
     chosen: list[int] = []
     for rows in groups:
-        pack = renderer.pack(rows)
+        pack = renderer.pack(rows).to(backbone.device())
         scores_QC = by_branch(log_probabilities(logits(model, None, pack), pack)[0], pack)
         chosen += scores_QC.argmax(1).tolist()
     return chosen
