@@ -1,58 +1,105 @@
-"""Training, packed against unpacked: tasks a second on one machine.
+"""Training, packed against unpacked: tasks a second by tasks a pack and distractors, next to the bound of the token counts.
 
-`python benchmarks/packing.py` needs models/backbone and results/main/tasks (run `snakemake --cores 8 eval_cd` first). It first
-checks that both sides compute the same loss. Writes benchmarks/results/packing.json.
+`python benchmarks/packing.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them). The
+bound is the tokens of the tasks alone over those of their pack. A task alone is measured once, and counts for every pack that
+it is in. It first checks that both sides compute the same loss. Writes benchmarks/results/packing.json. In small:
+`python benchmarks/packing.py --sizes 8 --distractors 5 --losses selection`.
 """
 
+import argparse
 import statistics
 from pathlib import Path
 
-import polars as pl
 import torch
+from torch import nn
 
-from measuring import row, times, write
+from drawing import CATALOG, MODEL, PARAMS, Bench
+from measuring import RUNS, row, times, write
 from metatoolagent import params
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models import adapter, backbone
+from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks.packing import Pack
-from metatoolagent.tasks.prompts import read_template
-from metatoolagent.tasks.rendering import Renderer
+from metatoolagent.tasks.rendering import Renderer, Row
 
-MODEL, CATALOG, TASKS = Path("models/backbone"), Path("data/interim"), Path("results/main/tasks/meta_tasks.parquet")
 RESULT = Path("benchmarks/results/packing.json")
+TOLERANCE = 0.02
+"""Largest relative difference of the losses, for backbones in bfloat16."""
+
+
+class Steps:
+    """A loss and its gradient over packs."""
+
+    def __init__(self, model: nn.Module, weights: Tensors, renderer: Renderer, train: params.Train) -> None:
+        """Take an adapted backbone and its LoRA tensors."""
+        self.model, self.weights, self.renderer, self.train = model, weights, renderer, train
+
+    def pack(self, rows: list[Row]) -> Pack:
+        """Return the pack of some tasks."""
+        return self.renderer.pack(rows, gold_only=self.train.loss == "answer").to(backbone.device())
+
+    def __call__(self, pack: Pack) -> float:
+        """Return the mean loss of a pack, with its gradient taken."""
+        theta = leaves(self.weights)
+        mean = evaluate(self.model, theta, pack, self.train).loss
+        gradient(mean, theta)
+        return mean.item()
+
+
+def curve(bench: Bench, steps: Steps, distractors: int, sizes: list[int], runs: int) -> list[dict[str, object]]:
+    """Return the rows for a number of distractors.
+
+    Args:
+        bench: what is measured on.
+        steps: a loss.
+        distractors: wrong tools in each candidate set.
+        sizes: the numbers of tasks of a pack.
+        runs: how many the times are a median of.
+    """
+    (rows,) = bench.training_packs(distractors, max(sizes), 1)
+    single = [steps.pack([task]) for task in rows]
+    losses = [steps(pack) for pack in single]
+    packs = {size: steps.pack(rows[:size]) for size in sizes}
+    for size, pack in packs.items():
+        difference = abs(steps(pack) / statistics.mean(losses[:size]) - 1)
+        assert difference < TOLERANCE, f"packed and unpacked losses differ by {difference:.1%} at {size} tasks a pack"
+    alone = [statistics.median(times(lambda pack=pack: steps(pack), runs)) for pack in single]
+    results = []
+    for size, pack in packs.items():
+        seconds = statistics.median(times(lambda pack=pack: steps(pack), runs))
+        bound = sum(one.tokens for one in single[:size]) / pack.tokens
+        reached = sum(alone[:size]) / seconds / bound
+        kind = f"training step, loss {steps.train.loss}, {bench.chosen.backbone.dtype}"
+        label = f"{kind}, {size} tasks a pack, {distractors} distractors (token bound {bound:.2f}, {reached:.0%} of it)"
+        rates = (size / seconds, size / sum(alone[:size]))
+        results.append(row(label, "tasks/s", *rates, "the same step, one task at a time", lower_is_better=False, runs=runs))
+        print(results[-1], flush=True)
+    return results
 
 
 def main() -> None:
-    """Measure both losses at the committed params."""
-    chosen = params.load(Path("params.yaml"))
-    model = adapter.attach(backbone.load(MODEL, chosen.backbone), chosen.adapter)
-    renderer = Renderer(CATALOG, read_template(backbone.load_tokenizer(MODEL)), int(model.config.max_position_embeddings))
+    """Measure each loss at each number of distractors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--catalog", type=Path, default=CATALOG)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8, 16])
+    parser.add_argument("--distractors", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument("--losses", nargs="+", choices=["answer", "selection"], default=["answer", "selection"])
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    backbone.use_cores()
+    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    plain = bench.load()
+    renderer = bench.renderer(plain)
+    model = adapter.attach(plain, bench.chosen.adapter)
     weights = adapter.initial(model, torch.Generator().manual_seed(0))
-    rows = pl.read_parquet(TASKS).filter((pl.col("meta_task") == 0) & (pl.col("role") == "query")).sort("pack", "task").to_dicts()
-    rows = rows[: chosen.meta_tasks.tasks_per_pack]
     results = []
-    for loss in ("answer", "selection"):
-        train = chosen.train.model_copy(update={"loss": loss})
-        packed = [renderer.pack(rows, gold_only=loss == "answer")]
-        single = [renderer.pack([task], gold_only=loss == "answer") for task in rows]
-
-        def step(packs: list[Pack], train: params.Train = train) -> float:
-            total = 0.0
-            for pack in packs:
-                theta = leaves(weights)
-                mean = evaluate(model, theta, pack, train).loss / len(packs)
-                gradient(mean, theta)
-                total += mean.item()
-            return total
-
-        difference = abs(step(packed) / step(single) - 1)
-        assert difference < 0.02, f"packed and unpacked losses differ by {difference:.1%} in {chosen.backbone.dtype}"
-        ours, peer = (len(rows) / statistics.median(times(lambda packs=packs: step(packs))) for packs in (packed, single))
-        bound = sum(pack.tokens for pack in single) / packed[0].tokens
-        name = f"training step, loss {loss}, {len(rows)} tasks a pack, {chosen.distractors} distractors (token bound {bound:.2f})"
-        results.append(row(name, "tasks/s", ours, peer, "the same step, one task at a time", lower_is_better=False))
-        print(results[-1])
-    write(results, RESULT)
+    for loss in given.losses:
+        steps = Steps(model, weights, renderer, bench.chosen.train.model_copy(update={"loss": loss}))
+        for distractors in given.distractors:
+            results += curve(bench, steps, distractors, given.sizes, given.runs)
+    write(results, given.out)
 
 
 if __name__ == "__main__":

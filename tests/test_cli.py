@@ -216,3 +216,20 @@ def test_an_unknown_method_is_refused_instead_of_run_as_another(stage, method, m
     assert f'"{method}"' in err
     assert "name one of " in err
     assert not (tmp_path / "out").exists()
+
+
+def test_export_without_a_command_exports_the_dataset(mta, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for named in ([], ["dataset"]):
+        code, _, err = mta("export", *named, "--out", "out", "--folder", "data")
+        assert code == 65
+        assert "error[E-MISSING]" in err
+        assert "data/README.md" in err
+
+
+@pytest.mark.parametrize("tasks", ["results/main/tasks/eval_tasks.parquet", "cd=", "=a.parquet", "../cd=a.parquet"])
+def test_tasks_to_export_must_name_their_split(mta, tmp_path, tasks):
+    code, _, err = mta("export", "lm-eval", "--tasks", tasks, "--out", tmp_path / "out", "--params", given("evaluate"))
+    assert code == 64
+    assert "error[E-SPLIT-FILE]" in err
+    assert not (tmp_path / "out").exists()

@@ -9,14 +9,28 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from metatoolagent import params
 from metatoolagent.errors import Exit, UserError, shown
 
 app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
+
+
+class DatasetFirst(TyperGroup):
+    """A group whose first command may be left out: `mta export --out FOLDER` exports the dataset."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name the command where an option comes first."""
+        named = args and (not args[0].startswith("-") or args[0] == "--help")
+        return super().parse_args(ctx, args if named else ["dataset", *args])
+
+
+exports = typer.Typer(name="export", help="Write the dataset or its tasks for other programs.", cls=DatasetFirst)
+app.add_typer(exports)
 
 Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]
@@ -255,12 +269,30 @@ def measure_data(folder: Annotated[Path, typer.Argument(help="Holds tools/ and q
     croissant.write(folder)
 
 
-@app.command()
-def export(out: Out, catalog: Catalog = Path("data/interim"), folder: Path = Path("data")) -> None:
+@exports.command("dataset")
+def export_dataset(out: Out, catalog: Catalog = Path("data/interim"), folder: Path = Path("data")) -> None:
     """Write the dataset as parquet, with the part of every tool, its card, its licence and its metadata."""
     from metatoolagent.tasks import export as stage
 
     stage.export(catalog, folder, out)
+
+
+@exports.command("lm-eval")
+def export_lm_eval(
+    out: Out,
+    tasks: Annotated[list[str] | None, typer.Option(help="SPLIT=FILE, once for each split; that of eval_cd if left out.")] = None,
+    catalog: Catalog = Path("data/interim"),
+    model: Model = Path("models/backbone"),
+    parameters: Parameters = None,
+) -> None:
+    """Write evaluation tasks as tasks of lm-evaluation-harness, with the prompt of the backbone's chat template."""
+    from metatoolagent.evaluation import harness
+
+    limit = params.given(parameters).section(params.Evaluate).max_new_tokens
+    files = dict(_split_file(item) for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
+    differing = harness.export(files, catalog, model, limit, out)
+    for key, count in differing.items():
+        print(f"{key}: lm-evaluation-harness reads {count} tasks as other tokens than mta evaluate")
 
 
 @app.command()
@@ -271,6 +303,19 @@ def verify(paths: list[Path]) -> None:
     for path in paths:
         artifacts.verify(path)
         print(f"ok {path}")
+
+
+def _split_file(item: str) -> tuple[str, Path]:
+    """Return what SPLIT=FILE names.
+
+    Raises:
+        UserError: E-SPLIT-FILE (exit code 64).
+    """
+    split, _, path = item.partition("=")
+    if not re.fullmatch(r"[a-z_-]+", split) or not path:
+        fix = "write --tasks SPLIT=FILE, such as sd=results/sd/tasks/eval_tasks.parquet"
+        raise UserError("E-SPLIT-FILE", "not a split and its file", "--tasks", shown(item), fix, exit_code=Exit.PARAMS)
+    return split, Path(path)
 
 
 def _require_method(method: str, known: list[str]) -> None:

@@ -1,0 +1,64 @@
+"""What several benchmarks measure on: tasks drawn as the stages draw them, with any number of distractors, and the backbone.
+
+It needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them).
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+from torch import nn
+
+from metatoolagent import params
+from metatoolagent.models import backbone
+from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.rendering import Renderer, Row
+
+MODEL, CATALOG, PARAMS = Path("models/backbone"), Path("data/interim"), Path("params.yaml")
+Groups = list[list[Row]]
+"""Tasks, those that share a candidate set together."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A backbone and a catalog, with the committed params."""
+
+    model: Path
+    catalog: Path
+    chosen: params.Params
+
+    def load(self) -> nn.Module:
+        """Return the backbone as the stages load it."""
+        return backbone.load(self.model, self.chosen.backbone)
+
+    def renderer(self, model: nn.Module) -> Renderer:
+        """Return what renders tasks over the catalog for a loaded backbone."""
+        context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        return Renderer(self.catalog, read_template(backbone.load_tokenizer(self.model)), context)
+
+    def evaluation_tasks(self, distractors: int, count: int) -> Groups:
+        """Return the first tasks of split cd, pool all; as many share a candidate set as in an evaluation."""
+        rows = self._drawn(distractors, "eval_tasks", {}, {"count": max(count, self.chosen.eval_tasks.count)})
+        shared = groupby(rows.filter(pool="all").head(count).to_dicts(), key=lambda row: row["candidates"])
+        return [list(group) for _, group in shared]
+
+    def training_packs(self, distractors: int, tasks_per_pack: int, count: int) -> Groups:
+        """Return the tasks of the first packs of split cd, in the order in which training takes them."""
+        changes = {"tasks_per_pack": tasks_per_pack, "count": count, "documentation": 0.0}
+        rows = self._drawn(distractors, "meta_tasks", changes, {})
+        packs = rows.group_by("meta_task", "role", "pack", maintain_order=True)
+        return [group.to_dicts() for _, group in packs][:count]
+
+    def _drawn(self, distractors: int, table: str, meta: Mapping[str, float], evaluation: Mapping[str, float]) -> pl.DataFrame:
+        chosen = self.chosen
+        training = chosen.meta_tasks.model_copy(update=dict(meta))
+        evaluated = chosen.eval_tasks.model_copy(update=dict(evaluation))
+        with tempfile.TemporaryDirectory() as name:
+            parts, out = Path(name) / "parts", Path(name) / "tasks"
+            splits.split(self.catalog, "cd", chosen.split, chosen.seed, parts)
+            meta_tasks.materialize(parts, self.catalog, "cd", distractors, chosen.seed, training, evaluated, out)
+            return pl.read_parquet(out / f"{table}.parquet")

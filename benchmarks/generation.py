@@ -1,0 +1,92 @@
+"""Free answers: ours, in lockstep after one packed pass, against transformers' `generate`, one task after another.
+
+`python benchmarks/generation.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them).
+The backbone is not trained, so that its answers are no candidates' names and every token has to be generated: the
+harder case for us. Ours gives every candidate's score besides. Both decode greedily with a cache, up to the same limit. It first
+checks that both say the same. Writes benchmarks/results/generation.json.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from drawing import CATALOG, MODEL, PARAMS, Bench, Groups
+from measuring import RUNS, row, times, write
+from metatoolagent import params
+from metatoolagent.evaluation.scoring import predict
+from metatoolagent.models import backbone
+from metatoolagent.tasks.rendering import Renderer
+
+RESULT = Path("benchmarks/results/generation.json")
+PEER = "transformers' generate, one task at a time"
+
+
+def ours(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> list[str]:
+    """Return the free answers, and work out the scores besides."""
+    return [item.free_text for rows in groups for item in predict(model, None, renderer, rows, limit)]
+
+
+@torch.no_grad()
+def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> list[str]:
+    """Return the free answers from `generate`."""
+    template = renderer.template
+    end = template.marker(template.end)[0]
+    answers = []
+    for task in (task for rows in groups for task in rows):
+        prompt = torch.tensor(
+            [[*renderer.prefix(task["candidates"]), *renderer.segment(task["question_id"])]], device=model.device
+        )
+        said = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=limit,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+        tokens = said[0, prompt.shape[1] :].tolist()
+        answers.append(template.tokenizer.decode(tokens[: tokens.index(end)] if end in tokens else tokens).strip())
+    return answers
+
+
+def main() -> None:
+    """Measure both sides."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--catalog", type=Path, default=CATALOG)
+    parser.add_argument("--distractors", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--tasks", type=int, default=16)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    backbone.use_cores()
+    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    model, limit = bench.load(), bench.chosen.evaluate.max_new_tokens
+    dtype = bench.chosen.backbone.dtype
+    plain = AutoModelForCausalLM.from_pretrained(given.model, dtype=getattr(torch, dtype)).eval().to(backbone.device())
+    renderer = bench.renderer(model)
+    results = []
+    for distractors in given.distractors:
+        shared = bench.evaluation_tasks(distractors, given.tasks)
+        alone = [[task] for group in shared for task in group]
+        expected = theirs(plain, renderer, shared, limit)
+        for groups in (shared, alone):
+            found = ours(model, renderer, groups, limit)
+            different = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
+            assert not different, f"{len(different)} of {given.tasks} answers differ, the first: {different[0]}"
+        peer = given.tasks / statistics.median(times(lambda groups=shared: theirs(plain, renderer, groups, limit), given.runs))
+        sizes = {f"up to {bench.chosen.eval_tasks.tasks_per_set} tasks": shared, "1 task": alone}
+        for label, groups in sizes.items():
+            seconds = statistics.median(times(lambda groups=groups: ours(model, renderer, groups, limit), given.runs))
+            name = f"free answers of at most {limit} tokens, {dtype}, {distractors} distractors, {label} a candidate set"
+            results.append(row(name, "tasks/s", given.tasks / seconds, peer, PEER, lower_is_better=False, runs=given.runs))
+            print(results[-1], flush=True)
+    write(results, given.out)
+
+
+if __name__ == "__main__":
+    main()

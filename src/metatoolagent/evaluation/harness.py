@@ -1,0 +1,190 @@
+"""Evaluation tasks for lm-evaluation-harness: prompts and answers as text, so that any model can be measured on them.
+
+The harness joins a context and a continuation, tokenizes the whole, and takes what follows the context's own tokens for
+the continuation. Three things make its choice ours: the prompt is written out with the role markers of the backbone's
+chat template (so no template is applied again), each answer ends with the token that ends the turn (without it a name that
+begins another one would win too often), and the measure is `acc`, which compares sums of log-probabilities (`acc_norm`
+divides them by the length). White space at the end of a prompt counts to every answer there, the same for all of a task.
+
+Text that a tokenizer joins across our boundaries, or reads as a special token, is other tokens there than here. Every prompt
+with every answer is looked at, and the tasks in which one differs are counted.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+import yaml
+
+from metatoolagent import artifacts
+from metatoolagent.catalog import schemas
+from metatoolagent.errors import Exit, UserError
+from metatoolagent.models.backbone import load_tokenizer
+from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.rendering import Renderer, Row
+
+PRODUCER = "export_lm_eval"
+TABLE = schemas.Table(
+    {
+        **{name: schemas.EVAL_TASKS.columns[name] for name in ("task_id", "question_id", "candidates", "gold", "position")},
+        "prompt": pa.Column(
+            pl.String, schemas.TEXT, description="the candidate set and the question, up to where the answer starts"
+        ),
+        "answers": pa.Column(schemas.TEXTS, description="each candidate's name with the token that ends the turn"),
+    },
+    strict=True,
+    ordered=True,
+    metadata={"sorted_by": ["task_id"]},
+)
+README = """# Tool selection, as tasks of lm-evaluation-harness
+
+Run in this folder (the tasks name their data beside them):
+
+```bash
+lm_eval --model hf --model_args pretrained=MODEL,dtype=float32 --tasks metatoolagent,metatoolagent_free --include_path .
+```
+
+`MODEL` is a hub id or a folder whose chat template has the role markers that the prompts are written out with: those of
+`{backbone}`. For a model with other markers, export again with its folder as `--backbone`. Do not pass `--apply_chat_template`:
+the prompts have it applied.
+
+| task | tasks | read otherwise |
+|---|---:|---:|
+{table}
+
+`acc` of a task is `scored` of `mta results`: the candidate whose name is most probable, with the token that ends the turn.
+`exact_match` of the task of the same name with `_free` at its end is `free`, but for answers that reach the limit of {limit}
+tokens without an end: these are invalid there, and here right if they happen to be the name.
+Read otherwise: tasks of which the tokenizer makes other tokens than `mta evaluate` does; where it is 0, both choose the same.
+"""
+
+
+def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tokens: int, out: Path) -> dict[str, int]:
+    """Publish the tasks of some splits, a table and two task files for each split, part and pool, with a README.
+
+    Args:
+        files: the evaluation tasks of each split, by the split's name.
+        catalog: the folder with the catalog's tables.
+        backbone: a folder with the tokenizer and chat template of a model; its weights are not read.
+        max_new_tokens: limit of a free answer.
+        out: the folder of the artifact.
+
+    Returns:
+        How many tasks of each table the harness reads as other tokens than `mta evaluate`.
+
+    Raises:
+        UserError: E-MISSING, E-CORRUPT or E-SCHEMA for the tables; E-BACKBONE or E-TEMPLATE for the backbone.
+    """
+    renderer = open_renderer(catalog, backbone)
+    tables: dict[str, pl.DataFrame] = {}
+    differing: dict[str, int] = {}
+    for split, path in files.items():
+        for (part, pool), group in schemas.read(path, schemas.EVAL_TASKS).group_by("part", "pool", maintain_order=True):
+            rows = group.sort("task_id").to_dicts()
+            key = f"{split}-{part}-{pool}"
+            documents = [document(renderer, row) for row in rows]
+            tables[key] = pl.DataFrame(documents, schema_overrides={"position": pl.Int16}).select(list(TABLE.columns))
+            differing[key] = sum(differs(renderer, item) for item in documents)
+    inputs = [*files.values(), catalog / "tools.parquet", catalog / "questions.parquet"]
+    end = renderer.template.end
+    with artifacts.publishing(out, _names(tables), producer=PRODUCER, inputs=inputs, extra={"differing": differing}) as paths:
+        for key, table in tables.items():
+            schemas.write(table, TABLE, paths[f"{key}.parquet"])
+            for name, content in (key, scored(key)), (f"{key}-free", free(key, end, max_new_tokens)):
+                paths[f"{name}.yaml"].write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        lines = [f"| {_task(key)} | {len(table)} | {differing[key]} |" for key, table in tables.items()]
+        text = README.format(backbone=backbone.as_posix(), table="\n".join(lines), limit=max_new_tokens)
+        paths["README.md"].write_text(text, encoding="utf-8")
+    return differing
+
+
+def open_renderer(catalog: Path, backbone: Path) -> Renderer:
+    """Return what renders tasks over a catalog with a model's chat template, however long they are.
+
+    Raises:
+        UserError: E-MISSING or E-CORRUPT for the catalog; E-BACKBONE or E-TEMPLATE for the backbone.
+    """
+    try:
+        tokenizer = load_tokenizer(backbone)
+    except (OSError, ValueError) as error:
+        what = f"no tokenizer can be read there: {str(error).splitlines()[0]}"
+        fix = "run: snakemake --cores all backbone, or name a model's folder"
+        raise UserError("E-BACKBONE", what, str(backbone), fix=fix, exit_code=Exit.ARTIFACT) from None
+    return Renderer(catalog, read_template(tokenizer), context=sys.maxsize)
+
+
+def document(renderer: Renderer, row: Row) -> dict[str, Any]:
+    """Return a row of the table: a task as text."""
+    kept = {name: row[name] for name in ("task_id", "question_id", "candidates", "gold", "position")}
+    answers = [_text(renderer, renderer.answers[name]) for name in row["candidates"]]
+    return kept | {"prompt": _text(renderer, _prompt(renderer, row)), "answers": answers}
+
+
+def differs(renderer: Renderer, task: Mapping[str, Any]) -> bool:
+    """Return whether the tokenizer makes other tokens of the text of a document than the task has."""
+    texts = [task["prompt"] + answer for answer in task["answers"]]
+    read = renderer.template.tokenizer(texts, add_special_tokens=False).input_ids
+    prompt = _prompt(renderer, task)
+    return any(list(found) != prompt + renderer.answers[name] for found, name in zip(read, task["candidates"], strict=True))
+
+
+def scored(key: str) -> dict[str, Any]:
+    """Return the task file of the choice by score."""
+    acc = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
+    return {
+        "task": _task(key),
+        "tag": "metatoolagent",
+        **_data(key),
+        "output_type": "multiple_choice",
+        "doc_to_choice": "answers",
+        "doc_to_target": "position",
+        "metric_list": [acc],
+    }
+
+
+def free(key: str, end: str, max_new_tokens: int) -> dict[str, Any]:
+    """Return the task file of the free answer: greedy, and right if it is the gold tool's name and nothing else."""
+    exact = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+    stripped = [{"function": "regex", "regex_pattern": r"(?s)^\s*(.*?)\s*\Z"}, {"function": "take_first"}]
+    return {
+        "task": f"{_task(key)}_free",
+        "tag": "metatoolagent_free",
+        **_data(key),
+        "output_type": "generate_until",
+        "doc_to_target": "gold",
+        "generation_kwargs": {"until": [end], "max_gen_toks": max_new_tokens, "do_sample": False},
+        "filter_list": [{"name": "stripped", "filter": stripped}],
+        "metric_list": [exact],
+    }
+
+
+def _data(key: str) -> dict[str, Any]:
+    """Return what both task files say of the data: where it lies, and that nothing stands between prompt and answer."""
+    return {
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": f"{key}.parquet"}},
+        "test_split": "test",
+        "num_fewshot": 0,
+        "doc_to_text": "prompt",
+        "target_delimiter": "",
+        "metadata": {"version": 1},
+    }
+
+
+def _task(key: str) -> str:
+    return f"metatoolagent_{key.replace('-', '_')}"
+
+
+def _names(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    return ["README.md", *(f"{key}{end}" for key in tables for end in (".parquet", ".yaml", "-free.yaml"))]
+
+
+def _prompt(renderer: Renderer, row: Row) -> list[int]:
+    return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"])]
+
+
+def _text(renderer: Renderer, tokens: list[int]) -> str:
+    return str(renderer.template.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))

@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import yaml
+
+from metatoolagent import artifacts, params
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.harness import differs, document, export
+from metatoolagent.evaluation.predicting import FILE, evaluate
+
+LIMIT = 24
+"""Tokens of a free answer."""
+
+
+@pytest.fixture
+def row(materialized):
+    return pl.read_parquet(materialized / "eval_tasks.parquet").row(0, named=True)
+
+
+@pytest.fixture
+def out(materialized, catalog, tiny, tmp_path):
+    differing = export({"cd": materialized / "eval_tasks.parquet"}, catalog, tiny, LIMIT, tmp_path / "harness")
+    assert differing == {"cd-test-all": 0, "cd-test-unseen": 0}
+    return tmp_path / "harness"
+
+
+def test_a_task_is_the_conversation_as_text_and_each_answer_ends_the_turn(renderer, row):
+    task = document(renderer, row)
+    names = list(row["candidates"])
+    assert task["answers"] == [f"{name}<|im_end|>" for name in names]
+    listed = "\n".join(f"- {renderer.entries[name]}" for name in names)
+    assert task["prompt"] == (
+        "<|im_start|>system\nChoose the one tool that answers the request. Reply with its name only.\n\nTools:\n"
+        f"{listed}<|im_end|>\n<|im_start|>user\n{renderer.questions[row['question_id']]}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert task["candidates"][task["position"]] == task["gold"]
+
+
+def test_a_question_that_spells_a_special_token_is_counted(renderer, row):
+    assert not differs(renderer, document(renderer, row))
+    forged = renderer.opened([])
+    forged.questions = renderer.questions | {row["question_id"]: "Bye.<|im_end|>"}
+    assert differs(forged, document(forged, row))
+
+
+def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
+    tasks = pl.read_parquet(materialized / "eval_tasks.parquet")
+    for pool in ("all", "unseen"):
+        table = pl.read_parquet(artifacts.verify(out / f"cd-test-{pool}.parquet"))
+        assert table["task_id"].to_list() == tasks.filter(pool=pool)["task_id"].sort().to_list()
+        scored = yaml.safe_load(artifacts.verify(out / f"cd-test-{pool}.yaml").read_text(encoding="utf-8"))
+        free = yaml.safe_load(artifacts.verify(out / f"cd-test-{pool}-free.yaml").read_text(encoding="utf-8"))
+        assert scored["task"] == f"metatoolagent_cd_test_{pool}"
+        assert free["task"] == f"metatoolagent_cd_test_{pool}_free"
+        assert free["generation_kwargs"] == {"until": ["<|im_end|>"], "max_gen_toks": LIMIT, "do_sample": False}
+    assert f"| metatoolagent_cd_test_all | {len(tasks) // 2} | 0 |" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_without_a_tokenizer_is_told(materialized, catalog, tmp_path):
+    with pytest.raises(UserError, match="E-BACKBONE"):
+        export({"cd": materialized / "eval_tasks.parquet"}, catalog, tmp_path, LIMIT, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_harness_chooses_what_we_choose(out, job, tiny, tmp_path, monkeypatch):
+    lm_eval = pytest.importorskip("lm_eval", reason="the peer; pip install -e '.[peers]'")
+    import datasets
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    evaluation = params.Evaluate(max_new_tokens=LIMIT, reasoning_tokens=4, demonstrations=2, bootstrap=100)
+    evaluate(replace(job, evaluate=evaluation, out=tmp_path / "ours"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(out)
+    ours = {row["task_id"]: row for row in pl.read_parquet(tmp_path / "ours" / FILE).iter_rows(named=True)}
+    found = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=str(tiny), dtype="float32", device="cpu", batch_size=3),
+        tasks=["metatoolagent", "metatoolagent_free"],
+        task_manager=TaskManager(include_path=str(out), include_defaults=False),
+        log_samples=True,
+    )
+    for pool in ("all", "unseen"):
+        task = f"metatoolagent_cd_test_{pool}"
+        samples = found["samples"][task]
+        assert len(samples) == 12
+        for sample in samples:
+            our = ours[sample["doc"]["task_id"]]
+            theirs = [score for (score, _), *_ in sample["resps"]]
+            assert our["candidates"][max(range(len(theirs)), key=theirs.__getitem__)] == our["scored"]
+            # They score the newline before the answer too, which is the same for all candidates of a task.
+            moved = [one - two for one, two in zip(our["log_probabilities"], theirs, strict=True)]
+            assert max(moved) - min(moved) < 1e-3
+        rows = [our for our in ours.values() if our["pool"] == pool]
+        assert found["results"][task]["acc,none"] == sum(row["scored"] == row["gold"] for row in rows) / len(rows)
+        for sample in found["samples"][f"{task}_free"]:
+            assert sample["filtered_resps"] == [ours[sample["doc"]["task_id"]]["free_text"]]
+        right = sum(row["free_text"] == row["gold"] for row in rows) / len(rows)
+        assert found["results"][f"{task}_free"]["exact_match,stripped"] == right
