@@ -10,7 +10,7 @@ the square is the count of rare trigrams in common.
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ MARGIN = 1e-6
 CHARACTER = 21
 """Bits of a code point and one more, so that 0 means no character; three of them are a trigram's number."""
 
-Sets = sparse.csr_array[np.int32, tuple[int, int]]
+Sets: TypeAlias = Any  # scipy.sparse.csr_array of int32, one set a row; scipy has no types that are checked here
 Longs = NDArray[np.int64]
 
 HELD_OUT = pl.col("part") != "train"
