@@ -35,6 +35,18 @@ def ingest(out: Out = Path("data/interim"), parameters: Parameters = None, log: 
     stage.ingest(params.given(parameters).section(params.Ingest), out)
 
 
+@app.command("ingest-chains")
+def ingest_chains(out: Out, catalog: Catalog = Path("data/interim"), parameters: Parameters = None, log: Log = None) -> None:
+    """Read the questions that need several tools, check every row, and publish them as parquet."""
+    del log
+    from metatoolagent.catalog import chain_stage as stage
+
+    given = params.given(parameters)
+    stage.ingest(
+        given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out
+    )
+
+
 @app.command()
 def split(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
     """Part the tools, and with them the questions, into train, validation and test; KIND is sd, cd or hd-DOMAIN."""
@@ -213,7 +225,7 @@ def results(
 
 
 @app.command()
-def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
+def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room
 

@@ -56,6 +56,12 @@ class Ingest(Section):
     allow_rejected: bool
 
 
+class Chains(Section):
+    """Where the questions lie that need several tools."""
+
+    folder: str
+
+
 class Split(Section):
     """How tools are parted into train, validation and test, and what counts as a leak."""
 
@@ -166,6 +172,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     distractors: Count
     ingest: Ingest
+    chains: Chains
     split: Split
     meta_tasks: MetaTasks
     eval_tasks: EvalTasks
