@@ -30,6 +30,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/sweep.smk"
 include: "workflow/rules/dvc.smk"
 
 
@@ -63,3 +64,38 @@ rule eval_toolalpaca:
 rule eval_apibench:
     input:
         "results/apibench/metrics.json",
+
+
+rule table2:
+    input:
+        "results/sweep/table2/table.csv",
+
+
+rule compare:
+    input:
+        "results/sweep/compare/table.csv",
+
+
+rule search:
+    input:
+        "results/sweep/search/table.csv",
+
+
+rule sweep_distractors:
+    input:
+        "results/sweep/distractors/table.csv",
+
+
+rule sweep_scale:
+    input:
+        "results/sweep/scale/table.csv",
+
+
+rule sweep_queries:
+    input:
+        "results/sweep/queries/table.csv",
+
+
+rule sweep_sensitivity:
+    input:
+        "results/sweep/sensitivity/table.csv",

@@ -214,6 +214,24 @@ def metrics_external(
 
 
 @app.command()
+def sweep(
+    name: str,
+    runs: Annotated[str, typer.Option(help="The runs as JSON, as rule sweep gives them.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn the predictions of sweep NAME into its table, figure and paragraph."""
+    del log
+    from metatoolagent.sweeps import stage
+    from metatoolagent.sweeps.runs import from_json
+
+    given = params.given(parameters)
+    caps = given.section(params.Caps, "sweeps.caps").model_dump()
+    stage.collect(name, from_json(runs), caps, given.section(params.Evaluate).bootstrap, given.seed, out)
+
+
+@app.command()
 def results(
     files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; all that there are where left out.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,

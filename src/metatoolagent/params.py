@@ -19,6 +19,12 @@ from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+OrAll = Annotated[int, Field(ge=0)]
+"""A number that 0 leaves as it is."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+"""The lowest and the highest value, between which the logarithm is uniform."""
+Steps = Annotated[list[Count], Field(min_length=1)]
 DistractorKind = Literal["random", "same_domain", "hard"]
 Pool = Literal["all", "unseen"]
 
@@ -87,13 +93,23 @@ class MetaTasks(Section):
     query_packs: Count
     distractor_kind: DistractorKind
     documentation: Annotated[float, Field(ge=0, le=1)]
+    query_tasks: OrAll
+    tools: OrAll
+    questions_per_tool: OrAll
+
+    @model_validator(mode="after")
+    def _have_room_for_the_query_tasks(self) -> Self:
+        if self.query_tasks > self.query_packs * self.tasks_per_pack:
+            raise ValueError("query_tasks must be at most query_packs times tasks_per_pack")
+        return self
 
 
 class EvalTasks(Section):
     """The size and the making of evaluation tasks."""
 
-    part: Literal["validation", "test"]
+    part: Literal["train", "validation", "test"]
     count: Count
+    distractors: OrAll
     tasks_per_set: Count
     distractor_kind: DistractorKind
 
@@ -103,6 +119,7 @@ class Backbone(Section):
 
     source: str
     dtype: Literal["bfloat16", "float32"]
+    layers: OrAll
     trust_remote_code: bool
 
 
@@ -166,10 +183,76 @@ class Evaluate(Section):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
+class Caps(Section):
+    """How much smaller the runs of every sweep are than the main run; 0 leaves them as they are."""
+
+    meta_tasks: OrAll
+    eval_tasks: OrAll
+
+
+class Table2(Section):
+    """Which methods are compared on which splits."""
+
+    methods: Annotated[list[str], Field(min_length=1)]
+    splits: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _know_the_methods(self) -> Self:
+        if unknown := sorted(set(self.methods) - set(OF_METHOD)):
+            raise ValueError(f"unknown methods {', '.join(unknown)}; some of {', '.join(OF_METHOD)}")
+        return self
+
+
+class Scale(Section):
+    """The ladder of backbones: this one with fewer layers, then others."""
+
+    layers: list[OrAll]
+    sources: list[str]
+
+
+class Queries(Section):
+    """Query tasks a meta-task, and training tools; 0 is all of them."""
+
+    query_tasks: Annotated[list[Count], Field(min_length=1)]
+    tools: Annotated[list[OrAll], Field(min_length=1)]
+
+
+class Space(Section):
+    """What is searched: a range or a list of values for each param, and how many points are drawn."""
+
+    points: Count
+    outer_lr: Range
+    inner_lr: Range
+    rank: Steps
+    tasks: Steps
+    inner_steps: Steps
+
+
+class Search(Space):
+    """The space of the sensitivity, with the kinds of hypergradient and the numbers of meta-tasks."""
+
+    hypergradient: Annotated[list[Literal["first_order", "exact", "reptile"]], Field(min_length=1)]
+    meta_tasks: Steps
+
+
+class Sweeps(Section):
+    """The programme: what each sweep varies. A sweep reads its own key, the seeds and the caps."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    caps: Caps
+    table2: Table2
+    compare: Annotated[list[Literal["first_order", "exact", "reptile"]], Field(min_length=1)]
+    distractors: Annotated[list[Count], Field(min_length=1)]
+    scale: Scale
+    queries: Queries
+    sensitivity: Space
+    search: Search
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     distractors: Count
     ingest: Ingest
     chains: Chains
@@ -182,6 +265,7 @@ class Params(Section):
     masking: Masking
     mta: Mta
     evaluate: Evaluate
+    sweeps: Sweeps
 
 
 S = TypeVar("S", bound=Section)
@@ -194,13 +278,13 @@ class Given:
         """Take checked values by key."""
         self.values = values
 
-    def section(self, model: type[S]) -> S:
-        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`.
+    def section(self, model: type[S], name: str = "") -> S:
+        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`, or the one of a dotted name.
 
         Raises:
             UserError: E-PARAMS (exit code 64) if it was not given, or has a wrong, missing or unknown key.
         """
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
+        name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
         try:
             return model.model_validate(self._value(name))
         except ValidationError as error:

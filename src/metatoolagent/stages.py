@@ -4,7 +4,8 @@ The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` wr
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
 The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
 other methods `methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
-would fail for it.
+would fail for it. A sweep is one stage of `sweeps/dvc.yaml`, whose folder stays between runs, so that only what is new is
+computed; `python -m metatoolagent.stages TARGET` writes the stages of a target that has not been run yet.
 """
 
 import io
@@ -23,6 +24,8 @@ MAIN, TARGET = "dvc.yaml", "eval_cd"
 """The file that plain `dvc repro` runs, and the target that it covers."""
 METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
+SWEEPS = "sweeps/dvc.yaml"
+"""The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -40,25 +43,38 @@ def stage_name(job: Any) -> str:
     return "-".join([job.rule.name, *(value for value in job.wildcards_dict.values() if value != "main")])
 
 
-def stage(job: Any) -> Stage:
-    """Return the stage of a job."""
+def is_stage(job: Any) -> bool:
+    """Say whether a job is a stage; one that serves a sweep alone belongs to the stage of the sweep's table."""
+    return bool(job.output) and not job.wildcards_dict.get("variant", "").startswith("sweep/")
+
+
+def stage(dag: Any, job: Any) -> Stage:
+    """Return the stage of a job, with the jobs of its sweep where it makes a sweep's table."""
+    jobs = [job]
+    for needed in jobs:
+        jobs += [other for other in dag.dependencies[needed] if other.output and not is_stage(other) and other not in jobs]
     outs = sorted(map(str, job.output))
+    made = {str(file) for one in jobs for file in one.output}
     metrics = [out for out in outs if Path(out).name == METRICS]
+    rules = " ".join(sorted({one.rule.name for one in jobs}))
     content = {
-        # Only this rule may run: upstream files are taken as they are, since DVC decides what runs.
-        "cmd": f"snakemake --cores all --allowed-rules {job.rule.name} -- {' '.join(outs)}",
-        "deps": sorted(set(map(str, job.input))),
-        "params": sorted(json.loads(job.params.given)),
+        # Only these rules may run: upstream files are taken as they are, since DVC decides what runs.
+        "cmd": f"snakemake --cores all --allowed-rules {rules} -- {' '.join(outs)}",
+        "deps": sorted({str(file) for one in jobs for file in one.input} - made),
+        "params": sorted({key for one in jobs for key in json.loads(one.params.given)}),
         "outs": [out for out in outs if out not in metrics] + [record(out) for out in outs],
         "metrics": metrics,
     }
+    if file_of(job) == SWEEPS:
+        folder = str(Path(outs[0]).parent)
+        content["outs"] = [{path: {"persist": True}} for path in (folder, record(folder))]
     return {key: value for key, value in content.items() if value}
 
 
 def stages(dag: Any) -> dict[str, Stage]:
     """Return the stages of a DAG, in running order."""
     jobs = [job for level in dag.toposorted() for job in sorted(level, key=stage_name)]
-    return {stage_name(job): stage(job) for job in jobs if job.output}
+    return {stage_name(job): stage(dag, job) for job in jobs if is_stage(job)}
 
 
 def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
@@ -70,6 +86,8 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
     wildcards = job.wildcards_dict
+    if "sweep" in wildcards:
+        return SWEEPS
     variant = next(
         (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),
         "hd" if job.rule.name == "metrics_hd" else "main",
@@ -90,14 +108,14 @@ def commit(workflow: Any) -> None:
     if _load(Path("params.yaml")) != workflow.globals["config"]:
         _say("nothing committed, since this run's configuration is not the one in params.yaml")
         return
-    done = [job for job in dag.jobs if job.output and (dag.finished(job) or not dag.needrun(job)) and _complete(job)]
+    done = [job for job in dag.jobs if is_stage(job) and (dag.finished(job) or not dag.needrun(job)) and _complete(job)]
     main = _load(Path(MAIN))["stages"]
-    stale = [job for job in done if file_of(job) == MAIN and main.get(stage_name(job)) != stage(job)]
+    stale = [job for job in done if file_of(job) == MAIN and main.get(stage_name(job)) != stage(dag, job)]
     if stale:
         _say(f"stage {stage_name(stale[0])} is not as dvc.yaml has it: run `python -m metatoolagent.stages`, then `dvc commit`")
     others = sorted({file_of(job) for job in done} - {MAIN})
     for file in others:
-        _add(Path(file), {stage_name(job): stage(job) for job in done if file_of(job) == file})
+        _add(Path(file), {stage_name(job): stage(dag, job) for job in done if file_of(job) == file})
     _commit([f"{file_of(job)}:{stage_name(job)}" for job in done if job not in stale])
 
 
@@ -143,27 +161,39 @@ def _say(message: str) -> None:
     print(f"DVC: {message}", file=sys.stderr)
 
 
-def render() -> str:
-    """Return the text that dvc.yaml should have."""
+def render(target: str = TARGET) -> dict[str, dict[str, Stage]]:
+    """Return the stages of a target by the file that they stand in."""
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
+    files: dict[str, dict[str, Stage]] = {}
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         flow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
-        flow.dag(DAGSettings(targets={TARGET}, forceall=True))
+        flow.dag(DAGSettings(targets={target}, forceall=True))
         flow._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
         flow._workflow._build_dag()
-        made = stages(flow._workflow.dag)
-    return _dump({"stages": made, "plots": plots(made)})
+        dag = flow._workflow.dag
+        place = {stage_name(job): file_of(job) for job in dag.jobs if is_stage(job)}
+        for name, content in stages(dag).items():
+            files.setdefault(place[name], {})[name] = content
+    return files
 
 
 def main() -> None:
-    """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say."""
-    path, text = Path(MAIN), render()
+    """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say.
+
+    For each target that is named, its stages are added to the other files, so that `dvc repro` can run it first.
+    """
+    made = render()[MAIN]
+    path, text = Path(MAIN), _dump({"stages": made, "plots": plots(made)})
     if "--check" not in sys.argv:
         path.write_text(text, encoding="utf-8")
     elif not path.exists() or path.read_text(encoding="utf-8") != text:
         sys.exit(f"{path} is out of date: run `python -m metatoolagent.stages`")
+    for target in (argument for argument in sys.argv[1:] if argument != "--check"):
+        for file, content in render(target).items():
+            if file != MAIN:
+                _add(Path(file), content)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The frozen language model, in one form on disk.
 
 REQUIRED INPUTS: data/sources.tsv
-OUTPUTS: models/backbone/
+OUTPUTS: models/backbone/; results/<variant>/backbone/ for a variant of a sweep that overrides it
 PARAMS: backbone
 """
 
@@ -26,5 +26,20 @@ rule backbone:
         mem_mb=4000,
     params:
         given=pick("backbone"),
+        folder=lambda wildcards, output: os.path.dirname(output.manifest),
     shell:
-        "python -m metatoolagent backbone --out models/backbone --params {params.given:q} --log {log:q}"
+        "python -m metatoolagent backbone --out {params.folder:q} --params {params.given:q} --log {log:q}"
+
+
+use rule backbone as backbone_of_variant with:
+    output:
+        config="results/{variant}/backbone/config.json",
+        weights="results/{variant}/backbone/model.safetensors",
+        tokenizer="results/{variant}/backbone/tokenizer.json",
+        tokenizer_config="results/{variant}/backbone/tokenizer_config.json",
+        template="results/{variant}/backbone/chat_template.jinja",
+        manifest="results/{variant}/backbone/manifest.json",
+    log:
+        "logs/{variant}/backbone.log",
+    wildcard_constraints:
+        variant=variants.PATTERN,

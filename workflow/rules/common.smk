@@ -1,22 +1,26 @@
 """What the rules share, as functions: checked parameters, code as input, and which split a variant has."""
 
+import functools
 import glob
 import json
 
 from metatoolagent import params as checked
+from metatoolagent import variants
 from metatoolagent.errors import UserError
+from metatoolagent.sweeps import runs
 
 METHODS = list(checked.MAIN_JOB)
 ALL_METHODS = list(checked.OF_METHOD)
-TRAINED = "main|sd|hd-[a-z0-9_]+"
+TRAINED = f"main|sd|hd-[a-z0-9_]+|{variants.PATTERN}"
 BENCHMARKS = ["toolalpaca", "apibench"]
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
 
 
 wildcard_constraints:
-    split="sd|cd|hd-[a-z0-9_]+",
+    split=variants.SPLITS,
     variant=TRAINED,
     benchmark="|".join(BENCHMARKS),
+    sweep="|".join(runs.NAMES),
     method="|".join(ALL_METHODS),
 
 
@@ -26,17 +30,47 @@ def check_params():
         checked.load(Path("params.yaml"))
         checked.check(dict(config))
     except UserError as error:
-        print(error, file=sys.stderr)
-        # Snakemake would wrap an exception in a traceback of its own.
-        os._exit(error.exit_code)
+        stop(error)
+
+
+def stop(error):
+    """End with one clear error: Snakemake would wrap an exception in a traceback of its own."""
+    print(error, file=sys.stderr)
+    os._exit(error.exit_code)
 
 
 check_params()
 
 
+@functools.cache
+def params_of(variant):
+    """Return params.yaml under the overrides of a variant."""
+    try:
+        return variants.Variant.parse(variant).apply(config)
+    except UserError as error:
+        stop(error)
+
+
 def pick(*names):
-    """Return these keys of params.yaml as one JSON text, which is all that a job gets and all that re-runs it."""
-    return json.dumps({name: config[name] for name in names}, sort_keys=True)
+    """Return a function of the wildcards that gives these keys of params.yaml, under the overrides of the variant.
+
+    They are one JSON text, which is all that a job gets and all that re-runs it.
+    """
+
+    def given(wildcards):
+        values = params_of(wildcards.get("variant", "main"))
+        picked = {name: variants.value_of(values, name) for name in names}
+        return json.dumps(picked, sort_keys=True)
+
+    return given
+
+
+def folder_of(which, variant, *method):
+    """Return the folder, by a function of `variants`, of the variant whose artifact another variant uses."""
+    try:
+        return f"results/{which(variants.Variant.parse(variant), *method, config)}"
+    except UserError as error:
+        stop(error)
 
 
 def code(*rooms):
@@ -50,8 +84,8 @@ def code(*rooms):
 
 
 def split_of(wildcards):
-    """Return the split of a variant: `main` is cd, the others are named after theirs."""
-    return "cd" if wildcards.variant == "main" else wildcards.variant
+    """Return the split of a variant: cd where none is named."""
+    return variants.Variant.parse(wildcards.variant).split
 
 
 def catalog_files(wildcards):
@@ -85,7 +119,7 @@ def catalog_of(wildcards):
 def adapter_files(wildcards):
     """Return the adapter that a method is evaluated with, if it trains one."""
     variant = "main" if benchmark_of(wildcards) else wildcards.variant
-    folder = f"results/{variant}/{wildcards.method}/adapter"
+    folder = f"{folder_of(variants.adapter, variant, wildcards.method)}/{wildcards.method}/adapter"
     return (
         [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
         if checked.OF_METHOD[wildcards.method]
@@ -99,14 +133,37 @@ def backbone_files(wildcards):
     return (
         []
         if wildcards.method in checked.MODEL_FREE
-        else [f"models/backbone/{file}" for file in files]
+        else [f"{backbone_of(wildcards)}/{file}" for file in files]
     )
+
+
+def backbone_of(wildcards):
+    """Return the folder of a variant's backbone: one that a sweep changes has its own."""
+    variant = "main" if benchmark_of(wildcards) else wildcards.variant
+    folder = folder_of(variants.backbone, variant)
+    return "models/backbone" if folder == "results/main" else f"{folder}/backbone"
+
+
+def training_tasks(wildcards):
+    """Return the meta-tasks that a variant trains on, and their manifest."""
+    folder = f"{folder_of(variants.training_tasks, wildcards.variant)}/tasks"
+    return [f"{folder}/meta_tasks.parquet", f"{folder}/manifest.json"]
+
+
+def evaluation_tasks(wildcards):
+    """Return the tasks that a variant is evaluated on, and their manifest."""
+    variant = wildcards.variant
+    folder = (
+        f"results/{variant}"
+        if benchmark_of(wildcards)
+        else folder_of(variants.evaluation_tasks, variant)
+    )
+    return [f"{folder}/tasks/eval_tasks.parquet", f"{folder}/tasks/manifest.json"]
 
 
 def demonstration_files(wildcards):
     """Return the training tasks that icl is shown some of."""
-    folder = f"results/{wildcards.variant}/tasks"
-    return [f"{folder}/meta_tasks.parquet"] if wildcards.method == "icl" else []
+    return training_tasks(wildcards)[:1] if wildcards.method == "icl" else []
 
 
 def method_code(wildcards):
@@ -121,7 +178,7 @@ def given_to_evaluate(wildcards):
     sections = list(checked.OF_METHOD[wildcards.method][:1])
     if wildcards.method not in checked.MODEL_FREE:
         sections.append("backbone")
-    return pick("evaluate", "seed", *sections)
+    return pick("evaluate", "seed", *sections)(wildcards)
 
 
 def fold_predictions(wildcards):
@@ -136,4 +193,36 @@ def fold_predictions(wildcards):
 def by_variant_and_method(predictions):
     """Return the options that tell `mta metrics-external` whose predictions each file has."""
     parts = [file.split("/") for file in predictions]
-    return [f"--prediction {part[1]}:{part[2]}={'/'.join(part)}" for part in parts]
+    return [f"--prediction {part[-3]}:{part[-2]}={'/'.join(part)}" for part in parts]
+
+
+def by_method(predictions):
+    """Return the options that tell `mta metrics` which method each file of predictions is of."""
+    return [f"--prediction {path.split('/')[-2]}={path}" for path in predictions]
+
+
+@functools.cache
+def runs_of(sweep):
+    """Return the runs of a sweep."""
+    try:
+        return runs.planned(sweep, config)
+    except UserError as error:
+        stop(error)
+
+
+def sweep_files(wildcards):
+    """Return the predictions of a sweep, and their manifests."""
+    files = dict.fromkeys(
+        file for run in runs_of(wildcards.sweep) for file in run.files
+    )
+    return [
+        name
+        for file in files
+        for name in [file, f"{os.path.dirname(file)}/manifest.json"]
+    ]
+
+
+def given_to_sweep(wildcards):
+    """Return the params of a sweep: its own, the seeds and the caps, and those of the statistics."""
+    own = ["sweeps.caps", "sweeps.seeds", f"sweeps.{wildcards.sweep}"]
+    return pick("evaluate", "seed", *own)(wildcards)

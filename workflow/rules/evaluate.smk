@@ -10,8 +10,7 @@ PARAMS: evaluate, seed; backbone for methods with a model, adapter for those tha
 rule evaluate:
     """Evaluating {wildcards.method} on {wildcards.variant}: {params.given}"""
     input:
-        tasks="results/{variant}/tasks/eval_tasks.parquet",
-        manifest="results/{variant}/tasks/manifest.json",
+        tasks=evaluation_tasks,
         catalog=catalog_of,
         backbone=backbone_files,
         adapter=adapter_files,
@@ -43,6 +42,7 @@ rule evaluate:
         mem_mb=4000,
     params:
         given=given_to_evaluate,
+        backbone=backbone_of,
         catalog=lambda wildcards, input: os.path.dirname(input.catalog[0]),
         adapter=lambda wildcards, input: (
             f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
@@ -53,6 +53,6 @@ rule evaluate:
             else ""
         ),
     shell:
-        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks:q} --catalog {params.catalog:q}"
-        " --backbone models/backbone {params.adapter} {params.demonstrations} --out results/{wildcards.variant:q}/{wildcards.method:q}"
+        "python -m metatoolagent evaluate {wildcards.method:q} --tasks {input.tasks[0]:q} --catalog {params.catalog:q}"
+        " --backbone {params.backbone:q} {params.adapter} {params.demonstrations} --out results/{wildcards.variant:q}/{wildcards.method:q}"
         " --params {params.given:q} --log {log:q}"

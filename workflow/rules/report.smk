@@ -23,9 +23,7 @@ rule metrics:
     params:
         given=pick("evaluate", "seed"),
         split=split_of,
-        predictions=lambda wildcards, input: [
-            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
-        ],
+        predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
         "python -m metatoolagent metrics {params.split:q} {params.predictions}"
         " --out results/{wildcards.variant:q} --params {params.given:q} --log {log:q}"
@@ -49,9 +47,7 @@ rule metrics_methods:
     params:
         given=pick("evaluate", "seed"),
         split=split_of,
-        predictions=lambda wildcards, input: [
-            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
-        ],
+        predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
         "python -m metatoolagent metrics {params.split:q} {params.predictions}"
         " --out results/{wildcards.variant:q}/methods --params {params.given:q} --log {log:q}"
@@ -69,8 +65,6 @@ rule metrics_hd:
         "logs/hd/metrics.log",
     params:
         given=pick("evaluate", "seed"),
-        predictions=lambda wildcards, input: [
-            f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
-        ],
+        predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
         "python -m metatoolagent metrics hd {params.predictions} --out results/hd --params {params.given:q} --log {log:q}"

@@ -9,18 +9,13 @@ PARAMS: adapter, backbone, seed, train; mta for method mta, masking for method m
 rule train:
     """Training {wildcards.method} on {wildcards.variant}: {params.given}"""
     input:
-        tasks="results/{variant}/tasks/meta_tasks.parquet",
-        manifest="results/{variant}/tasks/manifest.json",
+        tasks=training_tasks,
         catalog=[
             "data/interim/tools.parquet",
             "data/interim/questions.parquet",
             "data/interim/manifest.json",
         ],
-        backbone=[
-            "models/backbone/model.safetensors",
-            "models/backbone/tokenizer.json",
-            "models/backbone/manifest.json",
-        ],
+        backbone=backbone_files,
         code=code(
             "meta",
             "models",
@@ -45,8 +40,9 @@ rule train:
     params:
         given=lambda wildcards: pick(
             "backbone", "seed", *checked.OF_METHOD[wildcards.method]
-        ),
+        )(wildcards),
+        backbone=backbone_of,
     shell:
-        "python -m metatoolagent train {wildcards.method:q} --tasks {input.tasks:q} --catalog data/interim"
-        " --backbone models/backbone --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter"
+        "python -m metatoolagent train {wildcards.method:q} --tasks {input.tasks[0]:q} --catalog data/interim"
+        " --backbone {params.backbone:q} --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter"
         " --params {params.given:q} --log {log:q}"

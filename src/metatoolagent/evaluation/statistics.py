@@ -4,6 +4,7 @@ Questions of one gold tool are alike, so the tools are the clusters: an interval
 be too narrow.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,11 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 Floats = npt.NDArray[np.float64]
+Sample = tuple[Sequence[float], Sequence[str]]
+"""Values from {-1, 0, 1}, and the cluster of each."""
 LEVEL = 0.95
+BLOCK = 2**20
+"""Draws that are held at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,74 @@ def cluster_bootstrap(values: Sequence[float], clusters: Sequence[str], resample
     means = (inside[..., 2] - inside[..., 0]).sum(1) / sizes[drawn].sum(1)
     low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Estimate(float(data.mean()), float(low), float(high), len(data))
+
+
+def crossed_bootstrap(samples: Sequence[Sample], resamples: int, rng: np.random.Generator) -> Estimate:
+    """Return the mean over several runs of training and its percentile interval.
+
+    Runs and clusters are crossed: each resample draws runs with replacement, and clusters with replacement that are the
+    same for all runs, then values within, as in `cluster_bootstrap`, which this is for a single run. With few runs, the
+    interval knows little of how runs differ: the smallest share of two of them is one half.
+
+    Args:
+        samples: the outcomes of each run; the runs need not have the same clusters.
+        resamples: how many.
+        rng: the generator.
+
+    Raises:
+        ValueError: if there are no values, or others than -1, 0 and 1.
+    """
+    counts_STV = _counts(samples)
+    sizes_ST = counts_STV.sum(2)
+    shares_STV = counts_STV / np.maximum(sizes_ST, 1)[..., None]
+    shares_STV[sizes_ST == 0, 1] = 1
+    runs, clusters = sizes_ST.shape
+    block = max(1, BLOCK // (runs * clusters))
+    means = []
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        drawn = rng.integers(runs, size=(size, runs))[:, :, None], rng.integers(clusters, size=(size, clusters))[:, None, :]
+        inside = rng.multinomial(sizes_ST[drawn], shares_STV[drawn])
+        total = sizes_ST[drawn].sum((1, 2))
+        # A draw can hold no value where the runs have different clusters; it says nothing.
+        means.append(((inside[..., 2] - inside[..., 0]).sum((1, 2))[total > 0]) / total[total > 0])
+    low, high = np.quantile(np.concatenate(means), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    mean = float((counts_STV[..., 2] - counts_STV[..., 0]).sum() / sizes_ST.sum())
+    return Estimate(mean, float(low), float(high), int(sizes_ST.sum()))
+
+
+def _counts(samples: Sequence[Sample]) -> npt.NDArray[np.int64]:
+    """Return how often each cluster of each run has the values -1, 0 and 1, shape (S, T, 3)."""
+    names = sorted({cluster for _, clusters in samples for cluster in clusters})
+    number = {name: index for index, name in enumerate(names)}
+    counts_STV = np.zeros((len(samples), len(names), 3), np.int64)
+    for run, (values, clusters) in enumerate(samples):
+        if not len(values) or not np.isin(values, (-1, 0, 1)).all():
+            raise ValueError("values must be some of -1, 0 and 1")
+        np.add.at(counts_STV[run], ([number[name] for name in clusters], np.asarray(values, np.int64) + 1), 1)
+    return counts_STV
+
+
+def sign_flips(samples: Sequence[Sample], resamples: int, rng: np.random.Generator) -> float:
+    """Return the two-sided p-value of a randomization test of paired differences, with the clusters as units.
+
+    Under the null hypothesis the two methods may be exchanged on each cluster, so the sum of its differences over all runs
+    has either sign with equal probability (Fisher 1935). All signs are tried where there are no more than `resamples` of
+    them, else as many are drawn. The runs of training are taken as they are: another seed is another question.
+
+    Args:
+        samples: the differences of each run.
+        resamples: how many signs are drawn.
+        rng: the generator.
+    """
+    counts_STV = _counts(samples)
+    sums_T = (counts_STV[..., 2] - counts_STV[..., 0]).sum(0)
+    sums_T = sums_T[sums_T != 0]
+    if 2 ** len(sums_T) <= resamples:
+        signs = np.array(list(itertools.product((-1, 1), repeat=len(sums_T)))).reshape(-1, len(sums_T))
+        return float((np.abs(signs @ sums_T) >= abs(sums_T.sum())).mean())
+    signs = rng.choice((-1, 1), size=(resamples, len(sums_T)))
+    return float((1 + (np.abs(signs @ sums_T) >= abs(sums_T.sum())).sum()) / (1 + resamples))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:

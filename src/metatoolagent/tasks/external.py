@@ -25,7 +25,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
     Args:
         catalog: the artifact of ingesting the benchmark.
         split: `sd`, where the candidates of a task are of one domain, or `cd`.
-        distractors: wrong tools in each candidate set.
+        distractors: wrong tools in each candidate set, unless `evaluation` has a number of its own.
         seed: the experiment's seed.
         evaluation: the number of tasks, how many share a candidate set, and the kind of distractors.
         out: the folder of the artifact.
@@ -35,6 +35,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
     """
     sources = [catalog / "tools.parquet", catalog / "questions.parquet"]
     tools, questions = schemas.read(sources[0], schemas.TOOLS), schemas.read(sources[1], schemas.QUESTIONS)
+    distractors = evaluation.distractors or distractors
     by_domain = split == "sd" or evaluation.distractor_kind == "same_domain"
     unused = too_few(tools, questions, distractors, by_domain)
     kept = questions.join(unused, on="question_id", how="anti")

@@ -35,7 +35,7 @@ def materialize(
         split_folder: the artifact of the split.
         catalog: the artifact of ingestion.
         split: `sd`, where the candidates of a task are of one domain, `cd` or `hd-<domain>`.
-        distractors: wrong tools in each candidate set.
+        distractors: wrong tools in each candidate set, unless `evaluation` has a number of its own.
         seed: the experiment's seed.
         meta: number and sizes of training meta-tasks.
         evaluation: the part that is evaluated and the number of tasks.
@@ -49,17 +49,18 @@ def materialize(
     documents = schemas.read(sources[2], schemas.TOOLS)
     assert documents["name"].equals(choices.names), "the split and the catalog must have the same tools"
     tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack + 2 * evaluation.count
-    artifacts.require_space(out, tasks * (distractors + 3) * BYTES_A_NAME)
+    most = max(distractors, evaluation.distractors)
+    artifacts.require_space(out, tasks * (most + 3) * BYTES_A_NAME)
     # One table of ranks serves both kinds of tasks.
     ranks_TT = similarity_ranks(documents) if "hard" in {meta.distractor_kind, evaluation.distractor_kind} else None
 
-    def sampling(kind: params.DistractorKind) -> Sampling:
-        return Sampling(distractors, split == "sd" or kind == "same_domain", ranks_TT if kind == "hard" else None, seed)
+    def sampling(kind: params.DistractorKind, number: int) -> Sampling:
+        return Sampling(number, split == "sd" or kind == "same_domain", ranks_TT if kind == "hard" else None, seed)
 
-    training, evaluating = sampling(meta.distractor_kind), sampling(evaluation.distractor_kind)
-    scopes = packs.available(choices, training.by_domain)
-    scopes |= eval_tasks.available(choices, evaluating.by_domain, seed, evaluation)
-    require(scopes, distractors)
+    training = sampling(meta.distractor_kind, distractors)
+    evaluating = sampling(evaluation.distractor_kind, evaluation.distractors or distractors)
+    require(packs.available(choices, training.by_domain), training.distractors)
+    require(eval_tasks.available(choices, evaluating.by_domain, seed, evaluation), evaluating.distractors)
     with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
         write_chunks(packs.meta_tasks(choices, training, meta), schemas.META_TASKS, paths[OUTPUTS[0]])
         write_chunks(eval_tasks.eval_tasks(choices, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])

@@ -1,0 +1,40 @@
+"""A sweep's predictions -> one table, one figure, one paragraph."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import vl_convert
+
+from metatoolagent.artifacts import publishing
+from metatoolagent.sweeps.runs import Run, module
+from metatoolagent.sweeps.table import table
+
+FILES = ("table.csv", "figure.json", "figure.svg", "figure.png", "finding.md")
+SCALE = 2.0
+"""Pixels of the PNG for one of the drawing."""
+
+
+def collect(sweep: str, runs: Sequence[Run], caps: dict[str, int], resamples: int, seed: int, out: Path) -> None:
+    """Publish `table.csv`, `figure.json` (Vega-Lite), `figure.svg`, `figure.png` and `finding.md`.
+
+    Args:
+        sweep: its name.
+        runs: with their predictions.
+        caps: `meta_tasks` and `eval_tasks`, of every run; 0 for none.
+        resamples: of an interval and of a test.
+        seed: of the resampling.
+        out: the folder.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for predictions; E-UNPAIRED if the methods of a point have different tasks.
+    """
+    made = table(runs, resamples, seed)
+    drawn = module(sweep).figure(made).to_json()
+    told = module(sweep).finding(made, caps)
+    inputs = [Path(file) for file in dict.fromkeys(file for run in runs for file in run.files)]
+    with publishing(out, FILES, producer="sweep", inputs=inputs) as paths:
+        made.write_csv(paths["table.csv"])
+        paths["figure.json"].write_text(drawn + "\n", encoding="utf-8")
+        paths["figure.svg"].write_text(vl_convert.vegalite_to_svg(drawn), encoding="utf-8")
+        paths["figure.png"].write_bytes(vl_convert.vegalite_to_png(drawn, scale=SCALE))
+        paths["finding.md"].write_text(told + "\n", encoding="utf-8")

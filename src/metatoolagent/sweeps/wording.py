@@ -1,0 +1,41 @@
+"""What the paragraphs of all sweeps share: which rows they tell of, how a number reads, and what the caps were."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+
+def at(table: pl.DataFrame, *, pool: str = "all", reading: str = "scored") -> pl.DataFrame:
+    """Return the accuracies over all seeds, of one pool and one reading."""
+    return table.filter(
+        pl.col("against").is_null() & (pl.col("seed") == "all") & (pl.col("pool") == pool) & (pl.col("reading") == reading)
+    )
+
+
+def differences(table: pl.DataFrame, *, pool: str = "all", reading: str = "scored") -> pl.DataFrame:
+    """Return the paired differences over all seeds, of one pool and one reading."""
+    return table.filter(
+        pl.col("against").is_not_null() & (pl.col("seed") == "all") & (pl.col("pool") == pool) & (pl.col("reading") == reading)
+    )
+
+
+def percent(row: Mapping[str, Any]) -> str:
+    """Return an accuracy and its interval in per cent."""
+    return f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def points(row: Mapping[str, Any]) -> str:
+    """Return a difference, its interval in points and its p-value, and say where it is not resolved."""
+    text = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], p = {row['p_holm']:.3g} after Holm"
+    return text if row["low"] > 0 or row["high"] < 0 else f"{text}, not resolved"
+
+
+def capped(table: pl.DataFrame, caps: Mapping[str, int]) -> str:
+    """Say how many tasks and seeds the numbers come from, and that the runs were cut short if they were."""
+    tasks, seeds = sorted(set(table["n"])), int(table["seeds"].max() or 0)  # type: ignore[arg-type]
+    range_ = f"{tasks[0]}" if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}"
+    text = f"{range_} evaluation tasks a row, {seeds} training {'seed' if seeds == 1 else 'seeds'}; intervals (95 %) resample "
+    text += "seeds, tools and questions"
+    told = [f"{count} {name.replace('_', '-')} a run" for name, count in caps.items() if count]
+    return f"{text}. Small form: at most {' and '.join(told)}." if told else f"{text}."

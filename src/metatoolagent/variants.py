@@ -1,0 +1,187 @@
+"""Variants: the same pipeline under other params, as folders of results named after what differs.
+
+`main` is params.yaml itself, `sd` and `hd-<domain>` are it on another split, and
+`sweep/<name>/<key>=<value>,...` overrides some of its keys, such as `sweep/distractors/distractors=10,seed=1`. Keys are
+dotted (`mta.inner_lr=0.01`) and sorted; the key `split` stands for the split; characters that a path or this notation
+cannot hold are percent-encoded.
+
+An artifact is named by the overrides that it depends on and by no others, and an override that says what params.yaml says
+is none. So runs that have an artifact in common find it in one folder, and a run without any override left is `main`.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, unquote
+
+from metatoolagent import params
+from metatoolagent.errors import Exit, UserError, shown
+
+PATTERN = "sweep/[a-z][a-z0-9_]*/[^/]+=[^/]+"
+"""Of the name of a sweep's variant, for the wildcard of the rules."""
+SPLITS = "sd|cd|hd-[a-z0-9_]+"
+LONGEST = 200
+"""Characters of a folder's name; file systems take 255 bytes, and temporary names need a few."""
+SPLIT = "split"
+TRAINING_TASKS = (SPLIT, "seed", "distractors", "meta_tasks")
+EVALUATION_TASKS = (SPLIT, "distractors", "eval_tasks")
+"""Not the seed: all seeds answer the same tasks, so what differs between them is training alone."""
+
+Scalar = str | int | float | bool
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A sweep's name, empty outside of sweeps, and the overrides, by key."""
+
+    sweep: str
+    overrides: Mapping[str, Scalar]
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """Return the variant that a folder is named after.
+
+        Raises:
+            UserError: E-VARIANT (exit code 64) if the name cannot be read.
+        """
+        if not name.startswith("sweep/"):
+            return cls("", {} if name == "main" else {SPLIT: name})
+        _, sweep, items = name.split("/")
+        overrides: dict[str, Scalar] = {}
+        for item in items.split(","):
+            key, equals, text = item.partition("=")
+            if not (key and equals and text) or key in overrides:
+                raise _error("an override is not key=value, or its key stands twice", name, item)
+            overrides[key] = _value(name, unquote(text))
+        if not re.fullmatch(SPLITS, str(overrides.get(SPLIT, "cd"))):
+            raise _error("no such kind of split", name, str(overrides[SPLIT]))
+        return cls(sweep, overrides)
+
+    def __str__(self) -> str:
+        """Return the folder's name below results/.
+
+        Raises:
+            UserError: E-VARIANT if it is too long for a folder.
+        """
+        if not self.overrides.keys() - {SPLIT}:
+            return str(self.overrides.get(SPLIT, "main"))
+        items = ",".join(f"{key}={quote(_text(value), safe='@+')}" for key, value in sorted(self.overrides.items()))
+        if len(items) > LONGEST:
+            raise _error(f"the name has {len(items)} characters, at most {LONGEST} are possible", f"sweep/{self.sweep}", items)
+        return f"sweep/{self.sweep}/{items}"
+
+    @property
+    def split(self) -> str:
+        """The split: `cd` where none is named."""
+        return str(self.overrides.get(SPLIT, "cd"))
+
+    def apply(self, config: Config) -> dict[str, Any]:
+        """Return params.yaml under the overrides, checked.
+
+        Raises:
+            UserError: E-PARAMS or E-VARIANT (exit code 64), naming the variant.
+        """
+        changed = copy.deepcopy(dict(config))
+        for key, value in self.overrides.items():
+            if key == SPLIT:
+                continue
+            *above, last = key.split(".")
+            section = changed
+            for name in above:
+                section = section.setdefault(name, {})
+                if not isinstance(section, dict):
+                    raise _error(f"{name} is no section of params.yaml", str(self), key)
+            section[last] = value
+        try:
+            params.check(changed)
+        except UserError as error:
+            error.where = f"variant {self}, {error.where}"
+            raise
+        return changed
+
+    def keep(self, config: Config, sections: Iterable[str]) -> "Variant":
+        """Return the variant with the overrides of some sections that say something else than params.yaml."""
+        kept = {key: value for key, value in self.overrides.items() if key.partition(".")[0] in sections}
+        return replace(self, overrides={key: value for key, value in kept.items() if not _says(config, key, value)})
+
+
+def training_tasks(variant: Variant, config: Config) -> Variant:
+    """Return the variant whose folder has the meta-tasks that a run trains on."""
+    return variant.keep(config, TRAINING_TASKS)
+
+
+def evaluation_tasks(variant: Variant, config: Config) -> Variant:
+    """Return the variant whose folder has the tasks that a run is evaluated on.
+
+    Tasks of training tools are drawn from what this run trains on, so they depend on its meta-tasks too.
+    """
+    overrides = dict(variant.overrides)
+    if value_of(variant.apply(config), "eval_tasks.part") == "train":
+        return variant.keep(config, {*TRAINING_TASKS, *EVALUATION_TASKS})
+    # One name for one number of distractors, whichever key it comes from.
+    number = overrides.pop("distractors", None)
+    if number is not None and not overrides.get("eval_tasks.distractors"):
+        overrides["eval_tasks.distractors"] = number
+    if overrides.get("eval_tasks.distractors") == (value_of(config, "eval_tasks.distractors") or value_of(config, "distractors")):
+        del overrides["eval_tasks.distractors"]
+    return replace(variant, overrides=overrides).keep(config, EVALUATION_TASKS)
+
+
+def backbone(variant: Variant, config: Config) -> Variant:
+    """Return the variant whose folder has the backbone."""
+    return variant.keep(config, ("backbone",))
+
+
+def adapter(variant: Variant, method: str, config: Config) -> Variant:
+    """Return the variant whose folder has the adapter that a method is evaluated with."""
+    return variant.keep(config, (*TRAINING_TASKS, "backbone", *params.OF_METHOD[method]))
+
+
+def predictions(variant: Variant, method: str, config: Config) -> Variant:
+    """Return the variant whose folder has a method's predictions; without training they are the same for every seed."""
+    tasks = evaluation_tasks(variant, config)
+    if not params.OF_METHOD[method]:
+        own = ("evaluate",) if method in params.MODEL_FREE else ("evaluate", "backbone")
+        return replace(tasks, overrides={**tasks.overrides, **variant.keep(config, own).overrides})
+    trained = adapter(variant, method, config).overrides
+    told = variant.keep(config, ("eval_tasks", "evaluate")).overrides
+    if variant.overrides.get("eval_tasks.distractors") == value_of(variant.apply(config), "distractors"):
+        told = {key: value for key, value in told.items() if key != "eval_tasks.distractors"}
+    return replace(variant, overrides={**trained, **told})
+
+
+def _says(config: Config, key: str, value: Scalar) -> bool:
+    if key == SPLIT:
+        return value == "cd"
+    there = value_of(config, key)
+    return bool(there == value) and isinstance(there, bool) == isinstance(value, bool)
+
+
+def value_of(config: Any, key: str) -> Any:
+    """Return the value of a dotted key; None where there is none."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    return config
+
+
+def _value(name: str, text: str) -> Scalar:
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, str | int | float | bool):
+        raise _error("only texts, numbers, true and false can be overridden", name, text)
+    return value
+
+
+def _text(value: Scalar) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _error(what: str, name: str, got: str) -> UserError:
+    fix = "write sweep/<name>/<key>=<value>,<key>=<value>, such as sweep/distractors/distractors=10,seed=1"
+    return UserError("E-VARIANT", what, f"variant {name}", shown(got), fix, exit_code=Exit.PARAMS)

@@ -1,0 +1,40 @@
+"""A sweep: predictions of all its variants -> one table, one figure, one paragraph.
+
+The variants are made by the same rules as the main run; which there are, the module of the sweep says.
+
+REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
+OUTPUTS: results/sweep/<sweep>/{table.csv,figure.json,figure.svg,figure.png,finding.md}
+PARAMS: evaluate, seed, sweeps
+"""
+
+
+rule sweep:
+    """Collecting sweep {wildcards.sweep}: {params.given}"""
+    input:
+        predictions=sweep_files,
+        code=code(
+            "variants",
+            "catalog/schemas",
+            "evaluation/metrics",
+            "evaluation/statistics",
+            "sweeps/runs",
+            "sweeps/stage",
+            "sweeps/table",
+            "sweeps/wording",
+        ),
+        module=lambda wildcards: code(f"sweeps/{wildcards.sweep}"),
+    output:
+        table="results/sweep/{sweep}/table.csv",
+        spec="results/sweep/{sweep}/figure.json",
+        svg="results/sweep/{sweep}/figure.svg",
+        png="results/sweep/{sweep}/figure.png",
+        finding="results/sweep/{sweep}/finding.md",
+        manifest="results/sweep/{sweep}/manifest.json",
+    log:
+        "logs/sweep/{sweep}.log",
+    params:
+        given=given_to_sweep,
+        runs=lambda wildcards: runs.to_json(runs_of(wildcards.sweep)),
+    shell:
+        "python -m metatoolagent sweep {wildcards.sweep:q} --runs {params.runs:q} --out results/sweep/{wildcards.sweep:q}"
+        " --params {params.given:q} --log {log:q}"
