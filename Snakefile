@@ -30,6 +30,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/chains.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/dvc.smk"
 
@@ -64,6 +65,11 @@ rule eval_toolalpaca:
 rule eval_apibench:
     input:
         "results/apibench/metrics.json",
+
+
+rule multi_tool:
+    input:
+        "results/multi_tool/table.csv",
 
 
 rule table2:

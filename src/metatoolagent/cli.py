@@ -9,12 +9,15 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metatoolagent import params
 from metatoolagent.errors import Exit, UserError, shown
+
+if TYPE_CHECKING:
+    from metatoolagent.evaluation.job import Job
 
 app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
 
@@ -42,9 +45,7 @@ def ingest_chains(out: Out, catalog: Catalog = Path("data/interim"), parameters:
     from metatoolagent.catalog import chain_stage as stage
 
     given = params.given(parameters)
-    stage.ingest(
-        given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out
-    )
+    stage.ingest(given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out)
 
 
 @app.command()
@@ -96,6 +97,24 @@ def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Para
 
     given = params.given(parameters)
     external.materialize(catalog, kind, given.distractors, given.seed, given.section(params.EvalTasks), out)
+
+
+@app.command("materialize-chains")
+def materialize_chains(
+    chains: Annotated[Path, typer.Option(help="File of the ingested chains.")],
+    catalog: Catalog,
+    out: Out,
+    parts: Annotated[Path | None, typer.Option(help="Folder of the parts; none where every tool is unseen.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Draw the candidate sets of the unseen chains."""
+    del log
+    from metatoolagent.tasks import chain_tasks
+
+    given = params.given(parameters)
+    near = given.section(params.Split).near_duplicate
+    chain_tasks.materialize(chains, catalog, parts, given.distractors, given.seed, near, out)
 
 
 @app.command()
@@ -160,17 +179,42 @@ def evaluate(
 ) -> None:
     """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone."""
     del log
-    _require_method(method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting
-    from metatoolagent.evaluation.job import Job
-    from metatoolagent.models.backbone import use_cores
 
-    use_cores()
+    predicting.evaluate(_job(method, tasks, catalog, out, model, adapter, demonstrations, parameters))
+
+
+@app.command("evaluate-chains")
+def evaluate_chains(
+    method: str,
+    tasks: Tasks,
+    catalog: Catalog,
+    out: Out,
+    model: Model = Path("models/backbone"),
+    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for the backbone alone.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Apply METHOD step by step to every chain, after its own choices and after the gold ones."""
+    del log
+    from metatoolagent.evaluation import chains
+
+    chains.evaluate(_job(method, tasks, catalog, out, model, adapter, None, parameters))
+
+
+@app.command("report-chains")
+def report_chains(
+    prediction: Annotated[list[str], typer.Option(help="VARIANT:METHOD=FILE, once for each variant and method.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn the choices on chains into metrics, a table, a figure and a paragraph."""
+    del log
+    from metatoolagent.reporting import chains
+
     given = params.given(parameters)
-    lora = given.section(params.Adapter) if adapter else None
-    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
-    evaluation = given.section(params.Evaluate)
-    predicting.evaluate(Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations))
+    chains.report(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -205,12 +249,7 @@ def metrics_external(
     from metatoolagent.evaluation import external
 
     given = params.given(parameters)
-    files: dict[str, dict[str, Path]] = {}
-    for item in prediction:
-        key, _, path = item.partition("=")
-        variant, _, method = key.partition(":")
-        files.setdefault(variant, {})[method] = Path(path)
-    external.measure(files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    external.measure(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -275,6 +314,43 @@ def verify(paths: list[Path]) -> None:
     for path in paths:
         artifacts.verify(path)
         print(f"ok {path}")
+
+
+def _by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
+    """Return the files that options VARIANT:METHOD=FILE name."""
+    files: dict[str, dict[str, Path]] = {}
+    for item in prediction:
+        key, _, path = item.partition("=")
+        variant, _, method = key.partition(":")
+        files.setdefault(variant, {})[method] = Path(path)
+    return files
+
+
+def _job(
+    method: str,
+    tasks: Path,
+    catalog: Path,
+    out: Path,
+    model: Path,
+    adapter: Path | None,
+    demonstrations: Path | None,
+    parameters: str | None,
+) -> "Job":
+    """Return what to evaluate.
+
+    Raises:
+        UserError: E-METHOD or E-PARAMS (exit code 64).
+    """
+    _require_method(method, list(params.OF_METHOD))
+    from metatoolagent.evaluation.job import Job
+    from metatoolagent.models.backbone import use_cores
+
+    use_cores()
+    given = params.given(parameters)
+    lora = given.section(params.Adapter) if adapter else None
+    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
+    evaluation = given.section(params.Evaluate)
+    return Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations)
 
 
 def _require_method(method: str, known: list[str]) -> None:

@@ -239,7 +239,9 @@ def _check_chains(dataset: Dataset, limits: Limits) -> None:
     for one, other in wording.near_pairs(texts, limits.near_duplicate) if chains else []:
         if other >= len(rows):
             first, chain = (rows + chains)[one], chains[other - len(rows)]
-            chain.reject("E-NEAR", f"nearly the question of {first.where}", "ask", value=texts[other], fix="reword one of the two")
+            chain.reject(
+                "E-NEAR", f"nearly the question of {first.where}", "ask", value=texts[other], fix="reword one of the two"
+            )
 
 
 def near_duplicates(dataset: Dataset, threshold: float) -> list[tuple[Row, Row]]:

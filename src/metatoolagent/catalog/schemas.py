@@ -140,13 +140,24 @@ EVAL_TASKS = _table(
     sorted_by=[],
 )
 
-CHAIN_TASKS = _table(
+_CHAIN_COLUMNS = {
+    "task_id": CHAIN_ID,
+    "part": _one_of(PARTS, "the part of its least unseen tool: test only where every tool is in it"),
+    "question": _text("the user's request"),
+    "candidates": pa.Column(
+        TEXTS, description="the tools to choose from at every step, in the order in which the model sees them"
+    ),
+    "gold": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
+}
+CHAIN_TASKS = _table(_CHAIN_COLUMNS, sorted_by=["task_id"])
+CHAIN_PREDICTIONS = _table(
     {
-        "task_id": CHAIN_ID,
-        "part": _one_of(PARTS, "the part of its least unseen tool: test only where every tool is in it"),
-        "question": _text("the user's request"),
-        "candidates": pa.Column(TEXTS, description="the tools to choose from at every step, in the order in which the model sees them"),
-        "gold": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
+        **_CHAIN_COLUMNS,
+        "scored": pa.Column(
+            TEXTS, description="the most probable tool of each step that was not called yet, after its own choices"
+        ),
+        "free": pa.Column(TEXTS, description="the greedy answers, after its own; they end where one names no candidate"),
+        "forced": pa.Column(TEXTS, description="as scored, but at each step after the gold tools of the steps before"),
     },
     sorted_by=["task_id"],
 )

@@ -63,7 +63,7 @@ def table(runs: Sequence[Run], resamples: int, seed: int) -> pl.DataFrame:
         rows += _of_point(members[0].labels, _read(members), resamples, seed)
     _adjust(rows)
     labels = list(runs[0].labels)
-    kinds = {name: pl.String for name in FIXED[:5]} | {"p": pl.Float64, "p_holm": pl.Float64}
+    kinds = dict.fromkeys(FIXED[:5], pl.String) | {"p": pl.Float64, "p_holm": pl.Float64}
     frame = pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None).select(*labels, *FIXED)
     return schema(labels).validate(frame, lazy=True)
 
