@@ -34,8 +34,18 @@ DOMAINS, TOOLS, TEST_TOOLS = 7, 22, 6
 LIMIT_MIB = 2048
 RESULTS = Path(__file__).parent / "results" / "materialize.json"
 
-META = params.MetaTasks(count=TASKS // 16, tasks_per_pack=8, support_packs=1, query_packs=1, distractor_kind="random")
-EVALUATION = params.EvalTasks(part="test", count=TASKS // 2, tasks_per_set=1, distractor_kind="random")
+META = params.MetaTasks(
+    count=TASKS // 16,
+    tasks_per_pack=8,
+    support_packs=1,
+    query_packs=1,
+    distractor_kind="random",
+    documentation=0,
+    query_tasks=0,
+    tools=0,
+    questions_per_tool=0,
+)
+EVALUATION = params.EvalTasks(part="test", count=TASKS // 2, distractors=0, tasks_per_set=1, distractor_kind="random")
 KINDS = {
     "training": (META, EVALUATION.model_copy(update={"count": 1})),
     "evaluation": (META.model_copy(update={"count": 1}), EVALUATION),

@@ -26,6 +26,8 @@ Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value, between which the logarithm is uniform."""
 Steps = Annotated[list[Count], Field(min_length=1)]
 DistractorKind = Literal["random", "same_domain", "hard"]
+Hypergradient = Literal["first_order", "exact", "reptile"]
+Hypergradients = Annotated[list[Hypergradient], Field(min_length=1)]
 Pool = Literal["all", "unseen"]
 
 OF_METHOD: dict[str, tuple[str, ...]] = {
@@ -154,7 +156,7 @@ class Masking(Section):
 class Mta(Section):
     """The inner loop and the hypergradient."""
 
-    hypergradient: Literal["first_order", "exact", "reptile"]
+    hypergradient: Hypergradient
     product: Literal["double_backward", "finite_difference"]
     inner_steps: Count
     inner_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -217,8 +219,8 @@ class Queries(Section):
     tools: Annotated[list[OrAll], Field(min_length=1)]
 
 
-class Space(Section):
-    """What is searched: a range or a list of values for each param, and how many points are drawn."""
+class Sensitivity(Section):
+    """A range or a list of values for each param, and how many points are drawn."""
 
     points: Count
     outer_lr: Range
@@ -228,11 +230,15 @@ class Space(Section):
     inner_steps: Steps
 
 
-class Search(Space):
-    """The space of the sensitivity, with the kinds of hypergradient and the numbers of meta-tasks."""
+class Search(Section):
+    """The same for what meta-learning alone has, and for the number of meta-tasks."""
 
-    hypergradient: Annotated[list[Literal["first_order", "exact", "reptile"]], Field(min_length=1)]
+    points: Count
+    inner_lr: Range
+    tasks: Steps
+    inner_steps: Steps
     meta_tasks: Steps
+    hypergradient: Hypergradients
 
 
 class Sweeps(Section):
@@ -241,11 +247,11 @@ class Sweeps(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     caps: Caps
     table2: Table2
-    compare: Annotated[list[Literal["first_order", "exact", "reptile"]], Field(min_length=1)]
+    compare: Hypergradients
     distractors: Annotated[list[Count], Field(min_length=1)]
     scale: Scale
     queries: Queries
-    sensitivity: Space
+    sensitivity: Sensitivity
     search: Search
 
 

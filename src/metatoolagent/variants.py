@@ -23,7 +23,7 @@ from metatoolagent.errors import Exit, UserError, shown
 PATTERN = "sweep/[a-z][a-z0-9_]*/[^/]+=[^/]+"
 """Of the name of a sweep's variant, for the wildcard of the rules."""
 SPLITS = "sd|cd|hd-[a-z0-9_]+"
-LONGEST = 200
+LONGEST = 240
 """Characters of a folder's name; file systems take 255 bytes, and temporary names need a few."""
 SPLIT = "split"
 TRAINING_TASKS = (SPLIT, "seed", "distractors", "meta_tasks")

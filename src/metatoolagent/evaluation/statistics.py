@@ -102,7 +102,8 @@ def _counts(samples: Sequence[Sample]) -> npt.NDArray[np.int64]:
     for run, (values, clusters) in enumerate(samples):
         if not len(values) or not np.isin(values, (-1, 0, 1)).all():
             raise ValueError("values must be some of -1, 0 and 1")
-        np.add.at(counts_STV[run], ([number[name] for name in clusters], np.asarray(values, np.int64) + 1), 1)
+        cluster_N = np.array([number[name] for name in clusters], np.int64)
+        np.add.at(counts_STV[run], (cluster_N, np.asarray(values, np.float64).astype(np.int64) + 1), 1)
     return counts_STV
 
 

@@ -53,15 +53,38 @@ def build(chosen: params.Backbone, out: Path) -> None:
             model, tokenizer = _tiny()
         else:
             model, tokenizer = _pretrained(chosen)
+        if chosen.layers:
+            keep_layers(model, chosen.layers)
         folder = Path(scratch) / "saved"
         # One shard: the names of the outputs are known before the model is.
         model.to(getattr(torch, chosen.dtype)).save_pretrained(folder, max_shard_size="1000TB")
         tokenizer.save_pretrained(folder)
         if not (folder / "chat_template.jinja").exists():
             raise _error("the tokenizer has no chat template", chosen.source, "choose an instruction-tuned model")
-        with publishing(out, FILES, producer="backbone", extra={"source": chosen.source}) as paths:
+        with publishing(out, FILES, producer="backbone", extra={"source": chosen.source, "layers": chosen.layers}) as paths:
             for name, path in paths.items():
                 path.write_bytes((folder / name).read_bytes())
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Cut a model to its first layers; what follows them, the last norm and the vocabulary, stays.
+
+    Args:
+        model: a decoder whose layers are a list at `model.layers`, as those of the Llama and Qwen families are.
+        count: how many are left.
+
+    Raises:
+        UserError: E-BACKBONE if it has fewer layers, or keeps them elsewhere.
+    """
+    layers = getattr(model.get_decoder(), "layers", [])
+    if count > len(layers):
+        where = "params.yaml, key backbone.layers"
+        what = f"the model has {len(layers)} layers that can be cut"
+        raise UserError("E-BACKBONE", what, where, shown(count), "lower it, or 0 for all", exit_code=Exit.PARAMS)
+    model.get_decoder().layers = layers[:count]
+    model.config.num_hidden_layers = count
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = model.config.layer_types[:count]
 
 
 def _embedded(scratch: Path) -> tuple[Any, Any]:

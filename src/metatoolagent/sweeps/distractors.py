@@ -45,7 +45,7 @@ def saturation(rows: pl.DataFrame) -> int:
     """
     best = max(rows["value"])
     below = rows.filter(pl.col("high") < best)["training"].to_list()
-    return min(value for value in rows["training"] if all(value > low for low in below))
+    return min(int(value) for value in rows["training"] if all(value > low for low in below))
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:

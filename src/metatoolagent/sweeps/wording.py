@@ -27,7 +27,8 @@ def percent(row: Mapping[str, Any]) -> str:
 
 def points(row: Mapping[str, Any]) -> str:
     """Return a difference, its interval in points and its p-value, and say where it is not resolved."""
-    text = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], p = {row['p_holm']:.3g} after Holm"
+    value, low, high = (100 * row[name] for name in ("value", "low", "high"))
+    text = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}], p = {row['p_holm']:.3g} after Holm"
     return text if row["low"] > 0 or row["high"] < 0 else f"{text}, not resolved"
 
 

@@ -3,7 +3,7 @@
 Legend: N tasks, T tools, Q questions, C candidates, A second answers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -43,6 +43,18 @@ class Choices:
             question_ids=questions["question_id"],
             tool_Q=_numbers(questions["tool"], number),
             second_2A=np.stack([second["question"].to_numpy().astype(np.int64), _numbers(second["also"], number)]),
+        )
+
+    def only(self, question_Q: Ints) -> "Choices":
+        """Return the same tools with some of the questions."""
+        number_Q = np.full(len(self.tool_Q), -1)
+        number_Q[question_Q] = np.arange(len(question_Q))
+        second_2A = np.stack([number_Q[self.second_2A[0]], self.second_2A[1]])
+        return replace(
+            self,
+            question_ids=self.question_ids.gather(question_Q),
+            tool_Q=self.tool_Q[question_Q],
+            second_2A=second_2A[:, second_2A[0] >= 0],
         )
 
     def unambiguous(self) -> Bools:

@@ -37,7 +37,7 @@ def eval_tasks(choices: Choices, sampling: Sampling, params: params.EvalTasks) -
     question_Q = chosen_questions(choices, sampling.seed, params)
     group_Q = candidate_set(choices.tool_Q[question_Q], params.tasks_per_set)
     chunk = max(1, min(CHUNK, KEYS // len(choices.names)))
-    for pool, pool_T in pools(choices).items():
+    for pool, pool_T in pools(choices, params.part).items():
         for start in range(0, int(group_Q[-1]) + 1, chunk):
             of_chunk_Q = (group_Q >= start) & (group_Q < start + chunk)
             question_N, group_N = question_Q[of_chunk_Q], group_Q[of_chunk_Q] - start
@@ -73,10 +73,14 @@ def candidate_set(tool_Q: Ints, size: int) -> Ints:
     return np.cumsum(rank_Q % size == 0) - 1
 
 
-def pools(choices: Choices) -> dict[str, Bools]:
-    """Return the tools of each pool; where no tool is in training, both would be the same, and there is `all` alone."""
+def pools(choices: Choices, part: str) -> dict[str, Bools]:
+    """Return the tools of each pool.
+
+    There is `all` alone where no tool is in training, since both would be the same, and for tasks of training tools, which
+    would stand out among unseen ones.
+    """
     every_T, unseen_T = np.ones(len(choices.names), np.bool_), choices.part_T != "train"
-    return {"all": every_T} if unseen_T.all() else {"all": every_T, "unseen": unseen_T}
+    return {"all": every_T} if unseen_T.all() or part == "train" else {"all": every_T, "unseen": unseen_T}
 
 
 def available(choices: Choices, by_domain: bool, seed: int, params: params.EvalTasks) -> dict[str, int]:
@@ -93,7 +97,7 @@ def available(choices: Choices, by_domain: bool, seed: int, params: params.EvalT
     group_A, tool_A = group_of[choices.second_2A[0]], choices.second_2A[1]
     scope_T = choices.domain_T if by_domain else np.zeros_like(choices.domain_T)
     found: dict[str, int] = {}
-    for pool, pool_T in pools(choices).items():
+    for pool, pool_T in pools(choices, params.part).items():
         in_scope_A = scope_T[tool_A] == scope_T[choices.tool_Q[choices.second_2A[0]]]
         taken_A = (group_A >= 0) & pool_T[tool_A] & in_scope_A
         # The questions of a set may share a second answer, which is one tool less.

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from metatoolagent import artifacts, params
-from metatoolagent.errors import Finding, raise_findings
+from metatoolagent.errors import Finding, UserError, raise_findings
 from metatoolagent.tasks.choices import KEYS, Choices
 from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of
 from metatoolagent.tasks.turns import Parting, Turns
@@ -32,9 +32,19 @@ class Training:
     question_Q: Ints
 
     @classmethod
-    def of(cls, choices: Choices) -> "Training":
-        """Return the training tools of a split and their questions."""
+    def of(cls, choices: Choices, seed: int, params: params.MetaTasks) -> "Training":
+        """Return the training tools of a split and their questions, or as many of both as the params leave.
+
+        Raises:
+            UserError: E-QUESTIONS if more training tools are asked for than there are.
+        """
         question_Q = np.flatnonzero(choices.unambiguous() & (choices.part_T[choices.tool_Q] == "train"))
+        if params.tools:
+            kept_T = _spread(choices, question_Q, params.tools, generator_of(seed, "meta_tasks", "tools"))
+            question_Q = question_Q[np.isin(choices.tool_Q[question_Q], kept_T)]
+        if params.questions_per_tool:
+            turn_Q = generator_of(seed, "meta_tasks", "questions").permutation(len(choices.tool_Q))[question_Q]
+            question_Q = question_Q[_rank(turn_Q, choices.tool_Q[question_Q]) < params.questions_per_tool]
         tool_T, tool_Q = np.unique(choices.tool_Q[question_Q], return_inverse=True)
         return cls(tool_T, choices.domain_T[tool_T], tool_Q, question_Q)
 
@@ -47,9 +57,38 @@ class Training:
         return Parting(np.arange(len(self.tool_T)), np.ones_like(self.tool_T), candidates)
 
 
-def available(choices: Choices, by_domain: bool) -> dict[str, int]:
-    """Return how many distractors each scope of training candidates can give."""
-    domain_T = Training.of(choices).domain_T
+def _spread(choices: Choices, question_Q: Ints, tools: int, generator: np.random.Generator) -> Ints:
+    """Return some of the tools of questions, the domains in turn; of more tools of the same seed, they are a part."""
+    tool_T = np.unique(choices.tool_Q[question_Q])
+    if tools > len(tool_T):
+        raise UserError(
+            "E-QUESTIONS",
+            f"{tools} training tools are asked for, and {len(tool_T)} have a question with one answer",
+            fix=f"set meta_tasks.tools: {len(tool_T)} or less, or 0 for all",
+            kept=artifacts.KEPT,
+        )
+    turn_T = generator.permutation(len(choices.names))[tool_T]
+    domain_T = choices.domain_T[tool_T]
+    turn_U = generator.permutation(len(choices.domains))
+    return tool_T[np.lexsort((turn_U[domain_T], _rank(turn_T, domain_T)))][:tools]
+
+
+def _rank(turn_N: Ints, group_N: Ints) -> Ints:
+    """Return the place of each item in its group, from 0, in the order of its turn."""
+    order_N = np.lexsort((turn_N, group_N))
+    sorted_N = group_N[order_N]
+    rank_N = np.empty_like(group_N)
+    rank_N[order_N] = np.arange(len(group_N)) - np.searchsorted(sorted_N, sorted_N)
+    return rank_N
+
+
+def available(choices: Choices, by_domain: bool, seed: int, params: params.MetaTasks) -> dict[str, int]:
+    """Return how many distractors each scope of training candidates can give.
+
+    Raises:
+        UserError: E-QUESTIONS.
+    """
+    domain_T = Training.of(choices, seed, params).domain_T
     size_U = np.bincount(domain_T)
     if by_domain and (size_U > 0).sum() > 1:
         return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - 1 for unit in np.flatnonzero(size_U)}
@@ -71,7 +110,7 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
     Raises:
         UserError: E-QUESTIONS if a pack would ask a question twice.
     """
-    training = Training.of(choices)
+    training = Training.of(choices, sampling.seed, params)
     candidates = sampling.distractors + 1
     turns = Turns.first(training.tool_Q, training.question_Q, generator_of(sampling.seed, "meta_tasks", "turns"))
     _require_questions(choices, training, turns, -(-params.tasks_per_pack // candidates))
@@ -91,7 +130,10 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
             np.repeat(training.tool_T[candidates_NC], params.tasks_per_pack, axis=0),
         )
         numbers = _numbers(start, len(side_MT), params)
-        yield pl.concat([numbers, tasks, _documentation(numbers["meta_task"], sampling.seed, params)], how="horizontal")
+        rows = pl.concat([numbers, tasks, _documentation(numbers["meta_task"], sampling.seed, params)], how="horizontal")
+        # All are drawn and the rest is dropped, so that fewer query tasks are some of the same.
+        number = pl.col("pack").cast(pl.Int32) * params.tasks_per_pack + pl.col("task")
+        yield rows.filter((pl.col("role") == "support") | (number < params.query_tasks)) if params.query_tasks else rows
 
 
 def _require_questions(choices: Choices, training: Training, turns: Turns, needed: int) -> None:

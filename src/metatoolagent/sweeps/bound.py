@@ -1,0 +1,36 @@
+"""The shape of the generalization bound, fitted to measured gaps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import curve_fit
+
+
+@dataclass(frozen=True)
+class Fit:
+    """gap = sqrt(C / n), and how much of the gaps' variance it explains."""
+
+    complexity: float
+    r_squared: float
+    """1 less the squared residuals over the squared deviations from the mean; below 0 the mean alone is nearer."""
+
+
+def fit(sizes: Sequence[float], gaps: Sequence[float]) -> Fit | None:
+    """Return the least-squares fit of sqrt(C / n), C >= 0, to gaps; None for fewer than two sizes or equal gaps.
+
+    The shape is the paper's bound (arXiv 2601.12680, section 2.3): the error grows with sqrt(C(H) / n). A bound says nothing of
+    constants below it, so only the shape is compared.
+
+    Args:
+        sizes: n, such as the number of query tasks or of training tools.
+        gaps: accuracy on training tasks less accuracy on unseen tools, one a size.
+    """
+    n, gap = np.asarray(sizes, np.float64), np.asarray(gaps, np.float64)
+    spread = ((gap - gap.mean()) ** 2).sum()
+    if len(set(sizes)) < 2 or spread == 0:
+        return None
+    # The root of C is fitted: it enters linearly, so the fit has one minimum.
+    (root,), _ = curve_fit(lambda size, root: root / np.sqrt(size), n, gap, p0=[0.1], bounds=(0, np.inf))
+    residual = ((gap - root / np.sqrt(n)) ** 2).sum()
+    return Fit(float(root**2), float(1 - residual / spread))

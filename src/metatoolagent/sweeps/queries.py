@@ -1,0 +1,88 @@
+"""Query tasks a meta-task, and training tools: the generalization gap, next to the shape of the bound.
+
+The gap is the accuracy on tasks of the tools that were trained on, less that on validation tools; one of both is varied at a
+time, the other as in the main run.
+"""
+
+import math
+
+import altair as alt
+import polars as pl
+
+from metatoolagent.sweeps.bound import fit
+from metatoolagent.sweeps.runs import Plan, Run
+from metatoolagent.sweeps.wording import at, capped
+from metatoolagent.variants import Scalar
+
+METHODS = ("ft", "mta")
+AXES = {"query_tasks": "query tasks a meta-task", "tools": "training tools"}
+
+
+def runs(plan: Plan) -> list[Run]:
+    """Return each method at each size of each axis, on tasks of training tools and of validation tools."""
+    chosen, pack = plan.config["sweeps"]["queries"], plan.config["meta_tasks"]["tasks_per_pack"]
+    sizes: list[tuple[str, int, dict[str, Scalar]]] = []
+    for count in sorted(set(chosen["query_tasks"])):
+        packs = math.ceil(count / pack)
+        # As many as the packs hold is what 0 stands for: one name for one thing.
+        named = 0 if count == packs * pack else count
+        sizes.append(("query_tasks", count, {"meta_tasks.query_packs": packs, "meta_tasks.query_tasks": named}))
+    sizes += [("tools", count, {"meta_tasks.tools": count}) for count in sorted(set(chosen["tools"]))]
+    return [
+        run
+        for axis, size, changed in sizes
+        for part in ("train", "validation")
+        for method in METHODS
+        for run in plan.runs(method, {"axis": axis, "size": size, "part": part}, {**changed, "eval_tasks.part": part})
+    ]
+
+
+def gaps(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the gap of each method at each size: columns axis, size, method, gap, low, high.
+
+    The interval is that of two independent means: the tools of both parts are different ones.
+    """
+    rows = at(table)
+    joined = rows.filter(part="train").join(
+        rows.filter(part="validation"), on=["axis", "size", "method"], suffix="_validation", maintain_order="left"
+    )
+    gap = pl.col("value") - pl.col("value_validation")
+    below = ((pl.col("value") - pl.col("low")) ** 2 + (pl.col("high_validation") - pl.col("value_validation")) ** 2).sqrt()
+    above = ((pl.col("high") - pl.col("value")) ** 2 + (pl.col("value_validation") - pl.col("low_validation")) ** 2).sqrt()
+    return joined.select("axis", "size", "method", gap=gap, low=gap - below, high=gap + above)
+
+
+def figure(table: pl.DataFrame) -> alt.Chart:
+    """Return the gap against the size, a panel for each axis, with the fitted shape as a broken line."""
+    found = gaps(table).filter(pl.col("size") > 0)
+    curves = []
+    for _, rows in found.group_by("axis", "method", maintain_order=True):
+        if shape := fit(rows["size"].to_list(), rows["gap"].to_list()):
+            fitted = (shape.complexity / rows["size"]).sqrt()
+            curves.append(rows.select("axis", "size", "method").with_columns(fitted=fitted))
+    data = found.join(pl.concat(curves), on=["axis", "size", "method"], how="left") if curves else found.with_columns(fitted=None)
+    base = alt.Chart(data).encode(
+        x=alt.X("size:Q", scale=alt.Scale(type="log"), title="size"), color=alt.Color("method:N", title=None)
+    )
+    points = base.mark_point(filled=True).encode(y=alt.Y("gap:Q", title="accuracy on training tools less on validation tools"))
+    bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
+    line = base.mark_line(strokeDash=[4, 4]).encode(y="fitted:Q")
+    return (bars + points + line).facet(column=alt.Column("axis:N", title=None)).resolve_scale(x="independent")
+
+
+def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
+    """Say the gaps, and how well sqrt(C / n) fits them; size 0, which is all tools, is told and not fitted."""
+    told = []
+    for (axis, method), rows in gaps(table).group_by("axis", "method", maintain_order=True):
+        each = ", ".join(
+            f"{row['size'] or 'all'}: {100 * row['gap']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+            for row in rows.to_dicts()
+        )
+        sized = rows.filter(pl.col("size") > 0)
+        shape = fit(sized["size"].to_list(), sized["gap"].to_list())
+        quality = f"sqrt(C/n) with C = {shape.complexity:.3g} has R² = {shape.r_squared:.2f}" if shape else "nothing to fit"
+        told.append(f"{method}, {AXES[str(axis)]}: {each}; {quality}")
+    return (
+        "Generalization gap in points, scored, pool all: accuracy on tasks of the tools that were trained on less accuracy on "
+        f"validation tools. {'. '.join(told)}. {capped(table, caps)}"
+    )

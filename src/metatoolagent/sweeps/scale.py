@@ -1,0 +1,45 @@
+"""A ladder of backbones: this one with fewer layers, and others."""
+
+import altair as alt
+import polars as pl
+
+from metatoolagent.sweeps.runs import Plan, Run
+from metatoolagent.sweeps.wording import at, capped, differences, percent, points
+from metatoolagent.variants import Scalar
+
+METHODS = ("base", "ft", "mta")
+
+
+def rungs(plan: Plan) -> dict[str, dict[str, Scalar]]:
+    """Return what each rung of the ladder changes, by its name in the table."""
+    chosen, own = plan.config["sweeps"]["scale"], plan.config["backbone"]["source"]
+    cut: dict[str, dict[str, Scalar]] = {
+        f"{own}, {layers or 'all'} layers": {"backbone.layers": layers} for layers in chosen["layers"]
+    }
+    return cut | {source: {"backbone.source": source, "backbone.layers": 0} for source in chosen["sources"]}
+
+
+def runs(plan: Plan) -> list[Run]:
+    """Return each method on each rung."""
+    ladder = rungs(plan).items()
+    return [run for name, changed in ladder for method in METHODS for run in plan.runs(method, {"backbone": name}, changed)]
+
+
+def figure(table: pl.DataFrame) -> alt.Chart:
+    """Return accuracy up the ladder, a line for each method."""
+    order = table["backbone"].unique(maintain_order=True).to_list()
+    base = alt.Chart(at(table)).encode(
+        x=alt.X("backbone:N", sort=order, title=None), color=alt.Color("method:N", title=None), xOffset="method:N"
+    )
+    value = alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1]))
+    return base.mark_line(point=True).encode(y=value) + base.mark_rule().encode(y="low:Q", y2="high:Q")
+
+
+def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
+    """Say each method's accuracy on each rung, and how far mta is from ft there."""
+    told = []
+    for (name,), rows in at(table).group_by("backbone", maintain_order=True):
+        told.append(f"{name}: " + ", ".join(f"{row['method']} {percent(row)}" for row in rows.to_dicts()))
+        asked = differences(table).filter(backbone=name, method="mta", against="ft").to_dicts()
+        told[-1] += "".join(f"; mta less ft {points(row)}" for row in asked)
+    return f"Scored accuracy, pool all. {'. '.join(told)}. {capped(table, caps)}"

@@ -1,0 +1,47 @@
+"""How much each hyper-parameter matters, over a space-filling design on validation tools."""
+
+import altair as alt
+import polars as pl
+
+from metatoolagent.sweeps.space import COST, POINT, RANGES, STEPS, effects, runs, viable
+from metatoolagent.sweeps.wording import at, capped, percent
+
+__all__ = ["figure", "finding", "runs"]
+
+
+def names(table: pl.DataFrame) -> list[str]:
+    """Return the params of the table that have a numeric order."""
+    return [name for name in (*RANGES, *STEPS) if name in table.columns]
+
+
+def figure(table: pl.DataFrame) -> alt.Chart:
+    """Return accuracy against each param, a panel each."""
+    data = at(table).unpivot(names(table), index=[POINT, "value", "low", "high"], variable_name="param", value_name="level")
+    base = alt.Chart(data).encode(x=alt.X("level:Q", scale=alt.Scale(type="log"), title=None))
+    value = alt.Y("value:Q", title="scored accuracy on validation tools")
+    drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + base.mark_point(filled=True).encode(y=value)
+    return drawn.properties(width=160, height=160).facet("param:N", columns=3).resolve_scale(x="independent")
+
+
+def setting(row: dict[str, object], table: pl.DataFrame) -> str:
+    """Return a point as text."""
+    told = [*names(table), *(["hypergradient"] if "hypergradient" in table.columns else [])]
+    return ", ".join(f"{name} {row[name]}" for name in told)
+
+
+def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
+    """Say the main effects, the best point, and the cheapest one that is not told from it."""
+    rows = at(table)
+    best, cheapest = rows.sort("value", descending=True).row(0, named=True), viable(rows)
+    told = "; ".join(
+        f"{effect.name} {100 * effect.difference:+.1f} points [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
+        for effect in effects(rows, names(table))
+    )
+    price = ", ".join(name for name in COST if name in table.columns)
+    return (
+        f"Method mta at {len(rows)} points of a Latin hypercube, scored, validation tools, pool all. Main effects (mean of the "
+        f"points above the median of a param less that of the others; intervals over points): {told}. Best: {percent(best)} at "
+        f"{setting(best, table)}. Minimum viable (the least product of {price} whose interval reaches the best accuracy): "
+        f"{percent(cheapest)} at {setting(cheapest, table)}. The best of {len(rows)} points is flattered by having been chosen. "
+        f"{capped(table, caps)}"
+    )

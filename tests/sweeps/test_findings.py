@@ -1,0 +1,194 @@
+"""What each sweep draws and says, from tables written by hand."""
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import vl_convert
+
+from metatoolagent.sweeps import bound, compare, distractors, queries, scale, search, sensitivity, space, stage, table2
+from metatoolagent.sweeps.runs import NAMES, Run
+
+CAPS = {"meta_tasks": 20, "eval_tasks": 100}
+NONE = {"meta_tasks": 0, "eval_tasks": 0}
+
+
+def drawn(module, table) -> None:
+    """Draw a figure with the renderer, which refuses a specification that is not Vega-Lite."""
+    assert vl_convert.vegalite_to_svg(module.figure(table).to_json()).startswith("<svg")
+
+
+def difference(value, low, high, p, **labels):
+    return {"method": "mta", "against": "ft", "value": value, "low": low, "high": high, "p": p, "p_holm": p, **labels}
+
+
+def test_distractors_saturate_where_no_interval_is_below_the_best(rows):
+    values = {2: 0.30, 5: 0.45, 10: 0.50, 20: 0.48}
+    grid = [
+        {"training": j, "evaluation": i, "method": method, "value": value + 0.1 * (i == 2)}
+        for method in ("ft", "mta")
+        for j, value in values.items()
+        for i in (2, 20)
+    ]
+    table = rows(*grid)
+    # At 20 in evaluation, the interval of 2 ends at 40 %, below the best's 50 %; that of 5 ends at 55 %.
+    assert distractors.saturation(table.filter(evaluation=20, method="ft")) == 5
+    told = distractors.finding(table, CAPS)
+    assert "with 20 distractors in evaluation" in told
+    assert "ft: 2 in training 30.0 % [20.0, 40.0], 5 in training 45.0 % [35.0, 55.0]" in told
+    assert "from 5 on, no interval tells training from the best" in told
+    assert "at most 20 meta-tasks a run and 100 eval-tasks a run" in told and "2 training seeds" in told
+    drawn(distractors, table)
+
+
+def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(rows):
+    table = rows(
+        {"method": "ft", "value": 0.5},
+        {"value": 0.6},
+        difference(0.1, 0.02, 0.18, 0.01),
+        split="sd",
+    )
+    told = table2.finding(table, NONE)
+    assert "sd: mta 60.0 % [50.0, 70.0], ft 50.0 % [40.0, 60.0]; mta less ft +10.0 points [+2.0, +18.0], p = 0.01 after Holm." in told
+    assert "Small form" not in told
+    unresolved = table.with_columns(low=pl.when(pl.col("against").is_not_null()).then(-0.02).otherwise(pl.col("low")))
+    assert "[-2.0, +18.0], p = 0.01 after Holm, not resolved" in table2.finding(unresolved, NONE)
+    drawn(table2, table)
+
+
+def test_compare_says_how_far_each_hypergradient_is_from_ft(rows):
+    table = rows(
+        {"method": "ft", "value": 0.5},
+        {"method": "exact", "value": 0.55},
+        {"method": "exact", "value": 0.6, "seed": "0", "seeds": 1},
+        {**difference(0.05, -0.1, 0.2, 0.6), "method": "exact"},
+    )
+    told = compare.finding(table, CAPS)
+    assert "ft 50.0 % [40.0, 60.0], exact 55.0 % [45.0, 65.0]. exact less ft +5.0 points" in told and "not resolved" in told
+    assert compare.overrides("reptile") == {"mta.hypergradient": "reptile", "mta.support_share": 0.0}
+    drawn(compare, table)
+
+
+def test_scale_climbs_the_ladder_in_its_order(rows):
+    table = rows(
+        {"backbone": "b, 10 layers", "method": "ft", "value": 0.2},
+        {"backbone": "a", "method": "ft", "value": 0.4},
+        {**difference(0.1, 0.05, 0.15, 0.001), "backbone": "a"},
+    )
+    told = scale.finding(table, NONE)
+    assert "b, 10 layers: ft 20.0 % [10.0, 30.0]. a: ft 40.0 % [30.0, 50.0]; mta less ft +10.0 points" in told
+    drawn(scale, table)
+
+
+def test_the_bound_is_fitted_exactly_where_the_gaps_have_its_shape():
+    sizes = [1, 4, 16]
+    exact = bound.fit(sizes, [math.sqrt(0.04 / n) for n in sizes])
+    assert (exact.complexity, exact.r_squared) == (pytest.approx(0.04, rel=1e-6), pytest.approx(1))
+    # By hand: root = sum(g / sqrt(n)) / sum(1 / n) = 0.15 / 1.25 = 0.12; residuals 0.02 and 0.04, deviations 0: (0.1, 0.1) is flat.
+    assert bound.fit([1, 4], [0.1, 0.1]) is None
+    # root = (0.2 + 0) / 1.25 = 0.16: residuals (0.04, -0.08), squares 0.008; deviations (0.1, -0.1), squares 0.02.
+    rough = bound.fit([1, 4], [0.2, 0.0])
+    assert (rough.complexity, rough.r_squared) == (pytest.approx(0.0256), pytest.approx(0.6))
+    assert bound.fit([4], [0.2]) is None
+
+
+def test_the_gap_is_training_less_validation_accuracy(rows):
+    table = rows(
+        *[
+            {"axis": "tools", "size": size, "part": part, "value": value}
+            for size, train, validation in ((10, 0.8, 0.4), (40, 0.6, 0.4), (0, 0.5, 0.5))
+            for part, value in (("train", train), ("validation", validation))
+        ]
+    )
+    found = queries.gaps(table)
+    assert found["gap"].to_list() == pytest.approx([0.4, 0.2, 0.0])
+    assert found["low"].to_list() == pytest.approx([gap - math.sqrt(0.02) for gap in (0.4, 0.2, 0.0)])
+    told = queries.finding(table, CAPS)
+    # sqrt(1.6 / 10) = 0.4 and sqrt(1.6 / 40) = 0.2: the shape itself; all tools have no size to be fitted at.
+    assert "mta, training tools: 10: +40.0 [+25.9, +54.1], 40: +20.0" in told and "all: +0.0" in told
+    assert "C = 1.6 has R² = 1.00" in told
+    drawn(queries, table)
+
+
+SPACE = {"points": 8, "outer_lr": [0.001, 0.1], "rank": [2, 4, 8, 16]}
+
+
+def test_points_fill_the_space_evenly_and_come_from_the_seed():
+    found = space.points(SPACE, seed=3)
+    assert found == space.points(SPACE, seed=3) != space.points(SPACE, seed=4)
+    assert sorted(point["rank"] for point in found) == [2, 2, 4, 4, 8, 8, 16, 16]
+    # One point in each eighth of the two decades; a value has two digits, so it may lie a little beside its eighth.
+    eighths = sorted(math.log10(point["outer_lr"] / 0.001) * 4 for point in found)
+    assert all(index - 0.1 < at < index + 1.1 for index, at in enumerate(eighths))
+
+
+def test_a_change_of_rank_leaves_the_scale_of_lora(committed):
+    config = committed.model_dump()
+    found = space.overrides({"rank": 4, "inner_lr": 0.01, "hypergradient": "reptile"}, config)
+    assert found["adapter.alpha"] / found["adapter.rank"] == config["adapter"]["alpha"] / config["adapter"]["rank"]
+    assert found["mta.support_share"] == 0.0
+
+
+def points(rows, **more):
+    """Four points: rank makes ten points of difference, inner_lr none."""
+    grid = [(2, 0.01, 0.40), (2, 0.1, 0.40), (8, 0.01, 0.50), (8, 0.1, 0.50)]
+    given = [{"point": i, "rank": r, "inner_lr": lr, "value": v, "low": v - 0.02, "high": v + 0.02} for i, (r, lr, v) in enumerate(grid)]
+    return rows(*given, **more)
+
+
+def test_main_effects_are_differences_of_halves_the_strongest_first(rows):
+    rank, rate = space.effects(points(rows), ["inner_lr", "rank"])
+    assert (rank.name, rank.difference, rank.low, rank.high) == ("rank", *[pytest.approx(0.1)] * 3)
+    assert (rate.name, rate.difference) == ("inner_lr", pytest.approx(0))
+    assert rate.low < 0 < rate.high
+    assert space.effects(points(rows).with_columns(rank=pl.lit(2)), ["rank"]) == []
+
+
+def test_the_minimum_viable_setting_is_the_cheapest_that_is_not_below_the_best(rows):
+    assert space.viable(points(rows))["point"] == 2  # rank 8: both of rank 2 end at 42 %, below 50 %
+    wide = points(rows).with_columns(high=pl.col("value") + 0.1)
+    assert space.viable(wide)["point"] == 0
+
+
+def test_sensitivity_and_search_say_the_effects_and_the_best_setting(rows):
+    table = points(rows)
+    told = sensitivity.finding(table, CAPS)
+    assert "rank +10.0 points [+10.0, +10.0]; inner_lr +0.0 points" in told
+    assert "Best: 50.0 % [48.0, 52.0] at inner_lr 0.01, rank 8." in told
+    assert "flattered by having been chosen" in told
+    searched = table.with_columns(hypergradient=pl.Series(["exact", "first_order", "exact", "first_order"]))
+    first = search.finding(searched, CAPS)
+    assert "50.0 % [48.0, 52.0] at inner_lr 0.01, rank 8, hypergradient exact" in first
+    assert "Mean by hypergradient: exact 45.0 % (2 points), first_order 45.0 % (2 points)" in first
+    drawn(sensitivity, table)
+    drawn(search, searched)
+
+
+def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions, tmp_path):
+    runs = [
+        Run({"training": j, "evaluation": 1}, method, 0, [predictions(f"{method}{j}", outcomes)])
+        for j in (1, 2)
+        for method, outcomes in (("ft", "1100"), ("mta", "1110"))
+    ]
+    stage.collect("distractors", runs, NONE, 200, 0, tmp_path / "out")
+    table = pl.read_csv(tmp_path / "out/table.csv")
+    assert table.columns[:2] == ["training", "evaluation"] and len(table) == 2 * 2 * 3
+    assert json.loads((tmp_path / "out/figure.json").read_text())["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+    assert (tmp_path / "out/figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "mta: 1 in training 75.0 %" in (tmp_path / "out/finding.md").read_text()
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}
+    stage.collect("distractors", runs, NONE, 200, 0, tmp_path / "out")
+    assert before == {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}
+
+
+def test_every_sweep_has_its_three_functions():
+    for name in NAMES:
+        module = stage.module(name)
+        assert all(callable(getattr(module, function)) for function in ("runs", "figure", "finding"))
+
+
+def test_values_of_a_range_stay_inside():
+    assert [space._value("inner_lr", [0.001, 0.1], at) for at in (0.0, 0.5, 1.0)] == [0.001, 0.01, 0.1]
+    assert {space._value("rank", [2, 4], float(at)) for at in np.linspace(0, 0.999, 20)} == {2, 4}
