@@ -31,6 +31,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/chains.smk"
+include: "workflow/rules/overlap.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/dvc.smk"
 
@@ -105,3 +106,8 @@ rule sweep_queries:
 rule sweep_sensitivity:
     input:
         "results/sweep/sensitivity/table.csv",
+
+
+rule sweep_overlap:
+    input:
+        "results/sweep/overlap/table.csv",

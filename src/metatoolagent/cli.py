@@ -117,6 +117,17 @@ def materialize_chains(
     chain_tasks.materialize(chains, catalog, parts, given.distractors, given.seed, near, out)
 
 
+@app.command("materialize-overlap")
+def materialize_overlap(
+    kind: str, catalog: Catalog, tasks: Tasks, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Make descriptions overlap; KIND is the share of shared words in per cent, or siblings."""
+    del log
+    from metatoolagent.tasks import overlap
+
+    overlap.materialize(kind, catalog, tasks, params.given(parameters).seed, out)
+
+
 @app.command()
 def backbone(out: Out = Path("models/backbone"), parameters: Parameters = None, log: Log = None) -> None:
     """Fetch the backbone and bring it to one form on disk."""

@@ -253,6 +253,7 @@ class Sweeps(Section):
     queries: Queries
     sensitivity: Sensitivity
     search: Search
+    overlap: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
 
 
 class Params(Section):
