@@ -44,10 +44,9 @@ def ingested(folder, catalog, out, *, allow_rejected=False):
         ('{tools: [oven_preheat, timer_begin], kind: direct, ask: " "}', "E-QA-EMPTY"),
         (f"{GOOD}, also: [timer_begin]}}", "E-QA-ANSWER-TWICE"),
         (f"{GOOD}, also: [nothing]}}", "E-QA-ANSWER-UNKNOWN"),
-        ('{tools: [pantry_count, timer_begin], kind: direct, ask: "see whether ANY rice is there still and if there is none it ought'
-         ' to come home with the next load"}', "E-QA-DUP"),
+        ('{tools: [pantry_count, timer_begin], kind: direct, ask: "200 C then SHOUT after 35"}', "E-QA-DUP"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_chain_is_refused_with_its_line(folder, catalog, tmp_path, entry, code):
     path = folder / "chains/kitchen.yaml"
     path.write_text(path.read_text() + f"- {entry}\n")
@@ -70,7 +69,7 @@ def test_a_chain_that_a_question_of_one_tool_asks_is_refused(folder, catalog, tm
 @pytest.mark.parametrize("change", [lambda folder: shutil.rmtree(folder / "chains"), lambda folder: _empty(folder / "chains")])
 def test_no_chains_are_an_error(folder, catalog, tmp_path, change):
     change(folder)
-    with pytest.raises(UserError, match="E-MISSING|E-EMPTY"):
+    with pytest.raises(UserError, match=r"E-MISSING|E-EMPTY"):
         ingested(folder / "chains", catalog, tmp_path / "out")
 
 
@@ -83,8 +82,7 @@ def test_a_chain_becomes_a_row(folder, catalog, tmp_path):
     kept, _ = ingested(folder / "chains", catalog, tmp_path / "out")
     row = kept.filter(pl.col("question").str.starts_with("200 C")).row(0, named=True)
     assert row == {
-        # sha256 of the question, by sha256sum
-        "chain_id": row["chain_id"],
+        "chain_id": "chain-d2c26a60",
         "tools": ["oven_preheat", "timer_begin"],
         "also": ["fridge_watch"],
         "domain": "kitchen",

@@ -67,10 +67,22 @@ def test_the_table_has_each_measure_by_part_and_length(predictions):
     assert value(made, "test", "all", "base", "order")["value"] == 2 / 5
     assert value(made, "test", "all", "base", "set")["value"] == 4 / 5
     assert value(made, "test", "all", "base", "prefix")["value"] == pytest.approx((1 + 0 + 1 / 2 + 1 / 3 + 1) / 5, abs=1e-4)
-    assert value(made, "test", "all", "base", "step", reading="forced")["value"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1) / 5, abs=1e-4)
+    forced = value(made, "test", "all", "base", "step", reading="forced")
+    assert forced["value"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1) / 5, abs=1e-4)
     assert value(made, "test", "2", "base", "order") | {"low": 0, "high": 0} == {
-        "variant": "v", "chains": "test", "length": "2", "method": "base", "against": None, "reading": "scored",
-        "measure": "order", "n": 3, "value": 0.3333, "low": 0, "high": 0, "p": None, "p_holm": None,
+        "variant": "v",
+        "chains": "test",
+        "length": "2",
+        "method": "base",
+        "against": None,
+        "reading": "scored",
+        "measure": "order",
+        "n": 3,
+        "value": 0.3333,
+        "low": 0,
+        "high": 0,
+        "p": None,
+        "p_holm": None,
     }
     assert (value(made, "test", "3", "base", "set")["n"], value(made, "test", "3", "base", "set")["value"]) == (2, 1)
     assert value(made, "unseen", "all", "base", "order")["value"] == pytest.approx(2 / 6, abs=1e-4)

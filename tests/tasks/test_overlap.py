@@ -21,7 +21,7 @@ def test_own_words_stay_in_order_and_shared_ones_are_the_share(share, numbers):
 
 
 def test_the_shared_words_are_one_sequence_for_all_tools():
-    texts = {"one": "Aaa bbb ccc", "two": "Ddd eee fff"}
+    texts = {"one": "AAA BBB CCC", "two": "DDD EEE FFF"}
     mixed = share_words(texts, 0.5, seed=0)
     shared = {name: [word for word in mixed[name].split() if word not in text.split()] for name, text in texts.items()}
     assert shared["one"] == shared["two"] and len(shared["one"]) == 3

@@ -40,6 +40,7 @@ TABLE = schemas.Table(
     },
     strict=True,
     ordered=True,
+    metadata={"sorted_by": []},
 )
 """`against` names the method that a difference is taken to; `chains` is test, or unseen for those with validation tools too."""
 
