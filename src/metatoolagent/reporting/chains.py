@@ -1,6 +1,7 @@
 """The target multi_tool: choices on chains -> metrics, one table, one figure, one paragraph."""
 
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -101,11 +102,11 @@ def _of_variant(name: str, made: pl.DataFrame) -> str:
     return f"{text}. {best} by length: {by_length}."
 
 
-def _percent(row: dict[str, float]) -> str:
+def _percent(row: dict[str, Any]) -> str:
     return f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def _difference(row: dict[str, float], best: str) -> str:
+def _difference(row: dict[str, Any], best: str) -> str:
     """Return a difference as the best method sees it; nothing for the pairs of others."""
     if best not in (row["method"], row["against"]):
         return ""

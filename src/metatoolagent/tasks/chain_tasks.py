@@ -4,7 +4,7 @@ A chain is unseen if none of its tools is in training; only those are tasks. The
 distractors from the whole catalog, which are drawn for each chain alone, so that a chain more changes no other task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -80,7 +80,7 @@ def candidates(chain: Row, tools: list[str], distractors: int, seed: int) -> lis
     return [names[index] for index in generator.permutation(len(names))]
 
 
-def _refuse_leaks(rows: list[Row], questions: pl.DataFrame, parts: Mapping[str, str], near_duplicate: float) -> None:
+def _refuse_leaks(rows: Sequence[Row], questions: pl.DataFrame, parts: Mapping[str, str], near_duplicate: float) -> None:
     training = questions.filter(pl.col("part") == "train")["question"].to_list()
     unseen = [row["question"] for row in rows if part_of(row["tools"], parts) != "train"]
     what, fix = "a chain asks nearly what a training question asks", "reword the chain"
