@@ -6,10 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "metatoolagent"
-ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "reporting", "cli"]
-"""From the lowest to the highest; what stands beside them (errors, artifacts, params, sources, strict_yaml) is below all."""
+ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "sweeps", "reporting", "cli"]
+"""From the lowest to the highest; what stands beside them (errors, artifacts, params and the like) is below all."""
 
-GROUND = {"errors", "artifacts", "params", "sources", "__init__"}
+GROUND = {"errors", "artifacts", "params", "sources", "variants", "__init__"}
 """What every stage may use without listing it; a hash decides what `sources` fetches, so an edit of it changes no output."""
 
 
@@ -52,11 +52,15 @@ def test_rules_list_every_module_that_their_stage_imports():
         "ingest_external": "catalog/external/stage",
         "materialize_external": "tasks/external",
         "metrics_external": "evaluation/external",
+<<<<<<< HEAD
         "ingest_chains": "catalog/chain_stage",
         "materialize_chains": "tasks/chain_tasks",
         "evaluate_chains": "evaluation/chains",
         "report_chains": "reporting/chains",
         "materialize_overlap": "tasks/overlap",
+=======
+        "sweep": "sweeps/stage",
+>>>>>>> sweeps
     }
     files = {"metrics": "report"} | {rule: "external" for rule in stages if rule.endswith("_external")}
     files |= {"materialize_overlap": "overlap"} | {rule: "chains" for rule in stages if rule.endswith("_chains")}

@@ -21,7 +21,7 @@ def load(tmp_path, *changes):
 
 def test_the_committed_file_is_valid_and_short():
     assert params.load(COMMITTED).distractors >= 1
-    assert len(COMMITTED.read_text(encoding="utf-8").splitlines()) <= 80
+    assert len(COMMITTED.read_text(encoding="utf-8").splitlines()) <= 100
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,14 @@ def test_the_committed_file_is_valid_and_short():
         ("seed: 0", "seed: -1", "key seed"),
         ("seed: 0", "seed: 0.5", "key seed"),
         ("  test: 0.27", "  test: 1.5", "key split.test"),
-        ("part: test", "part: train", "key eval_tasks.part"),
+        ("part: test", "part: all", "key eval_tasks.part"),
         ("clip_norm: 1.0", "clip_norm: -1", "key train.clip_norm"),
         ("  test: 0.27", "  test: 0.9", "key split"),
         ("hypergradient: first_order", "hypergradient: implicit", "key mta.hypergradient"),
         ("product: double_backward", "product: forward", "key mta.product"),
         ("inner_steps: 1", "inner_steps: 0", "key mta.inner_steps"),
+        ("  layers: 0", "  layers: -1", "key backbone.layers"),
+        ("  query_tasks: 0", "  query_tasks: 9", "key meta_tasks"),
     ],
 )
 def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
@@ -107,6 +109,19 @@ def test_without_given_keys_the_file_is_read():
     given = params.given(None, COMMITTED)
     assert given.section(params.MetaTasks) == params.load(COMMITTED).meta_tasks
     assert given.distractors == params.load(COMMITTED).distractors
+
+
+def test_a_section_within_a_section_is_given_alone_or_with_the_whole():
+    committed = params.load(COMMITTED).sweeps.caps
+    for text in (json.dumps({"sweeps.caps": committed.model_dump()}), json.dumps({"sweeps": {"caps": committed.model_dump()}})):
+        assert params.given(text).section(params.Caps, "sweeps.caps") == committed
+    with pytest.raises(UserError, match=r"missing key sweeps\.caps"):
+        params.given("{}").section(params.Caps, "sweeps.caps")
+
+
+def test_sweeps_know_the_methods(tmp_path):
+    with pytest.raises(UserError, match="unknown methods maml"):
+        load(tmp_path, ("methods: [random,", "methods: [maml, random,"))
 
 
 def test_sections_are_frozen():

@@ -310,10 +310,15 @@ class Given:
         return int(self._value("distractors"))
 
     def _value(self, key: str) -> Any:
-        if key not in self.values:
+        if key in self.values:
+            return self.values[key]
+        value: Any = self.values
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
             fix = "add it, or leave --params out"
             raise UserError("E-PARAMS", f"missing key {key}", "--params", fix=fix, exit_code=Exit.PARAMS)
-        return self.values[key]
+        return value
 
 
 def load(path: Path) -> Params:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+from metatoolagent.evaluation.statistics import cluster_bootstrap, crossed_bootstrap, holm, mcnemar, sign_flips
 
 
 def outcomes(only_first, only_second, both=3, neither=2):
@@ -124,3 +124,64 @@ def test_a_real_difference_is_found():
     found = cluster_bootstrap(first.astype(float) - second, [str(index // 10) for index in range(400)], 500, rng)
     assert found.low > 0
     assert mcnemar(first, second) < 0.01
+
+
+def test_of_a_single_run_the_crossed_bootstrap_is_the_clustered_one():
+    values, clusters = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0] * 5, [str(number // 3) for number in range(30)]
+    once = cluster_bootstrap(values, clusters, 20_000, np.random.default_rng(0))
+    crossed = crossed_bootstrap([(values, clusters)], 20_000, np.random.default_rng(0))
+    assert (crossed.mean, crossed.n) == (once.mean, once.n)
+    # The draws come in another order.
+    assert (crossed.low, crossed.high) == (pytest.approx(once.low, abs=0.02), pytest.approx(once.high, abs=0.02))
+
+
+def test_runs_that_differ_widen_the_interval_and_runs_that_do_not_leave_it():
+    clusters = [str(number) for number in range(50)]
+    right, wrong = ([1.0] * 50, clusters), ([0.0] * 50, clusters)
+    found = crossed_bootstrap([right, wrong], 2000, np.random.default_rng(0))
+    # Both draws are the wrong run in a quarter of the resamples, and both the right one in another.
+    assert (found.mean, found.low, found.high, found.n) == (0.5, 0.0, 1.0, 100)
+    same = crossed_bootstrap([right, right], 2000, np.random.default_rng(0))
+    assert (same.low, same.high) == (1.0, 1.0)
+
+
+def test_runs_may_have_different_clusters():
+    found = crossed_bootstrap([([1.0, 1.0], ["a", "b"]), ([0.0, -1.0], ["c", "d"])], 2000, np.random.default_rng(0))
+    assert (found.mean, found.n) == (0.25, 4)
+    assert -1 <= found.low < 0.25 < found.high <= 1
+
+
+def test_blocks_do_not_change_what_is_estimated(monkeypatch):
+    sample = [([1.0, 0.0, 1.0, 0.0], ["a", "a", "b", "c"])] * 3
+    whole = crossed_bootstrap(sample, 5000, np.random.default_rng(0))
+    monkeypatch.setattr("metatoolagent.evaluation.statistics.BLOCK", 90)
+    assert crossed_bootstrap(sample, 5000, np.random.default_rng(0)).low == pytest.approx(whole.low, abs=0.03)
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [2.0]])
+def test_values_that_are_no_outcomes_are_refused(values):
+    with pytest.raises(ValueError, match="-1, 0 and 1"):
+        crossed_bootstrap([(values, ["a"] * len(values))], 100, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("sums", "expected"),
+    [
+        ([1, 1, 1], 2 / 8),  # of eight signs, all up and all down
+        ([2, 1, -1], 6 / 8),  # the sum is 2; of 4, 2, 2, 0, 0, -2, -2 and -4, six are as far from 0
+        ([0, 0, 3], 1.0),  # one tool alone differs
+        ([0, 0, 0], 1.0),
+    ],
+)
+def test_all_signs_are_flipped_where_there_are_few_clusters(sums, expected):
+    values = [float(np.sign(size)) for size in sums for _ in range(max(1, abs(size)))]
+    clusters = [str(index) for index, size in enumerate(sums) for _ in range(max(1, abs(size)))]
+    assert sign_flips([(values, clusters)], 1000, np.random.default_rng(0)) == pytest.approx(expected)
+
+
+def test_drawn_signs_agree_with_all_signs():
+    values, clusters = [1.0] * 9 + [-1.0] * 3, [str(number) for number in range(12)]
+    # By hand: at least 9 of 12 coins on one side.
+    exact = 2 * (220 + 66 + 12 + 1) / 2**12
+    assert sign_flips([(values, clusters)], 2**12, np.random.default_rng(0)) == pytest.approx(exact)
+    assert sign_flips([(values, clusters)], 2**12 - 1, np.random.default_rng(0)) == pytest.approx(exact, abs=0.025)

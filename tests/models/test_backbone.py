@@ -163,3 +163,19 @@ def test_weights_with_nan_in_place_are_only_caught_by_the_manifest(tiny, tmp_pat
 def test_the_device_is_the_cpu_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert backbone.device() == torch.device("cpu")
+
+
+def test_a_model_is_cut_to_its_first_layers(tiny, tmp_path):
+    two = BACKBONE.model_copy(update={"layers": 2})
+    backbone.build(two, tmp_path)
+    whole, cut = load_file(tiny / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert cut.keys() == {name for name in whole if "layers.2." not in name and "layers.3." not in name}
+    assert all(torch.equal(cut[name], whole[name]) for name in cut)
+    assert backbone.load(tmp_path, two).config.num_hidden_layers == 2
+    assert adapter.logits(backbone.load(tmp_path, two), None, random_pack(2, 2)).isfinite().all()
+
+
+def test_more_layers_than_there_are_are_refused(tmp_path):
+    with pytest.raises(UserError, match="E-BACKBONE") as raised:
+        backbone.build(BACKBONE.model_copy(update={"layers": 5}), tmp_path)
+    assert "4 layers" in raised.value.what and raised.value.exit_code == 64

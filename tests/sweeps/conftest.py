@@ -42,7 +42,16 @@ def rows() -> Callable[..., pl.DataFrame]:
     """Makes rows of a table of a sweep by hand: its labels, the method and the value; the interval is one tenth to each side."""
 
     def make(*given: dict[str, object], **common: object) -> pl.DataFrame:
-        fixed = {"against": None, "pool": "all", "reading": "scored", "seed": "all", "seeds": 2, "n": 100, "p": None, "p_holm": None}
+        fixed = {
+            "against": None,
+            "pool": "all",
+            "reading": "scored",
+            "seed": "all",
+            "seeds": 2,
+            "n": 100,
+            "p": None,
+            "p_holm": None,
+        }
         whole = [{**fixed, "method": "mta", **common, **row} for row in given]
         for row in whole:
             row |= {"low": row.get("low", row["value"] - 0.1), "high": row.get("high", row["value"] + 0.1)}

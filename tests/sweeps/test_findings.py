@@ -51,7 +51,10 @@ def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(row
         split="sd",
     )
     told = table2.finding(table, NONE)
-    assert "sd: mta 60.0 % [50.0, 70.0], ft 50.0 % [40.0, 60.0]; mta less ft +10.0 points [+2.0, +18.0], p = 0.01 after Holm." in told
+    assert (
+        "sd: mta 60.0 % [50.0, 70.0], ft 50.0 % [40.0, 60.0]; mta less ft +10.0 points [+2.0, +18.0], p = 0.01 after Holm."
+        in told
+    )
     assert "Small form" not in told
     unresolved = table.with_columns(low=pl.when(pl.col("against").is_not_null()).then(-0.02).otherwise(pl.col("low")))
     assert "[-2.0, +18.0], p = 0.01 after Holm, not resolved" in table2.finding(unresolved, NONE)
@@ -86,9 +89,10 @@ def test_the_bound_is_fitted_exactly_where_the_gaps_have_its_shape():
     sizes = [1, 4, 16]
     exact = bound.fit(sizes, [math.sqrt(0.04 / n) for n in sizes])
     assert (exact.complexity, exact.r_squared) == (pytest.approx(0.04, rel=1e-6), pytest.approx(1))
-    # By hand: root = sum(g / sqrt(n)) / sum(1 / n) = 0.15 / 1.25 = 0.12; residuals 0.02 and 0.04, deviations 0: (0.1, 0.1) is flat.
+    # Equal gaps have no variance that could be explained.
     assert bound.fit([1, 4], [0.1, 0.1]) is None
-    # root = (0.2 + 0) / 1.25 = 0.16: residuals (0.04, -0.08), squares 0.008; deviations (0.1, -0.1), squares 0.02.
+    # The root of C is sum(gap / sqrt(n)) / sum(1 / n) = 0.2 / 1.25 = 0.16: residuals (0.04, -0.08), squares 0.008,
+    # deviations (0.1, -0.1), squares 0.02.
     rough = bound.fit([1, 4], [0.2, 0.0])
     assert (rough.complexity, rough.r_squared) == (pytest.approx(0.0256), pytest.approx(0.6))
     assert bound.fit([4], [0.2]) is None
@@ -134,7 +138,10 @@ def test_a_change_of_rank_leaves_the_scale_of_lora(committed):
 def points(rows, **more):
     """Four points: rank makes ten points of difference, inner_lr none."""
     grid = [(2, 0.01, 0.40), (2, 0.1, 0.40), (8, 0.01, 0.50), (8, 0.1, 0.50)]
-    given = [{"point": i, "rank": r, "inner_lr": lr, "value": v, "low": v - 0.02, "high": v + 0.02} for i, (r, lr, v) in enumerate(grid)]
+    given = [
+        {"point": i, "rank": r, "inner_lr": lr, "value": v, "low": v - 0.02, "high": v + 0.02}
+        for i, (r, lr, v) in enumerate(grid)
+    ]
     return rows(*given, **more)
 
 
@@ -175,7 +182,9 @@ def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions,
     stage.collect("distractors", runs, NONE, 200, 0, tmp_path / "out")
     table = pl.read_csv(tmp_path / "out/table.csv")
     assert table.columns[:2] == ["training", "evaluation"] and len(table) == 2 * 2 * 3
-    assert json.loads((tmp_path / "out/figure.json").read_text())["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+    assert json.loads((tmp_path / "out/figure.json").read_text())["$schema"].startswith(
+        "https://vega.github.io/schema/vega-lite/"
+    )
     assert (tmp_path / "out/figure.png").read_bytes().startswith(b"\x89PNG")
     assert "mta: 1 in training 75.0 %" in (tmp_path / "out/finding.md").read_text()
     before = {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from metatoolagent.errors import UserError
@@ -55,7 +57,7 @@ def test_methods_with_different_tasks_are_not_compared(predictions):
 
 def test_a_damaged_file_is_refused(predictions):
     file = predictions("a", "11")
-    with open(file, "ab") as damaged:
+    with Path(file).open("ab") as damaged:
         damaged.write(b"x")
     with pytest.raises(UserError, match="E-CORRUPT"):
         table([run("ft", 0, file)], RESAMPLES, seed=0)

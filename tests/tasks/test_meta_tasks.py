@@ -322,3 +322,49 @@ def test_the_keys_of_a_chunk_are_limited(make, monkeypatch):
     monkeypatch.setattr("metatoolagent.tasks.eval_tasks.KEYS", 1)
     meta, evaluation, _ = make("cd", meta={"count": 5}, evaluation={"count": 4})
     assert (meta["meta_task"].n_unique(), evaluation.height) == (5, 8)
+
+
+def test_fewer_training_tools_are_spread_over_the_domains_and_are_some_of_more(make, domain):
+    tools = {}
+    for count in (4, 8, 0):
+        tasks, _, _ = make("cd", f"{count}", distractors=1, meta={"tools": count})
+        tools[count] = set(tasks["gold"]) | set(tasks["candidates"].explode())
+    assert tools[4] < tools[8] < tools[0]
+    assert Counter(domain[name] for name in tools[4]) == {"kitchen": 2, "travel": 2}
+    assert Counter(domain[name] for name in tools[8]) == {"kitchen": 4, "travel": 4}
+
+
+def test_fewer_questions_of_a_tool_are_some_of_more(make):
+    asked = {}
+    for count in (3, 6):
+        tasks, _, _ = make("cd", f"{count}", meta={"questions_per_tool": count, "tasks_per_pack": 3})
+        assert set(Counter(tool for tool, _ in set(tasks.select("gold", "question_id").iter_rows())).values()) == {count}
+        asked[count] = set(tasks["question_id"])
+    assert asked[3] < asked[6]
+
+
+def test_fewer_query_tasks_are_the_first_of_the_same(make):
+    whole, _, _ = make("cd", "whole", meta={"query_packs": 2, "tasks_per_pack": 4})
+    cut, _, _ = make("cd", "cut", meta={"query_packs": 2, "tasks_per_pack": 4, "query_tasks": 5})
+    kept = (pl.col("role") == "support") | (pl.col("pack") == 0) | (pl.col("task") == 0)
+    assert cut.equals(whole.filter(kept))
+    assert len(cut.filter(role="query", meta_task=0)) == 5
+
+
+def test_tasks_of_training_tools_ask_what_is_trained_on(make):
+    meta = {"tools": 4, "questions_per_tool": 6}
+    tasks, evaluation, part = make("cd", distractors=1, meta=meta, evaluation={"part": "train", "count": 24})
+    assert set(evaluation["question_id"]) >= set(tasks["question_id"])
+    assert set(evaluation["gold"]) == set(tasks["gold"]) and {part[name] for name in evaluation["gold"]} == {"train"}
+    assert evaluation["pool"].unique().to_list() == ["all"]
+
+
+def test_evaluation_can_have_its_own_number_of_distractors(make):
+    tasks, evaluation, _ = make("cd", distractors=2, evaluation={"distractors": 1})
+    assert set(tasks["candidates"].list.len()) == {3} and set(evaluation["candidates"].list.len()) == {2}
+
+
+def test_more_training_tools_than_there_are_are_refused(make):
+    with pytest.raises(UserError, match="E-QUESTIONS") as raised:
+        make("cd", meta={"tools": 99})
+    assert raised.value.what.startswith("99 training tools are asked for")

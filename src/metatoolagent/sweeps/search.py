@@ -1,21 +1,14 @@
 """A seeded search for the defaults of meta-learning, on validation tools: no test tool is looked at."""
 
-import altair as alt
 import polars as pl
 
-from metatoolagent.sweeps.sensitivity import figure as scatter
+from metatoolagent.sweeps.sensitivity import figure, setting
 from metatoolagent.sweeps.sensitivity import finding as told
-from metatoolagent.sweeps.sensitivity import setting
 from metatoolagent.sweeps.space import runs
 from metatoolagent.sweeps.wording import at, percent
 
 __all__ = ["figure", "finding", "runs"]
 SHOWN = 3
-
-
-def figure(table: pl.DataFrame) -> alt.Chart:
-    """Return accuracy against each param, as the sensitivity has it, coloured by the kind of hypergradient."""
-    return scatter(table)
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:

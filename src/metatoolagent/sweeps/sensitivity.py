@@ -15,9 +15,14 @@ def names(table: pl.DataFrame) -> list[str]:
 
 
 def figure(table: pl.DataFrame) -> alt.Chart:
-    """Return accuracy against each param, a panel each."""
-    data = at(table).unpivot(names(table), index=[POINT, "value", "low", "high"], variable_name="param", value_name="level")
+    """Return accuracy against each param, a panel each, coloured by the kind of hypergradient where there are several."""
+    kinds = [name for name in ("hypergradient",) if name in table.columns]
+    told = [POINT, "value", "low", "high", *kinds]
+    levels = at(table).with_columns(pl.col(names(table)).cast(pl.Float64))
+    data = levels.unpivot(names(table), index=told, variable_name="param", value_name="level")
     base = alt.Chart(data).encode(x=alt.X("level:Q", scale=alt.Scale(type="log"), title=None))
+    if kinds:
+        base = base.encode(color=alt.Color("hypergradient:N", title=None))
     value = alt.Y("value:Q", title="scored accuracy on validation tools")
     drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + base.mark_point(filled=True).encode(y=value)
     return drawn.properties(width=160, height=160).facet("param:N", columns=3).resolve_scale(x="independent")

@@ -59,10 +59,13 @@ def materialize(
 
     training = sampling(meta.distractor_kind, distractors)
     evaluating = sampling(evaluation.distractor_kind, evaluation.distractors or distractors)
-    require(packs.available(choices, training.by_domain, seed, meta), training.distractors)
     trained = packs.Training.of(choices, seed, meta).question_Q
     asked = choices.only(trained) if evaluation.part == "train" else choices
-    require(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation), evaluating.distractors)
+    scopes = {training.distractors: packs.available(choices, training.by_domain, seed, meta)}
+    # All that is too small for one number is told at once.
+    scopes.setdefault(evaluating.distractors, {}).update(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation))
+    for number, found in scopes.items():
+        require(found, number)
     with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
         write_chunks(packs.meta_tasks(choices, training, meta), schemas.META_TASKS, paths[OUTPUTS[0]])
         write_chunks(eval_tasks.eval_tasks(asked, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])
