@@ -125,3 +125,9 @@ def test_the_report_tells_the_numbers_of_the_table(predictions, tmp_path):
     assert flat["chains.test.all.base.scored.set.value"] == 0.8
     assert flat["chains.test.all.ft_vs_base.scored.order.value"] == 0.6
     assert (tmp_path / "out/figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_methods_that_choose_alike_do_not_differ(predictions):
+    files = {"v": {"base": predictions("base", *HALF), "ft": predictions("ft", *HALF)}}
+    row = value(table(files, 100, seed=0), "test", "all", "ft", "order", against="base")
+    assert (row["value"], row["p"], row["p_holm"]) == (0, 1, 1)
