@@ -122,8 +122,6 @@ def sign_flips(samples: Sequence[Sample], resamples: int, rng: np.random.Generat
     counts_STV = _counts(samples)
     sums_T = (counts_STV[..., 2] - counts_STV[..., 0]).sum(0)
     sums_T = sums_T[sums_T != 0]
-    if not len(sums_T):
-        return 1.0
     if 2 ** len(sums_T) <= resamples:
         signs = np.array(list(itertools.product((-1, 1), repeat=len(sums_T)))).reshape(2 ** len(sums_T), len(sums_T))
         return float((np.abs(signs @ sums_T) >= abs(sums_T.sum())).mean())
