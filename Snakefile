@@ -30,6 +30,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/chains.smk"
+include: "workflow/rules/overlap.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/dvc.smk"
 
@@ -66,6 +68,11 @@ rule eval_apibench:
         "results/apibench/metrics.json",
 
 
+rule multi_tool:
+    input:
+        "results/multi_tool/table.csv",
+
+
 rule table2:
     input:
         "results/sweep/table2/table.csv",
@@ -99,3 +106,8 @@ rule sweep_queries:
 rule sweep_sensitivity:
     input:
         "results/sweep/sensitivity/table.csv",
+
+
+rule sweep_overlap:
+    input:
+        "results/sweep/overlap/table.csv",

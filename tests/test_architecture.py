@@ -52,9 +52,15 @@ def test_rules_list_every_module_that_their_stage_imports():
         "ingest_external": "catalog/external/stage",
         "materialize_external": "tasks/external",
         "metrics_external": "evaluation/external",
+        "ingest_chains": "catalog/chain_stage",
+        "materialize_chains": "tasks/chain_tasks",
+        "evaluate_chains": "evaluation/chains",
+        "report_chains": "reporting/chains",
+        "materialize_overlap": "tasks/overlap",
         "sweep": "sweeps/stage",
     }
     files = {"metrics": "report"} | {rule: "external" for rule in stages if rule.endswith("_external")}
+    files |= {"materialize_overlap": "overlap"} | {rule: "chains" for rule in stages if rule.endswith("_chains")}
     for rule, start in stages.items():
         text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()
         listed = re.search(rf"rule {rule}:.*?code=code\((.*?)\)", text, re.S)

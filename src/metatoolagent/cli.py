@@ -9,13 +9,16 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from metatoolagent import params
 from metatoolagent.errors import Exit, UserError, shown
+
+if TYPE_CHECKING:
+    from metatoolagent.evaluation.job import Job
 
 app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
 
@@ -47,6 +50,16 @@ def ingest(out: Out = Path("data/interim"), parameters: Parameters = None, log: 
     from metatoolagent.catalog import ingest as stage
 
     stage.ingest(params.given(parameters).section(params.Ingest), out)
+
+
+@app.command("ingest-chains")
+def ingest_chains(out: Out, catalog: Catalog = Path("data/interim"), parameters: Parameters = None, log: Log = None) -> None:
+    """Read the questions that need several tools, check every row, and publish them as parquet."""
+    del log
+    from metatoolagent.catalog import chain_stage as stage
+
+    given = params.given(parameters)
+    stage.ingest(given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out)
 
 
 @app.command()
@@ -98,6 +111,35 @@ def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Para
 
     given = params.given(parameters)
     external.materialize(catalog, kind, given.distractors, given.seed, given.section(params.EvalTasks), out)
+
+
+@app.command("materialize-chains")
+def materialize_chains(
+    chains: Annotated[Path, typer.Option(help="File of the ingested chains.")],
+    catalog: Catalog,
+    out: Out,
+    parts: Annotated[Path | None, typer.Option(help="Folder of the parts; none where every tool is unseen.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Draw the candidate sets of the unseen chains."""
+    del log
+    from metatoolagent.tasks import chain_tasks
+
+    given = params.given(parameters)
+    near = given.section(params.Split).near_duplicate
+    chain_tasks.materialize(chains, catalog, parts, given.distractors, given.seed, near, out)
+
+
+@app.command("materialize-overlap")
+def materialize_overlap(
+    kind: str, catalog: Catalog, tasks: Tasks, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Make descriptions overlap; KIND is the share of shared words in per cent, or siblings."""
+    del log
+    from metatoolagent.tasks import overlap
+
+    overlap.materialize(kind, catalog, tasks, params.given(parameters).seed, out)
 
 
 @app.command()
@@ -162,17 +204,42 @@ def evaluate(
 ) -> None:
     """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone."""
     del log
-    _require_method(method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting
-    from metatoolagent.evaluation.job import Job
-    from metatoolagent.models.backbone import use_cores
 
-    use_cores()
+    predicting.evaluate(_job(method, tasks, catalog, out, model, adapter, demonstrations, parameters))
+
+
+@app.command("evaluate-chains")
+def evaluate_chains(
+    method: str,
+    tasks: Tasks,
+    catalog: Catalog,
+    out: Out,
+    model: Model = Path("models/backbone"),
+    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for the backbone alone.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Apply METHOD step by step to every chain, after its own choices and after the gold ones."""
+    del log
+    from metatoolagent.evaluation import chains
+
+    chains.evaluate(_job(method, tasks, catalog, out, model, adapter, None, parameters))
+
+
+@app.command("report-chains")
+def report_chains(
+    prediction: Annotated[list[str], typer.Option(help="VARIANT:METHOD=FILE, once for each variant and method.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn the choices on chains into metrics, a table, a figure and a paragraph."""
+    del log
+    from metatoolagent.reporting import chains
+
     given = params.given(parameters)
-    lora = given.section(params.Adapter) if adapter else None
-    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
-    evaluation = given.section(params.Evaluate)
-    predicting.evaluate(Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations))
+    chains.report(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -207,12 +274,7 @@ def metrics_external(
     from metatoolagent.evaluation import external
 
     given = params.given(parameters)
-    files: dict[str, dict[str, Path]] = {}
-    for item in prediction:
-        key, _, path = item.partition("=")
-        variant, _, method = key.partition(":")
-        files.setdefault(variant, {})[method] = Path(path)
-    external.measure(files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    external.measure(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -253,7 +315,7 @@ def cost() -> None:
 
 
 @app.command()
-def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
+def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room
 
@@ -316,6 +378,43 @@ def _split_file(item: str) -> tuple[str, Path]:
         fix = "write --tasks SPLIT=FILE, such as sd=results/sd/tasks/eval_tasks.parquet"
         raise UserError("E-SPLIT-FILE", "not a split and its file", "--tasks", shown(item), fix, exit_code=Exit.PARAMS)
     return split, Path(path)
+
+
+def _by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
+    """Return the files that options VARIANT:METHOD=FILE name."""
+    files: dict[str, dict[str, Path]] = {}
+    for item in prediction:
+        key, _, path = item.partition("=")
+        variant, _, method = key.partition(":")
+        files.setdefault(variant, {})[method] = Path(path)
+    return files
+
+
+def _job(
+    method: str,
+    tasks: Path,
+    catalog: Path,
+    out: Path,
+    model: Path,
+    adapter: Path | None,
+    demonstrations: Path | None,
+    parameters: str | None,
+) -> "Job":
+    """Return what to evaluate.
+
+    Raises:
+        UserError: E-METHOD or E-PARAMS (exit code 64).
+    """
+    _require_method(method, list(params.OF_METHOD))
+    from metatoolagent.evaluation.job import Job
+    from metatoolagent.models.backbone import use_cores
+
+    use_cores()
+    given = params.given(parameters)
+    lora = given.section(params.Adapter) if adapter else None
+    backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
+    evaluation = given.section(params.Evaluate)
+    return Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations)
 
 
 def _require_method(method: str, known: list[str]) -> None:

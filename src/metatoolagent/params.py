@@ -64,6 +64,12 @@ class Ingest(Section):
     allow_rejected: bool
 
 
+class Chains(Section):
+    """Where the questions lie that need several tools."""
+
+    folder: str
+
+
 class Split(Section):
     """How tools are parted into train, validation and test, and what counts as a leak."""
 
@@ -247,6 +253,7 @@ class Sweeps(Section):
     queries: Queries
     sensitivity: Sensitivity
     search: Search
+    overlap: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
 
 
 class Params(Section):
@@ -255,6 +262,7 @@ class Params(Section):
     seed: Seed
     distractors: Count
     ingest: Ingest
+    chains: Chains
     split: Split
     meta_tasks: MetaTasks
     eval_tasks: EvalTasks

@@ -26,6 +26,8 @@ METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
 SWEEPS = "sweeps/dvc.yaml"
 """The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
+OF_RULE = {"metrics_hd": "hd", "ingest_chains": "chains", "report_chains": "chains"}
+"""The variant of rules beyond the main job that have no wildcard to tell it."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -90,7 +92,7 @@ def file_of(job: Any) -> str:
         return SWEEPS
     variant = next(
         (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),
-        "hd" if job.rule.name == "metrics_hd" else "main",
+        OF_RULE.get(job.rule.name, "main"),
     )
     if variant not in {"main", "cd"}:
         return f"splits/{variant.partition('-')[0]}/dvc.yaml"

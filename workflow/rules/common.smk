@@ -3,6 +3,7 @@
 import functools
 import glob
 import json
+import re
 
 from metatoolagent import params as checked
 from metatoolagent import variants
@@ -13,6 +14,8 @@ METHODS = list(checked.MAIN_JOB)
 ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = f"main|sd|hd-[a-z0-9_]+|{variants.PATTERN}"
 BENCHMARKS = ["toolalpaca", "apibench"]
+CHAINS = ["chains", "toolalpaca-chains"]
+OVERLAP = "overlap-(?:[0-9]+|siblings)"
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
 
 
@@ -111,6 +114,11 @@ def tools_list(wildcards):
     return [config["split"]["tools_list"]] if config["split"]["tools_list"] else []
 
 
+def trained_variant(wildcards):
+    """Return the variant whose backbone and adapters are evaluated: `main` where nothing is trained for a variant."""
+    return wildcards.variant if re.fullmatch(TRAINED, wildcards.variant) else "main"
+
+
 def benchmark_of(wildcards):
     """Return the benchmark that a variant is evaluated on; nothing for a variant of our own data."""
     benchmark = wildcards.variant.split("-")[0]
@@ -120,6 +128,8 @@ def benchmark_of(wildcards):
 def catalog_of(wildcards):
     """Return the catalog that a variant's tasks are drawn from: our own, or a benchmark's."""
     folder = os.path.join("data/interim", benchmark_of(wildcards)).rstrip("/")
+    if re.fullmatch(OVERLAP, wildcards.variant):
+        folder = f"results/{wildcards.variant}/catalog"
     return [
         f"{folder}/{file}"
         for file in ["tools.parquet", "questions.parquet", "manifest.json"]
@@ -128,8 +138,7 @@ def catalog_of(wildcards):
 
 def adapter_files(wildcards):
     """Return the adapter that a method is evaluated with, if it trains one."""
-    variant = "main" if benchmark_of(wildcards) else wildcards.variant
-    folder = f"{folder_of(variants.adapter, variant, wildcards.method)}/{wildcards.method}/adapter"
+    folder = f"{folder_of(variants.adapter, trained_variant(wildcards), wildcards.method)}/{wildcards.method}/adapter"
     return (
         [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
         if checked.OF_METHOD[wildcards.method]
@@ -149,8 +158,7 @@ def backbone_files(wildcards):
 
 def backbone_of(wildcards):
     """Return the folder of a variant's backbone: one that a sweep changes has its own."""
-    variant = "main" if benchmark_of(wildcards) else wildcards.variant
-    folder = folder_of(variants.backbone, variant)
+    folder = folder_of(variants.backbone, trained_variant(wildcards))
     return "models/backbone" if folder == "results/main" else f"{folder}/backbone"
 
 
@@ -164,9 +172,9 @@ def evaluation_tasks(wildcards):
     """Return the tasks that a variant is evaluated on, and their manifest."""
     variant = wildcards.variant
     folder = (
-        f"results/{variant}"
-        if benchmark_of(wildcards)
-        else folder_of(variants.evaluation_tasks, variant)
+        folder_of(variants.evaluation_tasks, variant)
+        if re.fullmatch(TRAINED, variant)
+        else f"results/{variant}"
     )
     return [f"{folder}/tasks/eval_tasks.parquet", f"{folder}/tasks/manifest.json"]
 
@@ -204,6 +212,22 @@ def by_variant_and_method(predictions):
     """Return the options that tell `mta metrics-external` whose predictions each file has."""
     parts = [file.split("/") for file in predictions]
     return [f"--prediction {part[-3]}:{part[-2]}={'/'.join(part)}" for part in parts]
+
+
+def chains_of(wildcards):
+    """Return the chains of a variant, our own or a benchmark's, and their manifest."""
+    folder = os.path.join("data/interim", benchmark_of(wildcards) or "chains")
+    return [f"{folder}/chains.parquet", f"{folder}/manifest.json"]
+
+
+def parts_of_chains(wildcards):
+    """Return the parts of our own tools and questions; a benchmark has none."""
+    files = ["tools.parquet", "questions.parquet", "manifest.json"]
+    return (
+        []
+        if benchmark_of(wildcards)
+        else [f"data/processed/cd/{file}" for file in files]
+    )
 
 
 def by_method(predictions):

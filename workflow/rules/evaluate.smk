@@ -34,7 +34,7 @@ rule evaluate:
     log:
         "logs/{variant}/{method}/evaluate.log",
     wildcard_constraints:
-        variant=f"{TRAINED}|{EXTERNAL}",
+        variant=f"{TRAINED}|{EXTERNAL}|{OVERLAP}",
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:

@@ -17,6 +17,7 @@ rule ingest_external:
         ),
         code=code(
             "strict_yaml",
+            "catalog/chains",
             "catalog/external",
             "catalog/json_schema",
             "catalog/questions",
@@ -28,6 +29,7 @@ rule ingest_external:
     output:
         tools="data/interim/{benchmark}/tools.parquet",
         questions="data/interim/{benchmark}/questions.parquet",
+        chains="data/interim/{benchmark}/chains.parquet",
         published="data/interim/{benchmark}/published.parquet",
         excluded="data/interim/{benchmark}/excluded.parquet",
         manifest="data/interim/{benchmark}/manifest.json",

@@ -13,10 +13,12 @@ import polars as pl
 from rich.console import Console
 
 from metatoolagent.catalog import wording
+from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
 from metatoolagent.catalog.difficulty import difficulty
-from metatoolagent.catalog.ingest import Sources, read_sources
+from metatoolagent.catalog.ingest import Sources, answers_of, read_folder, read_sources
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.schemas import KINDS
+from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError, shown
 
 CHANCES = {"bm25_cd": 0.75, "bm25_sd": 0.55, "names_cd": 0.45, "names_sd": 0.3}
@@ -63,6 +65,7 @@ class Dataset:
 
     tools: list[Row]
     questions: list[Row]
+    chains: list[Row]
 
     @property
     def frames(self) -> dict[str, list[Row]]:
@@ -78,22 +81,33 @@ def run(folder: Path, limits: Limits | None = None) -> None:
     """Print every finding of a dataset's folder and a summary.
 
     Args:
-        folder: holds the folders `tools` and `questions`.
+        folder: holds the folders `tools` and `questions`, and `chains` where there are some.
         limits: what to keep to; the project's own limits where left out.
 
     Raises:
         UserError: E-CHECK if anything must be mended.
     """
     sources = read_sources(folder / "tools", folder / "questions")
+    if (folder / "chains").exists():
+        add_chains(sources, folder / "chains")
     findings = check(sources, limits or Limits())
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for finding in findings:
         console.print(told(finding))
     faults = sum(finding.code.startswith("E") for finding in findings)
     advice = len(findings) - faults
-    console.print(f"{len(sources.tools)} tools, {len(sources.questions)} questions: {faults} to mend, {advice} to consider")
+    counts = f"{len(sources.tools)} tools, {len(sources.questions)} questions, {len(sources.chains)} chains"
+    console.print(f"{counts}: {faults} to mend, {advice} to consider")
     if faults:
         raise UserError("E-CHECK", f"{faults} findings must be mended", str(folder), fix="mend those above that begin with E")
+
+
+def add_chains(sources: Sources, folder: Path) -> None:
+    """Read and check the chains of a folder; what is wrong stands in `sources`."""
+    answers = answers_of(sources.tools)
+    sources.chains = read_folder(folder, sources, lambda document: read_chains(document, answers))
+    asked = {normalised(row.record["question"]): row.where for row in reversed(sources.questions) if row.record}
+    reject_repeated_chains(sources.chains, asked)
 
 
 def told(finding: Rejection) -> str:
@@ -113,14 +127,14 @@ def check(sources: Sources, limits: Limits) -> list[Rejection]:
     _check_frames(dataset, limits)
     _check_words(dataset, limits)
     _check_near(dataset, limits)
+    _check_chains(dataset, limits)
     _check_difficulty(dataset, limits)
-    rows = [finding for row in sources.tools + sources.questions for finding in row.rejections]
-    return sorted(set(sources.failed + rows))
+    return sorted(set(sources.rejections))
 
 
 def kept(sources: Sources) -> Dataset:
     """Return the rows that nothing is wrong with."""
-    return Dataset(*([row for row in rows if not row.rejections] for rows in (sources.tools, sources.questions)))
+    return Dataset(*([row for row in rows if not row.rejections] for rows in (sources.tools, sources.questions, sources.chains)))
 
 
 def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[str, list[Row]]:
@@ -196,19 +210,38 @@ def _reject_alike(frames: list[Row], form: Callable[[str], wording.Shape], code:
 def _check_words(dataset: Dataset, limits: Limits) -> None:
     documents = {tool.record["name"]: f"{tool.record['name']} {tool.record['description']}" for tool in dataset.tools}
     for row in dataset.questions:
-        question, tool = row.record["question"], row.record["tool"]
+        _check_wording(row, [row.record["tool"]], documents, limits)
+    for row in dataset.chains:
+        _check_wording(row, row.record["tools"], documents, limits)
+
+
+def _check_wording(row: Row, tools: list[str], documents: Mapping[str, str], limits: Limits) -> None:
+    question = row.record["question"]
+    for tool in tools:
         if wording.names(question, tool):
             row.reject("E-NAMED", f"the question holds its tool's name, {tool}", "ask", value=question, fix="paraphrase it")
-        shared, words = wording.shared_words(question, documents[tool])
-        if len(shared) > limits.overlap * words:
-            what = f"{len(shared)} of {words} content words are the documentation's ({', '.join(shared)})"
-            row.reject("W-OVERLAP", what, "ask", value=question, fix="say it as somebody who never read the documentation")
+    shared, words = wording.shared_words(question, " ".join(documents[tool] for tool in tools))
+    if len(shared) > limits.overlap * words:
+        what = f"{len(shared)} of {words} content words are the documentation's ({', '.join(shared)})"
+        row.reject("W-OVERLAP", what, "ask", value=question, fix="say it as somebody who never read the documentation")
 
 
 def _check_near(dataset: Dataset, limits: Limits) -> None:
     for one, other in near_duplicates(dataset, limits.near_duplicate):
         what = f"nearly the question of {one.where}, which {one.record['tool']} answers"
         other.reject("E-NEAR", what, "ask", value=other.record["question"], fix="reword one of the two")
+
+
+def _check_chains(dataset: Dataset, limits: Limits) -> None:
+    """Note chains that are nearly a question of a single tool, or nearly another chain."""
+    rows, chains = dataset.questions, dataset.chains
+    texts = [row.record["question"] for row in rows + chains]
+    for one, other in wording.near_pairs(texts, limits.near_duplicate) if chains else []:
+        if other >= len(rows):
+            first, chain = (rows + chains)[one], chains[other - len(rows)]
+            chain.reject(
+                "E-NEAR", f"nearly the question of {first.where}", "ask", value=texts[other], fix="reword one of the two"
+            )
 
 
 def near_duplicates(dataset: Dataset, threshold: float) -> list[tuple[Row, Row]]:

@@ -29,7 +29,14 @@ class Sources:
     hashes: dict[Path, str] = field(default_factory=dict)
     tools: list[Row] = field(default_factory=list)
     questions: list[Row] = field(default_factory=list)
+    chains: list[Row] = field(default_factory=list)
     failed: list[Rejection] = field(default_factory=list)
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """Everything that is wrong: files first, then tools, questions and chains."""
+        rows = self.tools + self.questions + self.chains
+        return self.failed + [rejection for row in rows for rejection in row.rejections]
 
 
 def ingest(params: params.Ingest, out: Path) -> None:
@@ -46,11 +53,10 @@ def ingest(params: params.Ingest, out: Path) -> None:
             E-EMPTY if nothing is left; E-CHANGED if a file changed meanwhile.
     """
     sources = read_sources(Path(params.tools), Path(params.questions))
-    rejected = _rejected(sources)
+    rejected = [rejection.record() for rejection in sources.rejections]
     if rejected and not params.allow_rejected:
-        _stop(sources, rejected, out)
-    tools, questions = _kept(sources.tools), _kept(sources.questions)
-    _assert_counts(sources, len(tools), len(questions))
+        stop(sources, out)
+    tools, questions = kept(sources.tools), kept(sources.questions)
     if not tools or not questions:
         raise UserError(
             "E-EMPTY",
@@ -60,27 +66,28 @@ def ingest(params: params.Ingest, out: Path) -> None:
             kept=artifacts.KEPT,
         )
     with artifacts.publishing(out, OUTPUTS, producer="ingest", inputs=sorted(sources.hashes)) as paths:
-        schemas.write(_frame(tools, schemas.TOOLS), schemas.TOOLS, paths["tools.parquet"])
-        schemas.write(_frame(questions, schemas.QUESTIONS), schemas.QUESTIONS, paths["questions.parquet"])
-        schemas.write(_frame(rejected, schemas.REJECTED), schemas.REJECTED, paths["rejected.parquet"])
+        schemas.write(frame_of(tools, schemas.TOOLS), schemas.TOOLS, paths["tools.parquet"])
+        schemas.write(frame_of(questions, schemas.QUESTIONS), schemas.QUESTIONS, paths["questions.parquet"])
+        schemas.write(frame_of(rejected, schemas.REJECTED), schemas.REJECTED, paths["rejected.parquet"])
         # The manifest records the hashes of the inputs, so they must still be what was read.
-        _refuse_changed(sources.hashes)
-    _errors(out).unlink(missing_ok=True)
+        refuse_changed(sources.hashes)
+    errors_of(out).unlink(missing_ok=True)
 
 
 def read_sources(tools: Path, questions: Path) -> Sources:
     """Read and check both folders; what is wrong stands in the result."""
     sources = Sources()
-    sources.tools = _read_folder(tools, sources, read_tools)
+    sources.tools = read_folder(tools, sources, read_tools)
     reject_twins(sources.tools)
     _reject_lonely(sources.tools)
-    answers = _answers(sources.tools)
-    sources.questions = _read_folder(questions, sources, lambda document: read_questions(document, answers))
+    answers = answers_of(sources.tools)
+    sources.questions = read_folder(questions, sources, lambda document: read_questions(document, answers))
     reject_repeated(sources.questions)
     return sources
 
 
-def _read_folder(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> list[Row]:
+def read_folder(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> list[Row]:
+    """Return the rows that `read` makes of every file of a folder; files that cannot be read are noted in `sources`."""
     if not folder.is_dir():
         code, what = ("E-NOT-A-FOLDER", "expected a folder") if folder.exists() else ("E-MISSING", "a folder is not there")
         sources.failed.append(Rejection(str(folder), 1, "", code, what, fix="correct the path in params.yaml"))
@@ -121,7 +128,8 @@ def _reject_lonely(tools: Sequence[Row]) -> None:
             rows[0].reject("E-DOMAIN-SIZE", what, fix="add a tool, or delete the domain")
 
 
-def _answers(tools: Sequence[Row]) -> Tools:
+def answers_of(tools: Sequence[Row]) -> Tools:
+    """Return what questions may be answered by."""
     answers: dict[str, tuple[str, object]] = {}
     for row in tools:
         if not row.rejections:
@@ -131,41 +139,45 @@ def _answers(tools: Sequence[Row]) -> Tools:
     return answers
 
 
-def _rejected(sources: Sources) -> list[dict[str, object]]:
-    rows = [rejection for row in sources.tools + sources.questions for rejection in row.rejections]
-    return [rejection.record() for rejection in sources.failed + rows]
+def kept(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Return the records of the rows that nothing is wrong with."""
+    records = [row.record for row in rows if not row.rejections]
+    rejected = sum(bool(row.rejections) for row in rows)
+    assert len(rows) == len(records) + rejected, f"{len(rows)} rows in, {len(records)} kept, {rejected} rejected"
+    return records
 
 
-def _kept(rows: Sequence[Row]) -> list[dict[str, object]]:
-    return [row.record for row in rows if not row.rejections]
-
-
-def _assert_counts(sources: Sources, tools: int, questions: int) -> None:
-    for rows, kept in ((sources.tools, tools), (sources.questions, questions)):
-        rejected = sum(bool(row.rejections) for row in rows)
-        assert len(rows) == kept + rejected, f"{len(rows)} rows in, {kept} kept, {rejected} rejected"
-
-
-def _frame(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.DataFrame:
+def frame_of(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.DataFrame:
+    """Return records as the sorted frame that a schema describes."""
     types = {name: column.dtype.type for name, column in schema.columns.items()}
     return pl.DataFrame(list(records), schema=types).sort((schema.metadata or {})["sorted_by"])
 
 
-def _stop(sources: Sources, rejected: Sequence[dict[str, object]], out: Path) -> None:
-    """Raise the rejections, files first, then tools, then questions, consequences last; list them all in a file."""
-    with artifacts.atomic_path(_errors(out)) as path:
-        schemas.write(_frame(rejected, schemas.REJECTED), schemas.REJECTED, path)
-    rows = [rejection for row in sources.tools + sources.questions for rejection in row.rejections]
-    rejections = sorted(sources.failed + rows, key=lambda rejection: rejection.code in CONSEQUENCES)
+def stop(sources: Sources, out: Path) -> None:
+    """Raise what is wrong, consequences last, and list it all in a file.
+
+    Raises:
+        UserError: the first rejection; nothing is raised where there is none.
+    """
+    with artifacts.atomic_path(errors_of(out)) as path:
+        records = [rejection.record() for rejection in sources.rejections]
+        schemas.write(frame_of(records, schemas.REJECTED), schemas.REJECTED, path)
+    rejections = sorted(sources.rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
     findings = [rejection.finding() for rejection in rejections]
-    raise_findings(findings, kept=artifacts.KEPT, report=str(_errors(out)))
+    raise_findings(findings, kept=artifacts.KEPT, report=str(errors_of(out)))
 
 
-def _errors(out: Path) -> Path:
+def errors_of(out: Path) -> Path:
+    """Return the file that lists what is wrong where nothing is published."""
     return out / "errors" / "rejected.parquet"
 
 
-def _refuse_changed(hashes: dict[Path, str]) -> None:
+def refuse_changed(hashes: dict[Path, str]) -> None:
+    """Refuse files that are no longer what was read.
+
+    Raises:
+        UserError: E-CHANGED.
+    """
     changed = [path for path, digest in sorted(hashes.items()) if not path.is_file() or artifacts.sha256(path) != digest]
     fix = "run the same command again when nobody writes there"
     raise_findings(

@@ -50,30 +50,36 @@ def frame_id(tool: str, ask: str) -> str:
 
 
 def _check_frame(frame: Row, tools: Tools) -> None:
-    content = frame.content
-    check_hidden(frame, content)
-    if not content["ask"].strip():
-        frame.reject("E-QA-EMPTY", "an empty question", "ask", fix="write the question")
-    if "kind" in content and content["kind"] not in KINDS:
-        fix = nearest(content["kind"], KINDS) or f"one of {', '.join(KINDS)}"
-        frame.reject("E-QA-KIND", "an unknown kind of question", "kind", value=content["kind"], fix=fix)
+    check_hidden(frame, frame.content)
+    check_ask(frame)
     _check_answers(frame, tools)
     _check_fill(frame)
 
 
+def check_ask(row: Row) -> None:
+    """Note an empty question and an unknown kind."""
+    content = row.content
+    if not content["ask"].strip():
+        row.reject("E-QA-EMPTY", "an empty question", "ask", fix="write the question")
+    if "kind" in content and content["kind"] not in KINDS:
+        fix = nearest(content["kind"], KINDS) or f"one of {', '.join(KINDS)}"
+        row.reject("E-QA-KIND", "an unknown kind of question", "kind", value=content["kind"], fix=fix)
+
+
 def _check_answers(frame: Row, tools: Tools) -> None:
     gold, domain = frame.content["tool"], frame.document.path.stem
-    _check_known(frame, tools, gold, "tool")
+    check_known(frame, tools, gold, "tool")
     if gold in tools and tools[gold][0] != domain:
         what = f"the answer is a tool of the domain {tools[gold][0]}"
         frame.reject("E-QA-ANSWER-UNKNOWN", what, "tool", value=gold, fix=f"move the frame to {tools[gold][0]}.yaml")
     for index, name in enumerate(frame.content.get("also", [])):
-        _check_known(frame, tools, name, "also", index)
+        check_known(frame, tools, name, "also", index)
         if name == gold or name in frame.content["also"][:index]:
             frame.reject("E-QA-ANSWER-TWICE", "an answer stands twice", "also", index, value=name, fix="delete it")
 
 
-def _check_known(frame: Row, tools: Tools, name: object, *pointer: str | int) -> None:
+def check_known(frame: Row, tools: Tools, name: object, *pointer: str | int) -> None:
+    """Note an answer that is no tool of the catalog, or one that was rejected."""
     if not isinstance(name, str) or name not in tools:
         fix = nearest(str(name), list(tools)) or f"correct it, or add the tool to the tools of {frame.document.path.stem}"
         frame.reject("E-QA-ANSWER-UNKNOWN", "the answer is not a tool of the catalog", *pointer, value=name, fix=fix)

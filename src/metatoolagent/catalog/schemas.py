@@ -62,6 +62,20 @@ _QUESTION_COLUMNS = {
 }
 QUESTIONS = _table(_QUESTION_COLUMNS, sorted_by=["question_id"])
 
+CHAIN_ID = _text("`chain-` and the first 8 hexadecimal digits of the question's SHA-256", unique=True)
+ALSO = pa.Column(TEXTS, description="tools that would do a step as well; never distractors")
+CHAINS = _table(
+    {
+        "chain_id": CHAIN_ID,
+        "tools": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
+        "also": ALSO,
+        "domain": _text("the domain of all the tools, or `mixed`"),
+        "kind": _one_of(KINDS, "the manner in which the question is put; null where its author does not say", nullable=True),
+        "question": _text("the user's request"),
+    },
+    sorted_by=["chain_id"],
+)
+
 REJECTED = _table(
     {
         "file": _text("the file that the row stands in"),
@@ -85,7 +99,7 @@ PUBLISHED = _table(
 EXCLUDED = _table(
     {
         **_PLACE,
-        "table": _one_of(["tool", "question"], "the table that the row would be in"),
+        "table": _one_of(["tool", "question", "chain"], "the table that the row would be in"),
         "code": _text("the code of the reason"),
         "reason": _text("why the row is left out"),
     },
@@ -124,6 +138,28 @@ EVAL_TASKS = _table(
         **_CHOICE_COLUMNS,
     },
     sorted_by=[],
+)
+
+_CHAIN_COLUMNS = {
+    "task_id": CHAIN_ID,
+    "part": _one_of(PARTS, "the part of its least unseen tool: test only where every tool is in it"),
+    "question": _text("the user's request"),
+    "candidates": pa.Column(
+        TEXTS, description="the tools to choose from at every step, in the order in which the model sees them"
+    ),
+    "gold": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
+}
+CHAIN_TASKS = _table(_CHAIN_COLUMNS, sorted_by=["task_id"])
+CHAIN_PREDICTIONS = _table(
+    {
+        **_CHAIN_COLUMNS,
+        "scored": pa.Column(
+            TEXTS, description="the most probable tool of each step that was not called yet, after its own choices"
+        ),
+        "free": pa.Column(TEXTS, description="the greedy answers, after its own; they end where one names no candidate"),
+        "forced": pa.Column(TEXTS, description="as scored, but at each step after the gold tools of the steps before"),
+    },
+    sorted_by=["task_id"],
 )
 
 UNUSED_QUESTIONS = _table(

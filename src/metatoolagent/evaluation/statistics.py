@@ -129,6 +129,28 @@ def sign_flips(samples: Sequence[Sample], resamples: int, rng: np.random.Generat
     return float((1 + (np.abs(signs @ sums_T) >= abs(sums_T.sum())).sum()) / (1 + resamples))
 
 
+def mean_bootstrap(values: Sequence[float], clusters: Sequence[str], resamples: int, rng: np.random.Generator) -> Estimate:
+    """Return the mean of any numbers and its percentile interval, resampling clusters alone.
+
+    Args:
+        values: finite numbers, such as shares.
+        clusters: the cluster of each value.
+        resamples: how many.
+        rng: the generator.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if not len(data):
+        raise ValueError("there must be values")
+    names, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, sizes = np.bincount(index, data), np.bincount(index)
+    drawn = rng.integers(len(names), size=(resamples, len(names)))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Estimate(float(data.mean()), float(low), float(high), len(data))
+
+
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Return the two-sided p-value of the exact McNemar test on paired outcomes; 1 where none differs.
 

@@ -12,7 +12,7 @@ from typing import Any
 from metatoolagent import params, variants
 from metatoolagent.variants import Scalar, Variant
 
-NAMES = ("table2", "compare", "distractors", "scale", "queries", "sensitivity", "search")
+NAMES = ("table2", "compare", "distractors", "scale", "queries", "sensitivity", "search", "overlap")
 """Every sweep; each is a module of this folder with `runs`, `figure` and `finding`."""
 
 Labels = Mapping[str, str | int | float]

@@ -91,6 +91,15 @@ def _end_of_turn(tokenizer: Any, after: str) -> str:
     return str(tokenizer.decode(ids[:1])) if ids else str(tokenizer.eos_token)
 
 
+def with_calls(question: str, called: Sequence[str]) -> str:
+    """Return what is asked once some tools were called: the question, and behind it their names in order.
+
+    The first step of a chain is the bare question, which is what training has; the names come as one short sentence more,
+    in the place of the question and under the same instruction.
+    """
+    return f"{question} Already called: {', '.join(called)}." if called else question
+
+
 def first_sentence(description: str) -> str:
     """Return the first sentence of a tool's description, without its full stop."""
     return re.split(r"(?<=[.!?])\s", " ".join(description.split()), maxsplit=1)[0].removesuffix(".")

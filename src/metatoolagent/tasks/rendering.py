@@ -59,7 +59,9 @@ class Renderer:
         return self.template.segment(self.questions[question_id])
 
     def asked(self, row: Row) -> list[int]:
-        """Return the tokens of what a task asks: its question, or the documentation that stands for it."""
+        """Return the tokens of what a task asks: its question, or the documentation or the text that stands for it."""
+        if "question" in row:
+            return self.template.segment(row["question"])
         return (
             self.template.segment(self.sentences[row["gold"]]) if row.get("documentation") else self.segment(row["question_id"])
         )
@@ -68,7 +70,8 @@ class Renderer:
         """Return the pack of tasks that share a candidate set, in its order.
 
         Args:
-            rows: tasks, with question_id, candidates and position; with gold and documentation where some ask with it.
+            rows: tasks, with question_id, candidates and position; with gold and documentation where some ask with it, and
+                with question where what is asked does not stand in the catalog.
             gold_only: whether each question branches into its right answer alone.
 
         Raises:

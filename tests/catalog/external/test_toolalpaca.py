@@ -16,8 +16,8 @@ def benchmark(published):
 
 
 def test_every_row_is_kept_or_excluded_with_its_reason(benchmark):
-    assert benchmark.read == {"tool": 94 + 21, "question": 100 + 114}
-    assert (len(benchmark.tools), len(benchmark.questions)) == (94, 146)
+    assert benchmark.read == {"tool": 94 + 21, "question": 100 + 114, "chain": 20 + 43}
+    assert (len(benchmark.tools), len(benchmark.questions), len(benchmark.chains)) == (94, 146, 30)
     assert Counter((row["file"], row["code"]) for row in benchmark.excluded) == {
         (REAL, "E-PSEUDO-FUNCTION"): 11,
         (SIMULATED, "E-PSEUDO-FUNCTION"): 10,

@@ -4,10 +4,11 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from metatoolagent.catalog.chains import MIXED, chain_id
 from metatoolagent.catalog.questions import frame_id
 from metatoolagent.catalog.tool import canonical
 
@@ -32,6 +33,7 @@ class Benchmark:
     read: Counter[str] = field(default_factory=Counter)
     tools: list[Record] = field(default_factory=list)
     questions: list[Record] = field(default_factory=list)
+    chains: list[Record] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
     excluded: list[Record] = field(default_factory=list)
 
@@ -63,13 +65,32 @@ class Benchmark:
             }
         )
 
+    def add_chain(self, place: Place, tools: Sequence[Record], also: Iterable[str], question: str) -> None:
+        """Keep a question that several tools answer, in the published order, unless it stands there already."""
+        text = " ".join(question.split())
+        names = [tool["name"] for tool in tools]
+        if any(row["question"] == text for row in self.chains):
+            self.exclude(place, "chain", "E-QA-DUP", "the question stands twice")
+            return
+        domains = {tool["domain"] for tool in tools}
+        self.chains.append(
+            {
+                "chain_id": chain_id(text),
+                "tools": names,
+                "also": sorted(set(also) - set(names)),
+                "domain": domains.pop() if len(domains) == 1 else MIXED,
+                "kind": None,
+                "question": text,
+            }
+        )
+
     def exclude(self, place: Place, table: str, code: str, reason: str) -> None:
         """Leave a row out, and note why."""
         self.excluded.append({**place._asdict(), "table": table, "code": code, "reason": reason})
 
     def check_counts(self) -> None:
         """Make sure that every row that was read is kept or excluded."""
-        for table, kept in (("tool", len(self.tools)), ("question", len(self.questions))):
+        for table, kept in (("tool", len(self.tools)), ("question", len(self.questions)), ("chain", len(self.chains))):
             out = sum(row["table"] == table for row in self.excluded)
             assert self.read[table] == kept + out, f"{self.read[table]} {table} rows in, {kept} kept, {out} excluded"
 

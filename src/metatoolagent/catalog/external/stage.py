@@ -23,13 +23,14 @@ READERS: dict[str, tuple[list[str], Reader]] = {
 TABLES = {
     "tools.parquet": schemas.TOOLS,
     "questions.parquet": schemas.QUESTIONS,
+    "chains.parquet": schemas.CHAINS,
     "published.parquet": schemas.PUBLISHED,
     "excluded.parquet": schemas.EXCLUDED,
 }
 
 
 def ingest(benchmark: str, out: Path) -> None:
-    """Publish the tools, the questions, the published names and the excluded rows of a benchmark.
+    """Publish the tools, the questions, the chains (none in API-Bench), the published names and the excluded rows of a benchmark.
 
     Args:
         benchmark: its name, a key of `READERS`.
@@ -48,7 +49,7 @@ def ingest(benchmark: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = read({name: fetch_file(wanted, Path(folder)) for name, wanted in pinned.items()})
     extra = {"sources": {name: wanted.sha256 for name, wanted in pinned.items()}}
-    rows = (made.tools, made.questions, made.published, made.excluded)
+    rows = (made.tools, made.questions, made.chains, made.published, made.excluded)
     with artifacts.publishing(out, list(TABLES), producer="ingest_external", extra=extra) as paths:
         for (name, schema), records in zip(TABLES.items(), rows, strict=True):
             schemas.write(_frame(records, schema), schema, paths[name])

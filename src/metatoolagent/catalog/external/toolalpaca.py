@@ -1,7 +1,8 @@
 """ToolAlpaca's test sets (arXiv 2306.05301): a list of APIs, each with its functions, instructions and golden answers.
 
 A tool is a function, its domain is its API. The published name of a function stays, since all of them are unique in
-the benchmark. A question is an instruction that a single call answers; the others are left out and counted.
+the benchmark. A question is an instruction that a single call answers. One that calls of several functions answer, each
+once, is a chain, its order the published one, though not every one of these orders is forced by what is asked.
 """
 
 import json
@@ -45,7 +46,7 @@ class Api:
 
 
 def read(paths: Mapping[str, Path]) -> Benchmark:
-    """Return the tools and the single-call questions of both files.
+    """Return the tools, the single-call questions and the chains of both files.
 
     Args:
         paths: where each of `FILES` lies.
@@ -113,14 +114,29 @@ def _add_questions(api: Api, tools: Mapping[str, Any], also: list[str], benchmar
         place = api.place("Instructions", index)
         where = f"{api.file}, entry {api.index}, row {index}"
         typed(question, str, f"{where} of Instructions")
-        if len(typed(answer, list, f"{where} of Golden_Answers")) != 1:
-            benchmark.exclude(place, "question", "E-MULTI-TOOL", f"{len(answer)} calls answer it, and a task has one gold tool")
+        if (calls := len(typed(answer, list, f"{where} of Golden_Answers"))) != 1:
+            benchmark.exclude(place, "question", "E-MULTI-TOOL", f"{calls} calls answer it, and a task has one gold tool")
+            if calls > 1:
+                actions = [str(field(call, "Action", str, f"{where} of Golden_Answers")) for call in answer]
+                _add_chain(place, actions, tools, also, question, benchmark)
             continue
         action, given = (field(answer[0], key, str, f"{where} of Golden_Answers") for key in ("Action", "Action_Input"))
         if not (tool := tools.get(action)):
             benchmark.exclude(place, "question", "E-ANSWER-UNKNOWN", f"its answer {action} is not among the API's tools")
             continue
         benchmark.add_question(place, tool, also, question, _arguments(given))
+
+
+def _add_chain(
+    place: Place, actions: list[str], tools: Mapping[str, Any], also: list[str], question: str, benchmark: Benchmark
+) -> None:
+    benchmark.read["chain"] += 1
+    if unknown := [action for action in actions if not tools.get(action)]:
+        benchmark.exclude(place, "chain", "E-ANSWER-UNKNOWN", f"its answer {unknown[0]} is not among the API's tools")
+    elif len(set(actions)) < len(actions):
+        benchmark.exclude(place, "chain", "E-CHAIN-REPEAT", "it calls one function several times")
+    else:
+        benchmark.add_chain(place, [tools[action] for action in actions], also, question)
 
 
 def _arguments(text: str) -> object:

@@ -24,7 +24,8 @@ def prepare(job: Job) -> Answer:
 
     def answer(rows: Sequence[Row]) -> list[Prediction]:
         candidates = rows[0]["candidates"]
-        best = most_similar([documents[name] for name in candidates], [asked[row["question_id"]] for row in rows])
+        texts = [row["question"] if "question" in row else asked[row["question_id"]] for row in rows]
+        best = most_similar([documents[name] for name in candidates], texts)
         return [Prediction(None, candidates[index], candidates[index], candidates[index], cut=False) for index in best]
 
     return answer

@@ -1,0 +1,53 @@
+"""Overlap: accuracy against how much of their documentation the candidates share, without training anew.
+
+The adapters are those of the main run, on its tasks of pool `all`; `tasks/overlap.py` says what is done to the descriptions.
+"""
+
+import altair as alt
+import polars as pl
+
+from metatoolagent import params
+from metatoolagent.sweeps.runs import Plan, Run
+from metatoolagent.sweeps.wording import at, capped, percent
+
+SIBLINGS = "siblings"
+
+
+def runs(plan: Plan) -> list[Run]:
+    """Return every method of the main job at each share of shared words, and among siblings."""
+    levels = [str(share) for share in dict.fromkeys(plan.config["sweeps"]["overlap"])]
+    return [
+        Run(
+            {"overlap": level},
+            method,
+            plan.config["seed"] if params.OF_METHOD[method] else None,
+            [f"results/overlap-{level}/{method}/predictions.parquet"],
+        )
+        for level in [*levels, SIBLINGS]
+        for method in params.MAIN_JOB
+    ]
+
+
+def figure(table: pl.DataFrame) -> alt.LayerChart:
+    """Return accuracy against overlap, a line for each method; siblings stand apart."""
+    rows = at(table)
+    x = alt.X("overlap:N", sort=None, title="shared words in % of a description")
+    base = alt.Chart(rows).encode(x=x, color=alt.Color("method:N", sort=None), xOffset=alt.XOffset("method:N", sort=None))
+    points = base.mark_point(filled=True).encode(y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])))
+    lines = base.mark_line().encode(y="value:Q").transform_filter(alt.datum.overlap != SIBLINGS)
+    return alt.layer(base.mark_rule().encode(y="low:Q", y2="high:Q"), lines, points)
+
+
+def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
+    """Say what became of each method's accuracy from the least to the most overlap, and among siblings."""
+    del caps  # nothing is trained here, and the tasks are those of the main run
+    rows = at(table)
+    levels = sorted(int(level) for level in set(rows["overlap"]) - {SIBLINGS})
+    told = []
+    for method in dict.fromkeys(rows["method"]):
+        found = {row["overlap"]: row for row in rows.filter(pl.col("method") == method).to_dicts()}
+        low, high, near = found[str(levels[0])], found[str(levels[-1])], found[SIBLINGS]
+        change = 100 * (high["value"] - low["value"])
+        told.append(f"{method}: {percent(low)} to {percent(high)} ({change:+.1f} points), siblings {percent(near)}")
+    start = f"Scored accuracy as shared words rise from {levels[0]} to {levels[-1]} % of each description, and among siblings "
+    return f"{start}whose descriptions differ in one constraint. {'; '.join(told)}. {capped(table, {})}"
