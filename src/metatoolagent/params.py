@@ -38,6 +38,8 @@ MODEL_FREE = ("random", "bm25")
 """The methods that select without the backbone."""
 MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
 """The methods of `eval_cd`; `eval_methods` has all of them."""
+PROBED = ("base", "ft", "mta")
+"""The methods that the probes ask."""
 MODULE = {"random": "random", "bm25": "bm25", "icl": "icl", "cot": "cot", "react": "react"}
 """The module of evaluation/methods that answers for a method; `direct` for all others."""
 
@@ -81,6 +83,7 @@ class MetaTasks(Section):
     query_packs: Count
     distractor_kind: DistractorKind
     documentation: Annotated[float, Field(ge=0, le=1)]
+    abstention: Share
 
 
 class EvalTasks(Section):
@@ -160,6 +163,20 @@ class Evaluate(Section):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
+class Probes(Section):
+    """The sizes of the probes: abstention, rotation, injection and adaptation."""
+
+    count: Count
+    shots: Count
+    steps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _begin_with_no_step(self) -> Self:
+        if self.steps[0] != 0 or self.steps != sorted(set(self.steps)):
+            raise ValueError("steps must begin with 0, which the others are compared with, and rise")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -175,6 +192,7 @@ class Params(Section):
     masking: Masking
     mta: Mta
     evaluate: Evaluate
+    probes: Probes
 
 
 S = TypeVar("S", bound=Section)

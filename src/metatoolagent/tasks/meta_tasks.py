@@ -57,7 +57,7 @@ def materialize(
         return Sampling(distractors, split == "sd" or kind == "same_domain", ranks_TT if kind == "hard" else None, seed)
 
     training, evaluating = sampling(meta.distractor_kind), sampling(evaluation.distractor_kind)
-    scopes = packs.available(choices, training.by_domain)
+    scopes = packs.available(choices, training.by_domain, meta)
     scopes |= eval_tasks.available(choices, evaluating.by_domain, seed, evaluation)
     require(scopes, distractors)
     with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
