@@ -40,6 +40,8 @@ MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
 """The methods of `eval_cd`; `eval_methods` has all of them."""
 PROBED = ("base", "ft", "mta")
 """The methods that the probes ask."""
+PROBES = ("abstention", "rotation", "injection", "adaptation")
+"""The probes; the last is evaluated by a rule of its own."""
 MODULE = {"random": "random", "bm25": "bm25", "icl": "icl", "cot": "cot", "react": "react"}
 """The module of evaluation/methods that answers for a method; `direct` for all others."""
 
