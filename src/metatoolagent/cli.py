@@ -206,7 +206,7 @@ def adapt(
 
     use_cores()
     given = params.given(parameters)
-    lora, backbone, evaluation = (given.section(room) for room in (params.Adapter, params.Backbone, params.Evaluate))
+    lora, backbone, evaluation = given.section(params.Adapter), given.section(params.Backbone), given.section(params.Evaluate)
     job = Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed)
     train, mta, probes = given.section(params.Train), given.section(params.Mta), given.section(params.Probes)
     adapting.run(adapting.Adaptation(job, support, train, mta, probes.steps))

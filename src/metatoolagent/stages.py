@@ -2,9 +2,9 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
-other methods `methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
-would fail for it.
+The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, those of the
+other methods `methods/dvc.yaml`, and those of the probes `probes/dvc.yaml`, once they have been run: a stage that never
+ran has nothing in any remote, and `dvc pull` would fail for it.
 """
 
 import io
@@ -23,6 +23,10 @@ MAIN, TARGET = "dvc.yaml", "eval_cd"
 """The file that plain `dvc repro` runs, and the target that it covers."""
 METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
+PROBES = "probes/dvc.yaml"
+"""The file of what `eval_probes` needs beside them."""
+OF_ADAPTATION = ("materialize_adaptation", "adapt")
+"""The rules of a probe that have no wildcard that says so."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -70,6 +74,8 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
     wildcards = job.wildcards_dict
+    if "probe" in wildcards or wildcards.get("variant", "").startswith("probe-") or job.rule.name in OF_ADAPTATION:
+        return PROBES
     variant = next(
         (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),
         "hd" if job.rule.name == "metrics_hd" else "main",

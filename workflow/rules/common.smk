@@ -2,6 +2,7 @@
 
 import glob
 import json
+import re
 
 from metatoolagent import params as checked
 from metatoolagent.errors import UserError
@@ -11,12 +12,14 @@ ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = "main|sd|hd-[a-z0-9_]+"
 BENCHMARKS = ["toolalpaca", "apibench"]
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
+PROBED = f"probe-(?:{'|'.join(checked.PROBES[:-1])})"
 
 
 wildcard_constraints:
     split="sd|cd|hd-[a-z0-9_]+",
     variant=TRAINED,
     benchmark="|".join(BENCHMARKS),
+    probe="|".join(checked.PROBES),
     method="|".join(ALL_METHODS),
 
 
@@ -83,9 +86,10 @@ def catalog_of(wildcards):
 
 
 def adapter_files(wildcards):
-    """Return the adapter that a method is evaluated with, if it trains one."""
-    variant = "main" if benchmark_of(wildcards) else wildcards.variant
-    folder = f"results/{variant}/{wildcards.method}/adapter"
+    """Return the adapter that a method is evaluated with, if it trains one: its variant's own, or else that of main."""
+    variant = wildcards.get("variant", "main")
+    trained = variant if re.fullmatch(TRAINED, variant) else "main"
+    folder = f"results/{trained}/{wildcards.method}/adapter"
     return (
         [f"{folder}/adapter_model.safetensors", f"{folder}/manifest.json"]
         if checked.OF_METHOD[wildcards.method]

@@ -24,6 +24,7 @@ rule evaluate:
             "evaluation/scoring",
             "meta/losses",
             "models",
+            "tasks/abstention",
             "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",
@@ -35,7 +36,7 @@ rule evaluate:
     log:
         "logs/{variant}/{method}/evaluate.log",
     wildcard_constraints:
-        variant=f"{TRAINED}|{EXTERNAL}",
+        variant=f"{TRAINED}|{EXTERNAL}|{PROBED}",
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:

@@ -24,6 +24,7 @@ rule train:
         code=code(
             "meta",
             "models",
+            "tasks/abstention",
             "tasks/distractors",
             "tasks/masking",
             "tasks/packing",

@@ -1,7 +1,7 @@
 """Few-shot adaptation: what a method selects after some inner steps on a few questions of the very tools it is asked about.
 
-Each episode starts anew from the method's own LoRA tensors and takes the inner loop's plain gradient steps (`meta/inner_loop.py`),
-all on the episode's one support pack, with the training's loss and rate: theta_{k+1} = theta_k - inner_lr grad L(theta_k).
+Each episode starts anew from the method's own LoRA tensors and takes the inner loop's plain gradient steps, all on the
+episode's one support pack, with the training's loss and rate: theta_{k+1} = theta_k - inner_lr grad L(theta_k).
 """
 
 from collections.abc import Iterator

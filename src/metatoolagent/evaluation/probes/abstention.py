@@ -1,4 +1,4 @@
-"""Abstention: does a method say `none of these` where no candidate fits, and only there?
+"""Abstention: whether a method says `none of these` where no candidate fits, and only there.
 
 Keys: `abstention.<method>.<reading>.<measure>.<rate|low|high|n>` with the measures
 - `over_calling`: of the tasks without the gold tool, the share in which a tool is chosen

@@ -1,4 +1,4 @@
-"""Adaptation: what do a few inner steps on a few questions of the new tools gain?
+"""Adaptation: what a few inner steps on a few questions of the new tools gain.
 
 Keys: `adaptation.<method>.<reading>.steps-<k>.<measure>` for each number of inner steps:
 - `accuracy.<rate|low|high|n>`: share of right answers; what methods are compared in, at the same number of steps

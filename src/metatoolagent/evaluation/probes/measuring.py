@@ -1,9 +1,9 @@
 """Predictions of a probe -> its file of metrics.
 
-All keys begin with the probe; those of methods go on with the method and the reading (`free` or `scored`), those of comparisons with the pair
-and the reading. Every share ends in `rate`, `low`, `high` and `n`, every paired difference in `difference`, `low` and `high`,
-with `p` and `p_holm` between methods; intervals resample the tools that are asked for, then questions. The modules beside this one say
-what lies between.
+All keys begin with the probe; those of methods go on with the method and the reading (`free` or `scored`), those of
+comparisons with the pair and the reading. Every share ends in `rate`, `low`, `high` and `n`, every paired difference in
+`difference`, `low` and `high`, with `p` and `p_holm` between methods; intervals resample the tools that are asked for,
+then questions. The modules beside this one say what lies between.
 """
 
 from collections.abc import Callable, Mapping

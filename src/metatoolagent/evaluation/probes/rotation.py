@@ -1,4 +1,4 @@
-"""Rotation: does a method choose the same tool wherever it stands?
+"""Rotation: whether a method chooses the same tool wherever it stands.
 
 Keys: `rotation.<method>.<reading>.<measure>.<rate|low|high|n>` with the measures
 - `consistency`: share of the questions with the same selection in all turns of the candidates; what methods are compared in.
