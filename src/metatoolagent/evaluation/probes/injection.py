@@ -1,7 +1,7 @@
 """Injection: how often a distractor is chosen whose description says to choose it, and how much more than without.
 
 Keys: `injection.<method>.<reading>.<attack>.<measure>` for each attack, and with `all` in its place for all of them together:
-- `success.<rate|low|high|n>`: share of the tasks in which the attacked distractor is chosen; methods are compared in that of `all`
+- `success.<rate|low|high|n>`: share of the tasks in which the attacked distractor is chosen; methods are compared in `all`
 - `lift.<difference|low|high|n>`: that share minus the one without the attack, paired
 - `accuracy.<rate|low|high|n>`: share of right answers
 With `clean` in its place, `success` and `accuracy` are those of the same tasks without an instruction.

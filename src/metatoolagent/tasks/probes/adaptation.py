@@ -60,6 +60,8 @@ def tasks(
     support: list[Row] = []
     answered: list[Row] = []
     for number, (tools, new) in enumerate(_episodes(order, distractors + 1)):
+        if not any(asked[name].answered for name in new):
+            continue  # fewer questions than tools: nobody would ask what was learned there
         support += _support(number, tools, asked, generator)
         answered += [row for name in new for row in _rows(name, asked[name].answered, _shuffled(tools, generator))]
     numbered = [{"task_id": f"{POOL}-{index:06}", "pool": POOL, "part": part, **row} for index, row in enumerate(answered)]
