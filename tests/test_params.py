@@ -112,3 +112,11 @@ def test_without_given_keys_the_file_is_read():
 def test_sections_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         params.load(COMMITTED).split.test = 0.5
+
+
+@pytest.mark.parametrize("steps", [[0], [1, 2], [0, 2, 1], [0, 1, 1], [0, -1]])
+def test_the_steps_of_the_adaptation_probe_rise_from_zero(steps):
+    content = params.load(COMMITTED).model_dump()
+    content["probes"]["steps"] = steps
+    with pytest.raises(UserError, match=r"probes\.steps|probes: "):
+        params.check(content)
