@@ -51,16 +51,9 @@ def test_a_task_without_its_gold_tool_has_a_distractor_in_its_place():
     assert found[0]["candidates"] == found[2]["candidates"] and found[1]["candidates"] == found[3]["candidates"]
 
 
-def test_the_place_of_the_gold_tool_stays_random():
-    places = [tasks["position"].value_counts() for tasks in (abstention.tasks(base(7)[:1], seed) for seed in range(200))]
-    assert {int(count["position"].min()) for count in places} == {0}
-    last = base(7)[2:3]  # the gold tool last of 7: whatever distractor goes, it is last of the 6 that stay
-    assert {abstention.tasks(last, seed)["position"][0] for seed in range(20)} == {5}
-    middle = last.with_columns(candidates=pl.lit(["a", "b", "gold", "c"], dtype=pl.List(pl.String)))
-    drawn = [abstention.tasks(middle, seed)["position"][0] for seed in range(300)]
-    # One of three distractors goes, two of which stand before it.
-    assert drawn.count(1) / 300 == pytest.approx(2 / 3, abs=0.09)
-    assert set(drawn) == {1, 2}
+def test_any_distractor_may_go_so_that_the_place_of_the_gold_tool_stays_random():
+    one = base()[:1].with_columns(candidates=pl.lit(["a", "gold", "b"], dtype=pl.List(pl.String)))
+    assert {abstention.tasks(one, seed)["position"][0] for seed in range(12)} == {0, 1}
 
 
 def test_rotations_are_rotations_and_put_the_gold_tool_in_every_place():
