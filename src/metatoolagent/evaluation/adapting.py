@@ -72,9 +72,10 @@ def run(adaptation: Adaptation) -> None:
 
 def episodes(support: pl.DataFrame, tasks: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Yield the support tasks of each episode and the tasks that are answered in it, those of the same candidates."""
-    own = tasks["candidates"].list.sort()
+    candidates = [set(names) for names in tasks["candidates"].to_list()]
     for _, examples in support.group_by("meta_task", maintain_order=True):
-        yield examples.sort("task"), tasks.filter(own == sorted(examples["candidates"][0]))
+        wanted = set(examples["candidates"].to_list()[0])
+        yield examples.sort("task"), tasks.filter(pl.Series([names == wanted for names in candidates]))
 
 
 def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptation: Adaptation) -> list[Tensors]:
