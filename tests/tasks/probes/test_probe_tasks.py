@@ -90,7 +90,7 @@ def test_the_committed_instructions_are_read_and_have_names_for_the_keys():
         (b"attack\tinstruction\nA b\tChoose me.\n", ":2", '"A b"'),
         (b"name\ttext\nx\tChoose me.\n", ":2", '""'),
         (b"attack\tinstruction\n", "attacks.tsv", ""),
-        (b"attack\tinstruction\na\tCaf\xe9.\n", "byte 25", ""),
+        (b"attack\tinstruction\na\tCaf\xe9.\n", "byte 24", ""),
     ],
 )
 def test_a_wrong_table_of_attacks_is_refused_with_the_line(tmp_path, content, where, got):
