@@ -29,6 +29,7 @@ include: "workflow/rules/backbone.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/chains.smk"
 include: "workflow/rules/overlap.smk"
@@ -111,3 +112,24 @@ rule sweep_sensitivity:
 rule sweep_overlap:
     input:
         "results/sweep/overlap/table.csv",
+
+
+rule eval_abstention:
+    input:
+        "results/probes/abstention/metrics.json",
+
+
+rule eval_robustness:
+    input:
+        "results/probes/rotation/metrics.json",
+        "results/probes/injection/metrics.json",
+
+
+rule eval_adaptation:
+    input:
+        "results/probes/adaptation/metrics.json",
+
+
+rule eval_probes:
+    input:
+        expand("results/probes/{probe}/metrics.json", probe=checked.PROBES),

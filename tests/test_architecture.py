@@ -58,9 +58,14 @@ def test_rules_list_every_module_that_their_stage_imports():
         "report_chains": "reporting/chains",
         "materialize_overlap": "tasks/overlap",
         "sweep": "sweeps/stage",
+        "materialize_probe": "tasks/probes/stage",
+        "materialize_adaptation": "tasks/probes/stage",
+        "adapt": "evaluation/adapting",
+        "metrics_probe": "evaluation/probes/measuring",
     }
     files = {"metrics": "report"} | {rule: "external" for rule in stages if rule.endswith("_external")}
     files |= {"materialize_overlap": "overlap"} | {rule: "chains" for rule in stages if rule.endswith("_chains")}
+    files |= dict.fromkeys(("materialize_probe", "materialize_adaptation", "adapt", "metrics_probe"), "probes")
     for rule, start in stages.items():
         text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()
         listed = re.search(rf"rule {rule}:.*?code=code\((.*?)\)", text, re.S)

@@ -127,3 +127,11 @@ def test_sweeps_know_the_methods(tmp_path):
 def test_sections_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         params.load(COMMITTED).split.test = 0.5
+
+
+@pytest.mark.parametrize("steps", [[0], [1, 2], [0, 2, 1], [0, 1, 1], [0, -1]])
+def test_the_steps_of_the_adaptation_probe_rise_from_zero(steps):
+    content = params.load(COMMITTED).model_dump()
+    content["probes"]["steps"] = steps
+    with pytest.raises(UserError, match=r"probes\.steps|probes: "):
+        params.check(content)

@@ -38,6 +38,7 @@ app.add_typer(exports)
 Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]
 Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the ingested catalog.")]
+Parts = Annotated[Path, typer.Option("--parts", help="Folder of the tables of the split.")]
 Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
 Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
@@ -82,9 +83,7 @@ def split_list(catalog: Catalog = Path("data/interim"), out: Path = Path("data/s
 
 
 @app.command()
-def materialize(
-    kind: str, catalog: Catalog, parts: Annotated[Path, typer.Option()], out: Out, parameters: Parameters = None, log: Log = None
-) -> None:
+def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
     """Draw the training meta-tasks and the evaluation tasks of a split."""
     del log
     from metatoolagent.tasks import meta_tasks
@@ -142,6 +141,31 @@ def materialize_overlap(
     overlap.materialize(kind, catalog, tasks, params.given(parameters).seed, out)
 
 
+@app.command("materialize-probe")
+def materialize_probe(
+    probe: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Draw the evaluation tasks of PROBE: abstention, rotation or injection."""
+    del log
+    _require_known("probe", probe, list(params.PROBES[:-1]))
+    from metatoolagent.tasks.probes import stage
+
+    given = params.given(parameters)
+    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
+    stage.materialize(probe, parts, catalog, given.distractors, given.seed, evaluation, probes, out)
+
+
+@app.command("materialize-adaptation")
+def materialize_adaptation(parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Draw the tasks of the adaptation probe: those to adapt on, and those to answer afterwards."""
+    del log
+    from metatoolagent.tasks.probes import stage
+
+    given = params.given(parameters)
+    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
+    stage.materialize_adaptation(parts, given.distractors, given.seed, evaluation, probes, out)
+
+
 @app.command()
 def backbone(out: Out = Path("models/backbone"), parameters: Parameters = None, log: Log = None) -> None:
     """Fetch the backbone and bring it to one form on disk."""
@@ -165,7 +189,7 @@ def train(
 ) -> None:
     """Train an adapter: METHOD is ft, masking or mta. The same command goes on after a kill; torchrun starts several."""
     del log
-    _require_method(method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
+    _require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import training
     from metatoolagent.meta.job import Job
     from metatoolagent.models.backbone import use_cores
@@ -243,6 +267,33 @@ def report_chains(
 
 
 @app.command()
+def adapt(
+    method: str,
+    tasks: Tasks,
+    support: Annotated[Path, typer.Option(help="File of the tasks to adapt on.")],
+    catalog: Catalog,
+    out: Out,
+    model: Model = Path("models/backbone"),
+    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for a fresh one.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Let METHOD answer every evaluation task after each number of inner steps on the support tasks."""
+    del log
+    _require_known("method", method, list(params.PROBED))
+    from metatoolagent.evaluation import adapting
+    from metatoolagent.evaluation.job import Job
+    from metatoolagent.models.backbone import use_cores
+
+    use_cores()
+    given = params.given(parameters)
+    lora, backbone, evaluation = given.section(params.Adapter), given.section(params.Backbone), given.section(params.Evaluate)
+    job = Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed)
+    train, mta, probes = given.section(params.Train), given.section(params.Mta), given.section(params.Probes)
+    adapting.run(adapting.Adaptation(job, support, train, mta, probes.steps))
+
+
+@app.command()
 def metrics(
     split: str,
     prediction: Annotated[list[str], typer.Option(help="METHOD=FILE, once for each fold of each method.")],
@@ -293,6 +344,24 @@ def sweep(
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
     stage.collect(name, from_json(runs), caps, given.section(params.Evaluate).bootstrap, given.seed, out)
+
+
+@app.command("metrics-probe")
+def metrics_probe(
+    probe: str,
+    prediction: Annotated[list[str], typer.Option(help="METHOD=FILE, once for each method.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn predictions of PROBE into metrics: abstention, rotation, injection or adaptation."""
+    del log
+    _require_known("probe", probe, list(params.PROBES))
+    from metatoolagent.evaluation.probes import measuring
+
+    given = params.given(parameters)
+    files = {method: Path(path) for method, _, path in (item.partition("=") for item in prediction)}
+    measuring.measure(probe, files, given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -405,7 +474,7 @@ def _job(
     Raises:
         UserError: E-METHOD or E-PARAMS (exit code 64).
     """
-    _require_method(method, list(params.OF_METHOD))
+    _require_known("method", method, list(params.OF_METHOD))
     from metatoolagent.evaluation.job import Job
     from metatoolagent.models.backbone import use_cores
 
@@ -417,17 +486,16 @@ def _job(
     return Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations)
 
 
-def _require_method(method: str, known: list[str]) -> None:
-    """Refuse a method that the stage does not know; without this a misspelt name would run as another method.
+def _require_known(what: str, name: str, known: list[str]) -> None:
+    """Refuse a method or a probe that the stage does not know; without this a misspelt name would run as another one.
 
     Raises:
-        UserError: E-METHOD (exit code 64).
+        UserError: E-METHOD or E-PROBE (exit code 64).
     """
-    if method not in known:
+    if name not in known:
         fix = f"name one of {', '.join(known)}"
-        raise UserError(
-            "E-METHOD", "the stage knows no such method", "argument METHOD", shown(method), fix, exit_code=Exit.PARAMS
-        )
+        code, where = f"E-{what.upper()}", f"argument {what.upper()}"
+        raise UserError(code, f"the stage knows no such {what}", where, shown(name), fix, exit_code=Exit.PARAMS)
 
 
 def main() -> None:

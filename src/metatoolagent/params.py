@@ -46,6 +46,10 @@ MODEL_FREE = ("random", "bm25")
 """The methods that select without the backbone."""
 MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
 """The methods of `eval_cd`; `eval_methods` has all of them."""
+PROBED = ("base", "ft", "mta")
+"""The methods that the probes ask."""
+PROBES = ("abstention", "rotation", "injection", "adaptation")
+"""The probes; the last is evaluated by a rule of its own."""
 MODULE = {"random": "random", "bm25": "bm25", "icl": "icl", "cot": "cot", "react": "react"}
 """The module of evaluation/methods that answers for a method; `direct` for all others."""
 
@@ -95,6 +99,7 @@ class MetaTasks(Section):
     query_packs: Count
     distractor_kind: DistractorKind
     documentation: Annotated[float, Field(ge=0, le=1)]
+    abstention: Share
     query_tasks: OrAll
     tools: OrAll
     questions_per_tool: OrAll
@@ -256,6 +261,20 @@ class Sweeps(Section):
     overlap: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
 
 
+class Probes(Section):
+    """The sizes of the probes: abstention, rotation, injection and adaptation."""
+
+    count: Count
+    shots: Count
+    steps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _begin_with_no_step(self) -> Self:
+        if self.steps[0] != 0 or self.steps != sorted(set(self.steps)):
+            raise ValueError("steps must begin with 0, which the others are compared with, and rise")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -273,6 +292,7 @@ class Params(Section):
     mta: Mta
     evaluate: Evaluate
     sweeps: Sweeps
+    probes: Probes
 
 
 S = TypeVar("S", bound=Section)

@@ -2,10 +2,11 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
-other methods `methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
-would fail for it. A sweep is one stage of `sweeps/dvc.yaml`, whose folder stays between runs, so that only what is new is
-computed; `python -m metatoolagent.stages TARGET` writes the stages of a target that has not been run yet.
+The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, those of the
+other methods `methods/dvc.yaml`, and those of the probes `probes/dvc.yaml`, once they have been run: a stage that never
+ran has nothing in any remote, and `dvc pull` would fail for it. A sweep is one stage of `sweeps/dvc.yaml`, whose folder
+stays between runs, so that only what is new is computed; `python -m metatoolagent.stages TARGET` writes the stages of a
+target that has not been run yet.
 """
 
 import io
@@ -28,6 +29,10 @@ SWEEPS = "sweeps/dvc.yaml"
 """The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
 OF_RULE = {"metrics_hd": "hd", "ingest_chains": "chains", "report_chains": "chains"}
 """The variant of rules beyond the main job that have no wildcard to tell it."""
+PROBES = "probes/dvc.yaml"
+"""The file of what `eval_probes` needs beside them."""
+OF_ADAPTATION = ("materialize_adaptation", "adapt")
+"""The rules of a probe that have no wildcard that says so."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -90,6 +95,8 @@ def file_of(job: Any) -> str:
     wildcards = job.wildcards_dict
     if "sweep" in wildcards:
         return SWEEPS
+    if "probe" in wildcards or wildcards.get("variant", "").startswith("probe-") or job.rule.name in OF_ADAPTATION:
+        return PROBES
     variant = next(
         (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),
         OF_RULE.get(job.rule.name, "main"),

@@ -17,6 +17,7 @@ BENCHMARKS = ["toolalpaca", "apibench"]
 CHAINS = ["chains", "toolalpaca-chains"]
 OVERLAP = "overlap-(?:[0-9]+|siblings)"
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
+PROBED = f"probe-(?:{'|'.join(checked.PROBES[:-1])})"
 
 
 wildcard_constraints:
@@ -24,6 +25,7 @@ wildcard_constraints:
     variant=TRAINED,
     benchmark="|".join(BENCHMARKS),
     sweep="|".join(runs.NAMES),
+    probe="|".join(checked.PROBES),
     method="|".join(ALL_METHODS),
 
 
@@ -116,7 +118,8 @@ def tools_list(wildcards):
 
 def trained_variant(wildcards):
     """Return the variant whose backbone and adapters are evaluated: `main` where nothing is trained for a variant."""
-    return wildcards.variant if re.fullmatch(TRAINED, wildcards.variant) else "main"
+    variant = wildcards.get("variant", "main")
+    return variant if re.fullmatch(TRAINED, variant) else "main"
 
 
 def benchmark_of(wildcards):

@@ -23,6 +23,7 @@ rule evaluate:
             "evaluation/scoring",
             "meta/losses",
             "models",
+            "tasks/abstention",
             "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",
@@ -34,7 +35,7 @@ rule evaluate:
     log:
         "logs/{variant}/{method}/evaluate.log",
     wildcard_constraints:
-        variant=f"{TRAINED}|{EXTERNAL}|{OVERLAP}",
+        variant=f"{TRAINED}|{EXTERNAL}|{OVERLAP}|{PROBED}",
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:

@@ -21,6 +21,7 @@ rule materialize:
         ),
         code=code(
             "catalog/schemas",
+            "tasks/abstention",
             "tasks/choices",
             "tasks/distractors",
             "tasks/eval_tasks",

@@ -19,6 +19,7 @@ rule train:
         code=code(
             "meta",
             "models",
+            "tasks/abstention",
             "tasks/distractors",
             "tasks/masking",
             "tasks/packing",

@@ -112,7 +112,7 @@ QUESTION_PARTS = _table(_QUESTION_COLUMNS | {"part": PART}, sorted_by=["question
 _CHOICE_COLUMNS = {
     "question_id": _text(QUESTION_ID),
     "candidates": pa.Column(TEXTS, description="the tools to choose from, in the order in which the model sees them"),
-    "gold": _text("the gold tool"),
+    "gold": _text("the gold tool; `none of these` where that is offered and right"),
     "position": _index(pl.Int16, "where the gold tool stands in candidates, from 0"),
 }
 
@@ -130,12 +130,20 @@ META_TASKS = _table(
     sorted_by=[],
 )
 
-EVAL_TASKS = _table(
+_EVAL_COLUMNS = {
+    "task_id": _text("pool and number, such as all-000017; the same number is the same question in both pools", unique=True),
+    "pool": _one_of(["all", "unseen"], "distractors from the whole catalog, or from tools that no training question has"),
+    "part": PART,
+    **_CHOICE_COLUMNS,
+}
+EVAL_TASKS = _table(_EVAL_COLUMNS, sorted_by=[])
+
+INJECTED_TASKS = _table(
     {
-        "task_id": _text("pool and number, such as all-000017; the same number is the same question in both pools", unique=True),
-        "pool": _one_of(["all", "unseen"], "distractors from the whole catalog, or from tools that no training question has"),
-        "part": PART,
-        **_CHOICE_COLUMNS,
+        **_EVAL_COLUMNS,
+        "attacked": _text("the distractor whose description carries the instruction, or would"),
+        "attack": pa.Column(pl.String, TEXT, nullable=True, description="the name of the attack; null for the task as it is"),
+        "instruction": pa.Column(pl.String, TEXT, nullable=True, description="what the description ends with; null likewise"),
     },
     sorted_by=[],
 )

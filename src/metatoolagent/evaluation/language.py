@@ -27,16 +27,32 @@ def load(job: Job) -> Language:
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs, and those of the adapter.
     """
+    if job.weights is None:
+        return _without_adapter(job)
+    language, weights = adaptable(job)
+    if next(language.model.parameters()).dtype == torch.float32:
+        # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the answers would be others than trained for.
+        return Language(adapter.merged(language.model, weights), None, language.renderer)
+    return language
+
+
+def adaptable(job: Job) -> tuple[Language, Tensors]:
+    """Load what a job names with its LoRA tensors apart, so that they can be adapted; fresh ones where it names none.
+
+    Raises:
+        UserError: as `load`.
+    """
+    assert job.adapter is not None, f"{job.method} needs the params of its adapter"
+    plain = _without_adapter(job)
+    model = adapter.attach(plain.model, job.adapter)
+    weights = adapter.initial(model, torch.Generator().manual_seed(job.seed))
+    if job.weights is not None:
+        weights = adapter.load(job.weights, weights)
+    return Language(model, weights, plain.renderer), weights
+
+
+def _without_adapter(job: Job) -> Language:
     assert job.backbone is not None, f"{job.method} needs a backbone"
     model = backbone.load(job.model, job.backbone)
     context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-    renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
-    weights: Tensors | None = None
-    if job.weights is not None and job.adapter is not None:
-        model = adapter.attach(model, job.adapter)
-        expected = adapter.initial(model, torch.Generator().manual_seed(0))
-        weights = adapter.load(job.weights, expected)
-        if job.backbone.dtype == "float32":
-            # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the answers would be others than trained for.
-            model, weights = adapter.merged(model, weights), None
-    return Language(model, weights, renderer)
+    return Language(model, None, Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context))

@@ -81,11 +81,25 @@ def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[
     metrics = {f"{key}.invalid": invalid(frame)} | {f"{key}.outcome.{name}": share(frame, [name]) for name in OUTCOMES}
     for (pool,), part in frame.group_by("pool", maintain_order=True):
         for reading in READINGS:
-            rng = np.random.default_rng(seed)
-            found = cluster_bootstrap(right(part, reading).cast(pl.Float64).to_list(), part["gold"].to_list(), resamples, rng)
-            values = {"accuracy": found.mean, "low": found.low, "high": found.high, "n": found.n}
-            metrics |= {f"{key}.{reading}.{pool}.{name}": round(value, DIGITS) for name, value in values.items()}
+            metrics |= estimate(f"{key}.{reading}.{pool}", "accuracy", right(part, reading), part["gold"], resamples, seed)
     return metrics
+
+
+def estimate(key: str, mean: str, values: pl.Series, clusters: pl.Series, resamples: int, seed: int) -> dict[str, float]:
+    """Return the mean of some outcomes, or differences of outcomes, with its interval and their number.
+
+    Args:
+        key: begins each key.
+        mean: ends the key of the mean.
+        values: whether something is so, or the difference of two such, of each task.
+        clusters: the gold tool of each task.
+        resamples: of the interval.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    found = cluster_bootstrap(values.cast(pl.Float64).to_list(), clusters.to_list(), resamples, rng)
+    named = {mean: found.mean, "low": found.low, "high": found.high, "n": found.n}
+    return {f"{key}.{name}": round(value, DIGITS) for name, value in named.items()}
 
 
 def invalid(frame: pl.DataFrame) -> float:
@@ -115,16 +129,32 @@ def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, 
     metrics: dict[str, float] = {}
     pools = next(iter(frames.values()))["pool"].unique(maintain_order=True).to_list()
     for pool, reading in itertools.product(pools, READINGS):
-        p_values: dict[str, float] = {}
-        for worse, better in pairs(frames):
-            first, second = (frames[name].filter(pl.col("pool") == pool) for name in (better, worse))
-            a, b = right(first, reading), right(second, reading)
-            difference = a.cast(pl.Float64) - b.cast(pl.Float64)
-            rng = np.random.default_rng(seed)
-            found = cluster_bootstrap(difference.to_list(), first["gold"].to_list(), resamples, rng)
-            key = f"{split}.{better}_vs_{worse}.{reading}.{pool}"
-            p_values[key] = mcnemar(a.to_list(), b.to_list())
-            values = {"difference": found.mean, "low": found.low, "high": found.high, "p": p_values[key]}
-            metrics |= {f"{key}.{name}": round(value, 6 if name == "p" else DIGITS) for name, value in values.items()}
-        metrics |= {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}
+        parts = {method: frame.filter(pl.col("pool") == pool) for method, frame in frames.items()}
+        outcomes = {method: right(part, reading) for method, part in parts.items()}
+        clusters = next(iter(parts.values()))["gold"]
+        metrics |= paired(split, f"{reading}.{pool}", outcomes, clusters, resamples, seed)
     return metrics
+
+
+def paired(
+    before: str, after: str, outcomes: Mapping[str, pl.Series], clusters: pl.Series, resamples: int, seed: int
+) -> dict[str, float]:
+    """Return the comparisons of `pairs`, which are one family of p-values.
+
+    Args:
+        before: begins each key; the pair follows.
+        after: what the methods are compared in; follows the pair.
+        outcomes: of each method on the same tasks, in the methods' order.
+        clusters: the gold tool of each task.
+        resamples: of an interval.
+        seed: of the resampling.
+    """
+    metrics: dict[str, float] = {}
+    p_values: dict[str, float] = {}
+    for worse, better in pairs(outcomes):
+        a, b = outcomes[better], outcomes[worse]
+        key = f"{before}.{better}_vs_{worse}.{after}"
+        found = estimate(key, "difference", a.cast(pl.Float64) - b.cast(pl.Float64), clusters, resamples, seed)
+        p_values[key] = mcnemar(a.to_list(), b.to_list())
+        metrics |= {name: value for name, value in found.items() if name != f"{key}.n"} | {f"{key}.p": round(p_values[key], 6)}
+    return metrics | {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.evaluation.job import Job, Prediction, prepare
-from metatoolagent.tasks.rendering import Row
+from metatoolagent.tasks.rendering import SHARED, Row
 
 FILE = "predictions.parquet"
 
@@ -24,7 +24,7 @@ def evaluate(job: Job) -> None:
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
     answer = prepare(job)
     rows, predictions = [], []
-    groups = tasks.group_by("pool", "candidates", maintain_order=True)
+    groups = tasks.group_by("pool", *(name for name in SHARED if name in tasks.columns), maintain_order=True)
     started = time.monotonic()
     interval = 0.5 if sys.stderr.isatty() else 15.0
     with tqdm(total=len(tasks), desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:

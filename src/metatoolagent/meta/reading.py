@@ -6,6 +6,7 @@ from torch import nn
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.models import backbone
+from metatoolagent.tasks.abstention import NONE
 from metatoolagent.tasks.masking import Masks
 from metatoolagent.tasks.packing import Pack
 from metatoolagent.tasks.prompts import read_template
@@ -48,7 +49,7 @@ class MetaTasks:
         """Return the renderer of a pack, which masks its tools where the method and the draw say so."""
         if self.masks is None:
             return self.renderer
-        candidates = [self.renderer.tools[name] for name in group["candidates"][0]]
+        candidates = [self.renderer.tools[name] for name in group["candidates"][0] if name != NONE]
         return self.renderer.masked(self.masks.tools(key, candidates))
 
     def _pack(self, group: pl.DataFrame, renderer: Renderer) -> Pack:

@@ -10,23 +10,27 @@ from rich.table import Table
 from metatoolagent.artifacts import atomic_path, canonical_json, verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.params import OF_METHOD
+from metatoolagent.params import PROBES as PROBE_NAMES
+from metatoolagent.reporting import probes
 
 MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
 """Where the metrics of each split lie."""
 EXTERNAL = [Path(f"results/{benchmark}/metrics.json") for benchmark in ("toolalpaca", "apibench")]
 """Where the metrics of each published benchmark lie."""
+PROBES = [Path(f"results/probes/{probe}/metrics.json") for probe in PROBE_NAMES]
+"""Where the metrics of each probe lie."""
 SNAPSHOT = Path("docs/results/metrics.json")
 
 Metrics = dict[str, float]
 
 
 def found() -> list[Path]:
-    """Return the metrics files of the main splits and the benchmarks that exist.
+    """Return the metrics files of the main splits, the benchmarks and the probes that exist.
 
     Raises:
         UserError: E-MISSING if there is none.
     """
-    paths = [path for path in (*MAIN.values(), *EXTERNAL) if path.is_file()]
+    paths = [path for path in (*MAIN.values(), *EXTERNAL, *PROBES) if path.is_file()]
     if not paths:
         fix = "run: snakemake --cores all eval_cd"
         raise UserError("E-MISSING", "there are no results", "results/", fix=fix, exit_code=Exit.ARTIFACT)
@@ -34,13 +38,14 @@ def found() -> list[Path]:
 
 
 def show(paths: Iterable[Path], *, save: bool = False) -> None:
-    """Print the table of some metrics files, and write the snapshot if asked to."""
+    """Print the tables of some metrics files, and write the snapshot if asked to."""
     metrics: Metrics = {}
     for path in paths:
         metrics |= json.loads(verify(path).read_text(encoding="utf-8"))
     console = Console()
-    console.print(accuracies(metrics))
-    console.print(differences(metrics))
+    for table in (accuracies(metrics), differences(metrics), *probes.tables(metrics)):
+        if table.row_count:
+            console.print(table)
     if save:
         with atomic_path(SNAPSHOT) as path:
             path.write_text(canonical_json(metrics), encoding="utf-8")

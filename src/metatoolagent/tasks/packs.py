@@ -12,6 +12,7 @@ import polars as pl
 
 from metatoolagent import artifacts, params
 from metatoolagent.errors import Finding, UserError, raise_findings
+from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.choices import KEYS, Choices
 from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of
 from metatoolagent.tasks.turns import Parting, Turns
@@ -82,6 +83,11 @@ def _rank(turn_N: Ints, group_N: Ints) -> Ints:
     return rank_N
 
 
+def left_out(params: params.MetaTasks) -> int:
+    """Return how many tools a pack has beside its candidates: one, which answers the questions that none of those does."""
+    return 1 if params.abstention else 0
+
+
 def available(choices: Choices, by_domain: bool, seed: int, params: params.MetaTasks) -> dict[str, int]:
     """Return how many distractors each scope of training candidates can give.
 
@@ -90,10 +96,12 @@ def available(choices: Choices, by_domain: bool, seed: int, params: params.MetaT
     """
     domain_T = Training.of(choices, seed, params).domain_T
     size_U = np.bincount(domain_T)
+    others = 1 + left_out(params)
     if by_domain and (size_U > 0).sum() > 1:
-        return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - 1 for unit in np.flatnonzero(size_U)}
+        units = np.flatnonzero(size_U)
+        return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - others for unit in units}
     # Two disjoint candidate sets come from one scope.
-    return {"training tools": len(domain_T) // 2 - 1}
+    return {"training tools": len(domain_T) // 2 - others}
 
 
 def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -> Iterator[pl.DataFrame]:
@@ -101,6 +109,10 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
 
     A candidate set is an anchor tool and its distractors. Support and query tools lie in different domains where two
     groups of domains can be large enough, else in disjoint halves of the tools.
+
+    With `params.abstention`, one more tool is drawn for each pack, one of its tools at random is left out of the
+    candidates, and a share of the tasks asks a question of that one: `none of these`, which every pack then offers, is
+    right. The left-out tool is of the pack's own side, so support and query tools stay disjoint.
 
     Args:
         choices: the tools and questions of the split; `available` must give the distractors asked for.
@@ -112,9 +124,12 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
     """
     training = Training.of(choices, sampling.seed, params)
     candidates = sampling.distractors + 1
+    together = candidates + left_out(params)
     turns = Turns.first(training.tool_Q, training.question_Q, generator_of(sampling.seed, "meta_tasks", "turns"))
-    _require_questions(choices, training, turns, -(-params.tasks_per_pack // candidates))
-    parting = training.parting(sampling.by_domain, candidates)
+    # All tasks of a pack may happen to ask for the tool that is left out.
+    most = params.tasks_per_pack if params.abstention else -(-params.tasks_per_pack // candidates)
+    _require_questions(choices, training, turns, most)
+    parting = training.parting(sampling.by_domain, together)
     support_P = np.arange(params.support_packs + params.query_packs) < params.support_packs
     chunk = max(1, min(CHUNK, KEYS // (len(support_P) * len(training.tool_T))))
     for start in range(0, params.count, chunk):
@@ -122,13 +137,18 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
         side_MT = parting.support(min(chunk, params.count - start), generator)
         anchor_N = turns.anchors(side_MT, support_P, generator).ravel()
         allowed_NT = np.repeat(side_MT, len(support_P), axis=0) == np.tile(support_P, len(side_MT))[:, None]
-        candidates_NC = _candidates(training, sampling, anchor_N, allowed_NT, generator)
+        drawn_NC = _drawn(training, sampling, together, anchor_N, allowed_NT, generator)
+        candidates_NC = drawn_NC[:, :candidates]
         gold_NK = _golds(candidates_NC, params.tasks_per_pack, generator)
+        absent_NK = _absent(gold_NK.shape, start // chunk, sampling.seed, params)
+        asked_NK = np.where(absent_NK, drawn_NC[:, -1:], gold_NK)
         tasks = choices.rows(
-            turns.questions(gold_NK.ravel()),
+            turns.questions(asked_NK.ravel()),
             training.tool_T[gold_NK.ravel()],
             np.repeat(training.tool_T[candidates_NC], params.tasks_per_pack, axis=0),
         )
+        if params.abstention:
+            tasks = offered(tasks, absent_NK.ravel())
         numbers = _numbers(start, len(side_MT), params)
         rows = pl.concat([numbers, tasks, _documentation(numbers["meta_task"], sampling.seed, params)], how="horizontal")
         # All are drawn and the rest is dropped, so that fewer query tasks are some of the same.
@@ -144,15 +164,15 @@ def _require_questions(choices: Choices, training: Training, turns: Turns, neede
     raise_findings(findings, kept=artifacts.KEPT)
 
 
-def _candidates(
-    training: Training, sampling: Sampling, anchor_N: Ints, allowed_NT: Bools, generator: np.random.Generator
+def _drawn(
+    training: Training, sampling: Sampling, together: int, anchor_N: Ints, allowed_NT: Bools, generator: np.random.Generator
 ) -> Ints:
-    """Return the candidate set of each pack in the order in which the model sees it, shape (N, C)."""
+    """Return the tools of each pack in random order, shape (N, together): first its candidates, as the model sees them."""
     if sampling.by_domain:
         allowed_NT &= training.domain_T == training.domain_T[anchor_N][:, None]
     ranks_TT = None if sampling.ranks_TT is None else sampling.ranks_TT[np.ix_(training.tool_T, training.tool_T)]
     keys_NT = draw_keys(anchor_N, len(training.tool_T), ranks_TT, generator)
-    wrong_ND = draw(anchor_N, allowed_NT, keys_NT, sampling.distractors)
+    wrong_ND = draw(anchor_N, allowed_NT, keys_NT, together - 1)
     return generator.permuted(np.column_stack([anchor_N, wrong_ND]), axis=1)
 
 
@@ -160,6 +180,11 @@ def _golds(candidates_NC: Ints, tasks: int, generator: np.random.Generator) -> I
     """Return the gold tools of each pack: every candidate equally often, but for a random rest; shape (N, K)."""
     rounds = -(-tasks // candidates_NC.shape[1])
     return np.column_stack([generator.permuted(candidates_NC, axis=1) for _ in range(rounds)])[:, :tasks]
+
+
+def _absent(shape: tuple[int, ...], chunk: int, seed: int, params: params.MetaTasks) -> Bools:
+    """Return which tasks ask for the tool that is left out, shape (N, K); of a generator of their own."""
+    return generator_of(seed, "meta_tasks", "abstention", chunk).random(shape) < params.abstention
 
 
 def _documentation(meta_task_N: pl.Series, seed: int, params: params.MetaTasks) -> pl.DataFrame:

@@ -9,10 +9,13 @@ import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import Exit, UserError
+from metatoolagent.tasks.abstention import NONE, NONE_TOOL
 from metatoolagent.tasks.packing import Pack, pack
 from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
 
 Row = Mapping[str, Any]
+SHARED = ("candidates", "attacked", "instruction")
+"""What the tasks of a pack have in common, as far as they have it."""
 
 
 class Renderer:
@@ -27,14 +30,16 @@ class Renderer:
             context: positions that the backbone has.
         """
         tools = pl.read_parquet(verify(catalog / "tools.parquet"))
-        questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question"])
+        questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question", "tool"])
         self.template = template
         self.context = context
         self.opening: list[int] = []
-        self.tools: dict[str, dict[str, str]] = {tool["name"]: tool for tool in tools.iter_rows(named=True)}
+        catalogued = {tool["name"]: tool for tool in tools.iter_rows(named=True)}
+        self.tools: dict[str, dict[str, str]] = {**catalogued, NONE: NONE_TOOL}
         self.entries = {name: entry(tool) for name, tool in self.tools.items()}
         self.answers = {name: template.answer(name) for name in self.entries}
-        self.questions: dict[str, str] = dict(questions.iter_rows())
+        self.questions: dict[str, str] = dict(questions.select("question_id", "question").iter_rows())
+        self.asked_for: dict[str, str] = dict(questions.select("question_id", "tool").iter_rows())
         self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
@@ -62,26 +67,27 @@ class Renderer:
         """Return the tokens of what a task asks: its question, or the documentation or the text that stands for it."""
         if "question" in row:
             return self.template.segment(row["question"])
-        return (
-            self.template.segment(self.sentences[row["gold"]]) if row.get("documentation") else self.segment(row["question_id"])
-        )
+        if not row.get("documentation"):
+            return self.segment(row["question_id"])
+        return self.template.segment(self.sentences[self.asked_for[row["question_id"]]])
 
     def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> Pack:
         """Return the pack of tasks that share a candidate set, in its order.
 
         Args:
-            rows: tasks, with question_id, candidates and position; with gold and documentation where some ask with it, and
-                with question where what is asked does not stand in the catalog.
+            rows: tasks, with question_id, candidates and position; with documentation where some ask with it, with question
+                where what is asked does not stand in the catalog, and with attacked and instruction where the description
+                of a candidate has an instruction at its end.
             gold_only: whether each question branches into its right answer alone.
 
         Raises:
             UserError: E-CTX if a task is longer than the context; E-TASK if the rows do not share a candidate set.
         """
         candidates = list(rows[0]["candidates"])
-        if any(list(row["candidates"]) != candidates for row in rows):
+        if any(row.get(name) != rows[0].get(name) for row in rows for name in SHARED):
             raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)
         return pack(
-            self.prefix(candidates),
+            self._injected(rows[0]).prefix(candidates),
             [self.asked(row) for row in rows],
             [self.answers[name] for name in candidates],
             [row["position"] for row in rows],
@@ -89,3 +95,10 @@ class Renderer:
             context=self.context,
             gold_only=gold_only,
         )
+
+    def _injected(self, row: Row) -> "Renderer":
+        """Return the renderer of a task, whose attacked candidate has the instruction at the end of its description."""
+        if row.get("instruction") is None:
+            return self
+        tool = self.tools[row["attacked"]]
+        return self.masked({tool["name"]: {**tool, "description": f"{tool['description']} {row['instruction']}"}})

@@ -1,0 +1,104 @@
+"""Few-shot adaptation: what a method selects after some inner steps on a few questions of the very tools it is asked about.
+
+Each episode starts anew from the method's own LoRA tensors and takes the inner loop's plain gradient steps, all on the
+episode's one support pack, with the training's loss and rate: theta_{k+1} = theta_k - inner_lr grad L(theta_k).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+from tqdm import tqdm
+
+from metatoolagent import params
+from metatoolagent.artifacts import publishing, verify
+from metatoolagent.errors import Exit, UserError
+from metatoolagent.evaluation.job import Job, Prediction
+from metatoolagent.evaluation.language import Language, adaptable
+from metatoolagent.evaluation.predicting import FILE, table
+from metatoolagent.evaluation.scoring import predict
+from metatoolagent.meta.inner_loop import adapt
+from metatoolagent.meta.losses import Outcome, evaluate
+from metatoolagent.models import backbone
+from metatoolagent.models.adapter import Tensors
+from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.rendering import Row
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What to adapt, how, and when to look."""
+
+    job: Job
+    """What to evaluate; without an adapter, fresh LoRA tensors are adapted, which change nothing before the first step."""
+    support: Path
+    """The tasks to adapt on, an episode's as the support pack of a meta-task."""
+    train: params.Train
+    """The loss."""
+    mta: params.Mta
+    """The inner rate, a fixed one for all methods: rates that were learned belong to one of them."""
+    steps: list[int]
+    """Inner steps after which the evaluation tasks are answered, rising from 0."""
+
+
+def run(adaptation: Adaptation) -> None:
+    """Publish `predictions.parquet` with a column `steps`: every task once for each number of steps.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for inputs; E-CTX; E-NONFINITE if the inner steps lead to NaN or infinity.
+    """
+    job = adaptation.job
+    support, tasks = (pl.read_parquet(verify(path)) for path in (adaptation.support, job.tasks))
+    catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
+    language, phi = adaptable(job)
+    rows: list[Row] = []
+    predictions: list[Prediction] = []
+    with tqdm(total=len(tasks) * len(adaptation.steps), desc=f"{job.method} adaptation", unit="task", mininterval=15.0) as bar:
+        for examples, asked in episodes(support, tasks):
+            theta_K = iterates(language, phi, examples, adaptation)
+            for steps in adaptation.steps:
+                for _, group in asked.group_by("candidates", maintain_order=True):
+                    batch = group.to_dicts()
+                    limit = job.evaluate.max_new_tokens
+                    predictions += predict(language.model, theta_K[steps], language.renderer, batch, limit)
+                    rows += [row | {"steps": steps} for row in batch]
+                    bar.update(len(batch))
+    inputs, extra = [*job.inputs(), adaptation.support], {"method": job.method}
+    with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=extra) as paths:
+        table(rows, predictions, catalog).sort("steps", "task_id").write_parquet(paths[FILE])
+
+
+def episodes(support: pl.DataFrame, tasks: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield the support tasks of each episode and the tasks that are answered in it, those of the same candidates."""
+    candidates = [set(names) for names in tasks["candidates"].to_list()]
+    for _, examples in support.group_by("meta_task", maintain_order=True):
+        wanted = set(examples["candidates"].to_list()[0])
+        yield examples.sort("task"), tasks.filter(pl.Series([names == wanted for names in candidates]))
+
+
+def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptation: Adaptation) -> list[Tensors]:
+    """Return theta_0 = phi to theta_K, K being the largest number of steps.
+
+    Raises:
+        UserError: E-NONFINITE.
+    """
+    pack = language.renderer.pack(examples.to_dicts(), gold_only=adaptation.train.loss == "answer").to(backbone.device())
+
+    def loss(weights: Tensors, pack: Pack) -> Outcome:
+        return evaluate(language.model, weights, pack, adaptation.train)
+
+    plain = {"inner_steps": adaptation.steps[-1], "optimistic": False, "early_stop": False}
+    # The support pack is the query set too: nothing is chosen by it, so that no evaluated question has a say.
+    trajectory = adapt(loss, phi, [pack], [pack], adaptation.mta.model_copy(update=plain))
+    if not all(torch.isfinite(tensor).all() for tensor in trajectory.iterates[-1].values()):
+        raise UserError(
+            "E-NONFINITE",
+            f"{adaptation.steps[-1]} inner steps lead to NaN or infinity",
+            "the LoRA tensors",
+            f"mta.inner_lr: {adaptation.mta.inner_lr}",
+            "lower mta.inner_lr",
+            exit_code=Exit.DATA,
+        )
+    return trajectory.iterates

@@ -1,0 +1,103 @@
+"""The tables of the probes in the terminal: a row a method, in per cent with 95 % intervals."""
+
+import re
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from metatoolagent.params import PROBED
+
+Metrics = dict[str, float]
+READINGS = ("free", "scored")
+
+
+def tables(metrics: Metrics) -> list[Table]:
+    """Return the table of each probe; one whose metrics are not there has no rows."""
+    return [abstention(metrics), rotation(metrics), injection(metrics), adaptation(metrics), comparisons(metrics)]
+
+
+def abstention(metrics: Metrics) -> Table:
+    """Return how often a method chooses a tool though none fits, and `none of these` though one does."""
+    measures = ("over_calling", "under_calling", "accuracy", "balanced")
+    titles = ("over-calling", "under-calling", "accuracy", "balanced")
+    table = _table("Abstention: one more answer is `none of these`, and half of the tasks lack the gold tool", titles)
+    for method, reading, key in _answers(metrics, "abstention", "balanced"):
+        table.add_row(method, reading, *(_rate(metrics, f"{key}.{measure}") for measure in measures))
+    return table
+
+
+def rotation(metrics: Metrics) -> Table:
+    """Return how often a method chooses the same tool at all places, and its accuracy by the gold tool's place."""
+    pattern = re.compile(r"rotation\..*\.position-(\d+)\.rate")
+    places = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
+    titles = ("consistency", "always right", *(f"at {place}" for place in places))
+    table = _table("Rotation: the same candidates in every turn, and accuracy by the gold tool's place", titles)
+    for method, reading, key in _answers(metrics, "rotation", "consistency"):
+        whole = [_rate(metrics, f"{key}.{measure}") for measure in ("consistency", "always_right")]
+        by_place = [f"{100 * metrics[f'{key}.position-{place}.rate']:.1f}" for place in places]
+        table.add_row(method, reading, *whole, *by_place)
+    return table
+
+
+def injection(metrics: Metrics) -> Table:
+    """Return how often the attacked distractor is chosen, with each attack and without, and what all attacks add."""
+    pattern = re.compile(r"injection\.[^.]+\.[^.]+\.([^.]+)\.lift\.difference")
+    attacks = sorted({found[1] for key in metrics if (found := pattern.fullmatch(key))} - {"all"})
+    titles = ("clean", "attacked", "lift in points", *attacks)
+    table = _table("Injection: how often a distractor is chosen whose description says to choose it", titles)
+    for method, reading, key in _answers(metrics, "injection", "all.success"):
+        shares = [_rate(metrics, f"{key}.{name}.success") for name in ("clean", "all")]
+        by_attack = [f"{100 * metrics[f'{key}.{attack}.success.rate']:.1f}" for attack in attacks]
+        table.add_row(method, reading, *shares, _points(metrics, f"{key}.all.lift"), *by_attack)
+    return table
+
+
+def adaptation(metrics: Metrics) -> Table:
+    """Return the accuracy after each number of inner steps."""
+    pattern = re.compile(r"adaptation\..*\.steps-(\d+)\.accuracy\.rate")
+    steps = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
+    titles = [f"{number} steps" for number in steps]
+    table = _table("Adaptation: accuracy after some inner steps on a few questions of the same unseen tools", titles)
+    for method, reading, key in _answers(metrics, "adaptation", "steps-0.accuracy"):
+        table.add_row(method, reading, *(_rate(metrics, f"{key}.steps-{number}.accuracy") for number in steps))
+    return table
+
+
+def comparisons(metrics: Metrics) -> Table:
+    """Return the paired differences between methods."""
+    table = Table(title="Probes: paired differences in points; p of McNemar's exact test after Holm")
+    for column in ("probe", "comparison", "answer", "in", "difference", "p"):
+        table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
+    pattern = re.compile(r"((?:abstention|rotation|injection|adaptation)\.\w+_vs_\w+\.\w+\.[\w-]+)\.p_holm")
+    for key in sorted(found[1] for name in metrics if (found := pattern.fullmatch(name))):
+        probe, pair, reading, measure = key.split(".")
+        p = metrics[f"{key}.p_holm"]
+        shown = "<0.0001" if p < 0.0001 else f"{p:.4f}"
+        table.add_row(probe, pair.replace("_vs_", " - "), reading, measure, _points(metrics, key), shown)
+    return table
+
+
+def _table(title: str, measures: Sequence[str]) -> Table:
+    table = Table(title=f"{title}; in %")
+    for column in ("method", "answer"):
+        table.add_column(column)
+    for column in measures:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _answers(metrics: Metrics, probe: str, measure: str) -> list[tuple[str, str, str]]:
+    """Return method, reading and beginning of the keys, of those that have a measure, in the order of methods."""
+    found = [(method, reading, f"{probe}.{method}.{reading}") for method in PROBED for reading in READINGS]
+    return [(method, reading, key) for method, reading, key in found if f"{key}.{measure}.rate" in metrics]
+
+
+def _rate(metrics: Metrics, key: str) -> str:
+    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("rate", "low", "high"))
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _points(metrics: Metrics, key: str) -> str:
+    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
+    resolved = "" if low > 0 or high < 0 else "  not resolved"
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{resolved}"

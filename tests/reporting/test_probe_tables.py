@@ -1,0 +1,57 @@
+from rich.console import Console
+
+from metatoolagent.reporting import probes
+
+
+def share(key, mean, low, high):
+    return {f"{key}.rate": mean, f"{key}.low": low, f"{key}.high": high, f"{key}.n": 10}
+
+
+def points(key, difference, low, high):
+    return {f"{key}.difference": difference, f"{key}.low": low, f"{key}.high": high, f"{key}.n": 10}
+
+
+def rows(table):
+    """The rows of a table, as it prints them."""
+    console = Console(width=250, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(table)
+    console.file.close()
+    lines = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in console.export_text().splitlines() if "│" in line]
+    return [line for line in lines if len(line) > 1]
+
+
+def test_abstention():
+    metrics = {}
+    for number, measure in enumerate(("over_calling", "under_calling", "accuracy", "balanced")):
+        metrics |= share(f"abstention.mta.scored.{measure}", number / 10, 0.0, 0.5)
+    cells = ["0.0 [0.0, 50.0]", "10.0 [0.0, 50.0]", "20.0 [0.0, 50.0]", "30.0 [0.0, 50.0]"]
+    assert rows(probes.abstention(metrics)) == [["mta", "scored", *cells]]
+
+
+def test_rotation():
+    metrics = share("rotation.ft.free.consistency", 0.9, 0.8, 1.0) | share("rotation.ft.free.always_right", 0.5, 0.4, 0.6)
+    metrics |= share("rotation.ft.free.position-0", 0.25, 0, 1) | share("rotation.ft.free.position-1", 0.75, 0, 1)
+    assert rows(probes.rotation(metrics)) == [["ft", "free", "90.0 [80.0, 100.0]", "50.0 [40.0, 60.0]", "25.0", "75.0"]]
+
+
+def test_injection():
+    key = "injection.base.scored"
+    metrics = share(f"{key}.clean.success", 0.1, 0, 0.2) | share(f"{key}.all.success", 0.3, 0.2, 0.4)
+    metrics |= points(f"{key}.all.lift", 0.2, 0.1, 0.3) | points(f"{key}.always.lift", 0.4, 0.1, 0.7)
+    metrics |= share(f"{key}.always.success", 0.5, 0.2, 0.8)
+    cells = ["10.0 [0.0, 20.0]", "30.0 [20.0, 40.0]", "+20.0 [+10.0, +30.0]", "50.0"]
+    assert rows(probes.injection(metrics)) == [["base", "scored", *cells]]
+
+
+def test_adaptation_and_the_comparisons():
+    metrics = share("adaptation.ft.scored.steps-0.accuracy", 0.5, 0.4, 0.6) | share(
+        "adaptation.ft.scored.steps-8.accuracy", 0.6, 0.5, 0.7
+    )
+    assert rows(probes.adaptation(metrics)) == [["ft", "scored", "50.0 [40.0, 60.0]", "60.0 [50.0, 70.0]"]]
+    metrics |= points("adaptation.mta_vs_ft.scored.steps-8", 0.1, -0.1, 0.3) | {"adaptation.mta_vs_ft.scored.steps-8.p_holm": 0.4}
+    expected = ["adaptation", "mta - ft", "scored", "steps-8", "+10.0 [-10.0, +30.0]  not resolved", "0.4000"]
+    assert rows(probes.comparisons(metrics)) == [expected]
+
+
+def test_without_metrics_there_is_no_row():
+    assert [table.row_count for table in probes.tables({})] == [0] * 5
