@@ -157,8 +157,24 @@ def evaluate(
     given = params.given(parameters)
     lora = given.section(params.Adapter) if adapter else None
     backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
-    evaluation = given.section(params.Evaluate)
-    predicting.evaluate(Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations))
+    sections = params.EVALUATED_WITH.get(method, ())
+    predicting.evaluate(
+        Job(
+            method,
+            backbone,
+            lora,
+            given.section(params.Evaluate) if backbone else None,
+            tasks,
+            catalog,
+            model,
+            adapter,
+            out,
+            given.seed,
+            demonstrations,
+            given.section(params.Reasoning) if "reasoning" in sections else None,
+            given.section(params.Icl) if "icl" in sections else None,
+        )
+    )
 
 
 @app.command()
@@ -178,7 +194,7 @@ def metrics(
     for item in prediction:
         method, _, path = item.partition("=")
         files.setdefault(method, []).append(Path(path))
-    stage.measure(split, files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    stage.measure(split, files, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command("metrics-external")
@@ -198,7 +214,7 @@ def metrics_external(
         key, _, path = item.partition("=")
         variant, _, method = key.partition(":")
         files.setdefault(variant, {})[method] = Path(path)
-    external.measure(files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    external.measure(files, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command()

@@ -120,15 +120,15 @@ def given_to_evaluate(wildcards):
     """Return the params of an evaluation: what the method reads, and no more."""
     sections = list(checked.OF_METHOD[wildcards.method][:1])
     if wildcards.method not in checked.MODEL_FREE:
-        sections.append("backbone")
-    return pick("evaluate", "seed", *sections)
+        sections += ["backbone", "evaluate"]
+    return pick("seed", *sections, *checked.EVALUATED_WITH.get(wildcards.method, ()))
 
 
 def fold_predictions(wildcards):
     """Return every method's predictions of all folds of split hd."""
     return expand(
         "results/hd-{domain}/{method}/predictions.parquet",
-        domain=config["split"]["held_out"],
+        domain=config["held_out"],
         method=METHODS,
     )
 

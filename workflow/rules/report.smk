@@ -3,7 +3,7 @@
 REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
 OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together);
     results/<variant>/methods/metrics.json (every method)
-PARAMS: evaluate, seed
+PARAMS: metrics, seed; held_out says which folds split hd has
 """
 
 
@@ -21,7 +21,7 @@ rule metrics:
     log:
         "logs/{variant}/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         split=split_of,
         predictions=lambda wildcards, input: [
             f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
@@ -47,7 +47,7 @@ rule metrics_methods:
     log:
         "logs/{variant}/methods/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         split=split_of,
         predictions=lambda wildcards, input: [
             f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
@@ -68,7 +68,7 @@ rule metrics_hd:
     log:
         "logs/hd/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: [
             f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
         ],

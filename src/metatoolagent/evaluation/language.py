@@ -19,6 +19,8 @@ class Language:
     model: nn.Module
     weights: Tensors | None
     renderer: Renderer
+    max_new_tokens: int
+    """Limit of a free answer."""
 
 
 def load(job: Job) -> Language:
@@ -27,7 +29,7 @@ def load(job: Job) -> Language:
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs, and those of the adapter.
     """
-    assert job.backbone is not None, f"{job.method} needs a backbone"
+    assert job.backbone and job.evaluate, f"{job.method} needs a backbone"
     model = backbone.load(job.model, job.backbone)
     context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
     renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
@@ -39,4 +41,4 @@ def load(job: Job) -> Language:
         if job.backbone.dtype == "float32":
             # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the answers would be others than trained for.
             model, weights = adapter.merged(model, weights), None
-    return Language(model, weights, renderer)
+    return Language(model, weights, renderer, job.evaluate.max_new_tokens)
