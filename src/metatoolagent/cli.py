@@ -281,13 +281,18 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        fail(str(error), error.exit_code)
+        stop(error)
     except OSError as error:
-        fail(str(of_system(error)), Exit.IO)
+        stop(of_system(error))
     except Exception as error:
         if (wrapped := of_library(error)) is not None:
-            fail(str(of_system(wrapped)), Exit.IO)
+            stop(of_system(wrapped))
         fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)
+
+
+def stop(error: UserError) -> None:
+    """End the program with a user's error."""
+    fail(str(error), error.exit_code)
 
 
 def of_library(error: Exception) -> OSError | None:
@@ -301,10 +306,16 @@ def of_system(error: OSError) -> UserError:
     where = str(error.filename or "")
     kept = "earlier artifacts are as they were"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return UserError("E-DISK-FULL", "no space is left", where, fix="free space, then run the same command again", kept=kept)
-    if error.errno in {errno.EROFS, errno.EACCES}:
-        return UserError("E-READONLY", "a file or folder is not accessible", where, fix="check its permissions", kept=kept)
-    return UserError("E-IO", error.strerror or str(error), where, fix="check the disk, then run it again", kept=kept)
+        fix = "free space, then run the same command again"
+        return UserError("E-DISK-FULL", "no space is left", where, fix=fix, kept=kept, exit_code=Exit.IO)
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        what, fix = "a file or folder is not accessible", "check its permissions"
+        return UserError("E-READONLY", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+        what, fix = f"cannot create a file or folder ({error.strerror})", "move away what stands there, then run it again"
+        return UserError("E-CREATE", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    fix = "check the disk, then run it again"
+    return UserError("E-IO", error.strerror or str(error), where, fix=fix, kept=kept, exit_code=Exit.IO)
 
 
 def fail(message: str, code: Exit) -> None:
