@@ -3,7 +3,7 @@
 import glob
 import json
 
-from metatoolagent import params as checked
+from metatoolagent import locks, params as checked
 from metatoolagent.errors import UserError
 
 METHODS = list(checked.MAIN_JOB)
@@ -32,6 +32,16 @@ def check_params():
 
 
 check_params()
+
+
+def explain_lock():
+    """Say before Snakemake does what a lock in this folder means, and which one command clears it."""
+    said = "" if "--unlock" in sys.argv else locks.explain(Path.cwd())
+    if said:
+        print(f"lock: {said}", file=sys.stderr)
+
+
+explain_lock()
 
 
 def pick(*names):
