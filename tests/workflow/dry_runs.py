@@ -13,14 +13,17 @@ import networkx as nx
 import yaml
 from dvc.repo import Repo
 from snakemake.api import SnakemakeApi
+from snakemake.persistence.file import FilePersistence
 from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 PARAMS = Path("params.yaml")
 TARGETS = {"eval_cd", "eval_methods"}
+RECORD_PATH = FilePersistence._record_path
 
 
 def snakemake(stage_name):
     """Return the jobs that `snakemake -n` lists, with profiles/default's limit for checksums."""
+    FilePersistence._record_path = RECORD_PATH  # the Snakefile replaces it, and would replace its own replacement
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         flow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
         flow.dag(DAGSettings(targets=TARGETS, max_checksum_file_size=10**12))

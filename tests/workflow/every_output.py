@@ -23,8 +23,6 @@ def main():
 
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         flow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
-        targets = {rule.name for rule in flow._workflow.rules} if flow._workflow.rules else set()
-        flow._workflow.include(flow._workflow.main_snakefile) if not targets else None
         rules = list(flow._workflow.rules)
         targets = {rule.name for rule in rules if not rule.output}
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:

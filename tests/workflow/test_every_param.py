@@ -107,8 +107,6 @@ def test_an_output_that_dvc_does_not_know_is_named(fresh, shell):
     folder = fresh("stray")
     with (folder / "Snakefile").open("a") as file:
         file.write('\nrule stray:\n    output: "stray.txt"\n    params: given=pick()\n    shell: "touch {output}"\n')
-            '\nrule stray:\n    output:\n        "stray.txt",\n    params:\n        given=pick(),\n    shell:\n        "touch {output}"\n'
-        )
     found = json.loads(shell(f"python {HERE / 'every_output.py'}", folder).stdout)
     assert found["rules that no target needs"] == ["stray"]
 
