@@ -5,6 +5,15 @@ import pytest
 
 from metatoolagent.errors import UserError
 from metatoolagent.meta import live, training
+from metatoolagent.meta.job import Job
+from model_fixtures import ADAPTER, BACKBONE, TRAIN
+
+
+@pytest.fixture
+def job(tiny, catalog, materialized, tmp_path):
+    """A short run of fine-tuning."""
+    tasks = materialized / "meta_tasks.parquet"
+    return Job("ft", 0, BACKBONE, ADAPTER, TRAIN, None, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
 
 
 def test_the_curves_are_the_log(job, tmp_path, monkeypatch):
