@@ -130,20 +130,24 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "expected"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/scratch/out"), "E-DISK-FULL"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "E-DISK-FULL"),
-        (ComputeError("parquet: underlying IO error: No space left on device (os error 28)"), "E-DISK-FULL"),
-        (PermissionError(errno.EACCES, "Permission denied", "/scratch/out"), "E-READONLY"),
-        (OSError(errno.EROFS, "Read-only file system", "/scratch/out"), "E-READONLY"),
-        (OSError(errno.EIO, "Input/output error", "/scratch/out"), "E-IO"),
+        (OSError(errno.ENOSPC, "No space left on device", "/scratch/out"), "E-DISK-FULL", 74),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "E-DISK-FULL", 74),
+        (ComputeError("parquet: underlying IO error: No space left on device (os error 28)"), "E-DISK-FULL", 74),
+        (PermissionError(errno.EACCES, "Permission denied", "/scratch/out"), "E-READONLY", 73),
+        (PermissionError(errno.EPERM, "Operation not permitted", "/scratch/out"), "E-READONLY", 73),
+        (OSError(errno.EROFS, "Read-only file system", "/scratch/out"), "E-READONLY", 73),
+        (ComputeError("Read-only file system (os error 30)"), "E-READONLY", 73),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/scratch/out"), "E-CREATE", 73),
+        (FileExistsError(errno.EEXIST, "File exists", "/scratch/out"), "E-CREATE", 73),
+        (OSError(errno.EIO, "Input/output error", "/scratch/out"), "E-IO", 74),
     ],
 )
-def test_errors_of_the_disk_are_74_without_a_traceback(mta, monkeypatch, error, said):
+def test_errors_of_the_file_system_end_with_their_code_and_without_a_traceback(mta, monkeypatch, error, said, expected):
     monkeypatch.setattr(artifacts, "verify", raising(error))
     code, _, err = mta("verify", "a.txt")
-    assert code == 74
+    assert code == expected
     assert f"error[{said}]" in err
     assert "fix:" in err
     assert "Traceback" not in err
@@ -166,6 +170,14 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_artifact(mta, fixture
     assert "error[E-IO]" in result.stderr
     assert "Traceback" not in result.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_output_folder_below_a_file_is_73(mta, fixture_catalog, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = mta("ingest", "--out", tmp_path / "file" / "out", "--params", ingest_params(fixture_catalog))
+    assert code == 73
+    assert "error[E-CREATE]" in err and "file/out" in err
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_our_own_mistake_is_70_and_asks_for_a_report(mta, monkeypatch):

@@ -263,7 +263,7 @@ def report_chains(
     from metatoolagent.reporting import chains
 
     given = params.given(parameters)
-    chains.report(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
+    chains.report(_by_variant(prediction), given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -310,7 +310,7 @@ def metrics(
     for item in prediction:
         method, _, path = item.partition("=")
         files.setdefault(method, []).append(Path(path))
-    stage.measure(split, files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    stage.measure(split, files, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command("metrics-external")
@@ -325,7 +325,7 @@ def metrics_external(
     from metatoolagent.evaluation import external
 
     given = params.given(parameters)
-    external.measure(_by_variant(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
+    external.measure(_by_variant(prediction), given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -343,7 +343,7 @@ def sweep(
 
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
-    stage.collect(name, from_json(runs), caps, given.section(params.Evaluate).bootstrap, given.seed, out)
+    stage.collect(name, from_json(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command("metrics-probe")
@@ -361,7 +361,7 @@ def metrics_probe(
 
     given = params.given(parameters)
     files = {method: Path(path) for method, _, path in (item.partition("=") for item in prediction)}
-    measuring.measure(probe, files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    measuring.measure(probe, files, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -482,8 +482,22 @@ def _job(
     given = params.given(parameters)
     lora = given.section(params.Adapter) if adapter else None
     backbone = None if method in params.MODEL_FREE else given.section(params.Backbone)
-    evaluation = given.section(params.Evaluate)
-    return Job(method, backbone, lora, evaluation, tasks, catalog, model, adapter, out, given.seed, demonstrations)
+    sections = params.EVALUATED_WITH.get(method, ())
+    return Job(
+        method,
+        backbone,
+        lora,
+        given.section(params.Evaluate) if backbone else None,
+        tasks,
+        catalog,
+        model,
+        adapter,
+        out,
+        given.seed,
+        demonstrations,
+        given.section(params.Reasoning) if "reasoning" in sections else None,
+        given.section(params.Icl) if "icl" in sections else None,
+    )
 
 
 def _require_known(what: str, name: str, known: list[str]) -> None:
@@ -503,13 +517,18 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        fail(str(error), error.exit_code)
+        stop(error)
     except OSError as error:
-        fail(str(of_system(error)), Exit.IO)
+        stop(of_system(error))
     except Exception as error:
         if (wrapped := of_library(error)) is not None:
-            fail(str(of_system(wrapped)), Exit.IO)
+            stop(of_system(wrapped))
         fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)
+
+
+def stop(error: UserError) -> None:
+    """End the program with a user's error."""
+    fail(str(error), error.exit_code)
 
 
 def of_library(error: Exception) -> OSError | None:
@@ -523,10 +542,16 @@ def of_system(error: OSError) -> UserError:
     where = str(error.filename or "")
     kept = "earlier artifacts are as they were"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return UserError("E-DISK-FULL", "no space is left", where, fix="free space, then run the same command again", kept=kept)
-    if error.errno in {errno.EROFS, errno.EACCES}:
-        return UserError("E-READONLY", "a file or folder is not accessible", where, fix="check its permissions", kept=kept)
-    return UserError("E-IO", error.strerror or str(error), where, fix="check the disk, then run it again", kept=kept)
+        fix = "free space, then run the same command again"
+        return UserError("E-DISK-FULL", "no space is left", where, fix=fix, kept=kept, exit_code=Exit.IO)
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        what, fix = "a file or folder is not accessible", "check its permissions"
+        return UserError("E-READONLY", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+        what, fix = f"cannot create a file or folder ({error.strerror})", "move away what stands there, then run it again"
+        return UserError("E-CREATE", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    fix = "check the disk, then run it again"
+    return UserError("E-IO", error.strerror or str(error), where, fix=fix, kept=kept, exit_code=Exit.IO)
 
 
 def fail(message: str, code: Exit) -> None:

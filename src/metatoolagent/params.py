@@ -42,6 +42,8 @@ OF_METHOD: dict[str, tuple[str, ...]] = {
     "mta": ("adapter", "train", "mta"),
 }
 """Every method, in the order of tables, and the sections that its training reads; evaluation reads the first of them."""
+EVALUATED_WITH = {"icl": ("icl",), "cot": ("reasoning",), "react": ("reasoning",)}
+"""The sections that the evaluation of some methods reads beside those of every method."""
 MODEL_FREE = ("random", "bm25")
 """The methods that select without the backbone."""
 MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
@@ -80,7 +82,6 @@ class Split(Section):
     tools_list: str
     validation: Share
     test: Share
-    held_out: list[str]
     near_duplicate: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
@@ -182,11 +183,26 @@ class Mta(Section):
 
 
 class Evaluate(Section):
-    """Generation, demonstrations, and the statistics of the metrics."""
+    """Generation, for every method with a model."""
 
     max_new_tokens: Count
-    reasoning_tokens: Count
+
+
+class Reasoning(Section):
+    """What cot and react may say before they answer."""
+
+    tokens: Count
+
+
+class Icl(Section):
+    """What in-context learning is shown."""
+
     demonstrations: Count
+
+
+class Metrics(Section):
+    """The statistics of the metrics."""
+
     bootstrap: Annotated[int, Field(ge=100)]
 
 
@@ -280,6 +296,7 @@ class Params(Section):
 
     seed: Seed
     distractors: Count
+    held_out: list[str]
     ingest: Ingest
     chains: Chains
     split: Split
@@ -293,6 +310,9 @@ class Params(Section):
     evaluate: Evaluate
     sweeps: Sweeps
     probes: Probes
+    reasoning: Reasoning
+    icl: Icl
+    metrics: Metrics
 
 
 S = TypeVar("S", bound=Section)

@@ -13,8 +13,12 @@ from model_fixtures import BACKBONE
 @pytest.fixture
 def job(tiny, catalog, materialized, tmp_path):
     """The backbone alone on a few tasks."""
-    short = params.Evaluate(max_new_tokens=2, reasoning_tokens=4, demonstrations=2, bootstrap=100)
-    return Job("base", BACKBONE, None, short, materialized / "eval_tasks.parquet", catalog, tiny, None, tmp_path / "out")
+    short = params.Evaluate(max_new_tokens=2)
+    tasks, more = (
+        materialized / "eval_tasks.parquet",
+        {"reasoning": params.Reasoning(tokens=4), "icl": params.Icl(demonstrations=2)},
+    )
+    return Job("base", BACKBONE, None, short, tasks, catalog, tiny, None, tmp_path / "out", **more)
 
 
 @pytest.fixture

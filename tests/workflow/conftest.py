@@ -1,6 +1,7 @@
 """A copy of this checkout with the tiny params, in which the commands are run as a user types them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,4 +64,12 @@ def finished(fresh: Callable[[str], Path], shell: Shell) -> Path:
     assert "mta" in first.stdout
     shell(f"dvc remote add -q -d beside {folder.parent / 'remote'} && dvc push -q", folder)
     shell("git add -A && git commit -qm finished", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def with_methods(finished: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished project in which `eval_methods` has run as well."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("methods") / "project", symlinks=True))
+    shell("snakemake --cores 2 eval_methods", folder)
     return folder

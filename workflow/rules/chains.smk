@@ -42,6 +42,7 @@ rule materialize_chains:
         catalog=catalog_of,
         parts=parts_of_chains,
         code=code(
+            "tasks/abstention",
             "catalog/schemas",
             "catalog/text",
             "strict_yaml",
@@ -80,6 +81,7 @@ rule evaluate_chains:
         adapter=adapter_files,
         method=method_code,
         code=code(
+            "tasks/abstention",
             "strict_yaml",
             "catalog/schemas",
             "evaluation/chains",
@@ -147,7 +149,7 @@ rule report_chains:
     log:
         "logs/multi_tool.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: by_variant_and_method(input.predictions),
     shell:
         "python -m metatoolagent report-chains {params.predictions} --out results/multi_tool --params {params.given:q}"

@@ -5,6 +5,7 @@ import glob
 import json
 import re
 
+from metatoolagent import locks
 from metatoolagent import params as checked
 from metatoolagent import variants
 from metatoolagent.errors import UserError
@@ -54,6 +55,16 @@ def params_of(variant):
         return variants.Variant.parse(variant).apply(config)
     except UserError as error:
         stop(error)
+
+
+def explain_lock():
+    """Say before Snakemake does what a lock in this folder means, and which one command clears it."""
+    said = "" if "--unlock" in sys.argv else locks.explain(Path.cwd())
+    if said:
+        print(f"lock: {said}", file=sys.stderr)
+
+
+explain_lock()
 
 
 def pick(*names):
@@ -198,15 +209,16 @@ def given_to_evaluate(wildcards):
     """Return the params of an evaluation: what the method reads, and no more."""
     sections = list(checked.OF_METHOD[wildcards.method][:1])
     if wildcards.method not in checked.MODEL_FREE:
-        sections.append("backbone")
-    return pick("evaluate", "seed", *sections)(wildcards)
+        sections += ["backbone", "evaluate"]
+    reading = checked.EVALUATED_WITH.get(wildcards.method, ())
+    return pick("seed", *sections, *reading)(wildcards)
 
 
 def fold_predictions(wildcards):
     """Return every method's predictions of all folds of split hd."""
     return expand(
         "results/hd-{domain}/{method}/predictions.parquet",
-        domain=config["split"]["held_out"],
+        domain=config["held_out"],
         method=METHODS,
     )
 
@@ -262,4 +274,4 @@ def sweep_files(wildcards):
 def given_to_sweep(wildcards):
     """Return the params of a sweep: its own, the seeds and the caps, and those of the statistics."""
     own = ["sweeps.caps", "sweeps.seeds", f"sweeps.{wildcards.sweep}"]
-    return pick("evaluate", "seed", *own)(wildcards)
+    return pick("metrics", "seed", *own)(wildcards)

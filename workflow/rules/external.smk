@@ -4,7 +4,7 @@ The variants <benchmark>-cd and <benchmark>-sd are evaluated with the adapters o
 
 REQUIRED INPUTS: data/sources.tsv, data/apibench_tasks.tsv, results/<benchmark>-{cd,sd}/<method>/predictions.parquet
 OUTPUTS: data/interim/<benchmark>/, results/<benchmark>-{cd,sd}/tasks/eval_tasks.parquet, results/<benchmark>/metrics.json
-PARAMS: distractors, eval_tasks, evaluate, seed
+PARAMS: distractors, eval_tasks, metrics, seed
 """
 
 
@@ -90,7 +90,7 @@ rule metrics_external:
     log:
         "logs/{benchmark}/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: by_variant_and_method(input.predictions),
     shell:
         "python -m metatoolagent metrics-external {params.predictions} --out results/{wildcards.benchmark:q}"

@@ -147,7 +147,7 @@ rule metrics_probe:
     log:
         "logs/probes/{probe}/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: [
             f"--prediction {path.split('/')[2]}={path}" for path in input.predictions
         ],

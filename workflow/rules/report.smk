@@ -3,7 +3,7 @@
 REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
 OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together);
     results/<variant>/methods/metrics.json (every method)
-PARAMS: evaluate, seed
+PARAMS: metrics, seed; held_out says which folds split hd has
 """
 
 
@@ -21,7 +21,7 @@ rule metrics:
     log:
         "logs/{variant}/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         split=split_of,
         predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
@@ -45,7 +45,7 @@ rule metrics_methods:
     log:
         "logs/{variant}/methods/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         split=split_of,
         predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
@@ -64,7 +64,7 @@ rule metrics_hd:
     log:
         "logs/hd/metrics.log",
     params:
-        given=pick("evaluate", "seed"),
+        given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
         "python -m metatoolagent metrics hd {params.predictions} --out results/hd --params {params.given:q} --log {log:q}"

@@ -4,7 +4,7 @@ The variants are made by the same rules as the main run; which there are, the mo
 
 REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
 OUTPUTS: results/sweep/<sweep>/{table.csv,figure.json,figure.svg,figure.png,finding.md}
-PARAMS: evaluate, seed, sweeps
+PARAMS: metrics, seed, sweeps
 """
 
 

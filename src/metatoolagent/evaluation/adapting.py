@@ -61,7 +61,7 @@ def run(adaptation: Adaptation) -> None:
             for steps in adaptation.steps:
                 for _, group in asked.group_by("candidates", maintain_order=True):
                     batch = group.to_dicts()
-                    limit = job.evaluate.max_new_tokens
+                    limit = language.max_new_tokens
                     predictions += predict(language.model, theta_K[steps], language.renderer, batch, limit)
                     rows += [row | {"steps": steps} for row in batch]
                     bar.update(len(batch))

@@ -43,7 +43,8 @@ class Job:
     backbone: params.Backbone | None
     """None for the methods of `params.MODEL_FREE`."""
     adapter: params.Adapter | None
-    evaluate: params.Evaluate
+    evaluate: params.Evaluate | None
+    """None for the methods of `params.MODEL_FREE`."""
     tasks: Path
     catalog: Path
     model: Path
@@ -53,6 +54,10 @@ class Job:
     """Of the method's own draws."""
     demonstrations: Path | None = None
     """The training tasks that demonstrations are taken from."""
+    reasoning: params.Reasoning | None = None
+    """For cot and react."""
+    icl: params.Icl | None = None
+    """For icl."""
 
     def inputs(self) -> list[Path]:
         """Return the artifacts that the method reads."""

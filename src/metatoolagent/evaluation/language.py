@@ -1,6 +1,6 @@
 """The language model of a job: backbone, LoRA tensors where the method has them, and the renderer of its catalog."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ class Language:
     model: nn.Module
     weights: Tensors | None
     renderer: Renderer
+    max_new_tokens: int
+    """Limit of a free answer."""
 
 
 def load(job: Job) -> Language:
@@ -32,7 +34,7 @@ def load(job: Job) -> Language:
     language, weights = adaptable(job)
     if next(language.model.parameters()).dtype == torch.float32:
         # No LoRA layers to compute. In bfloat16 the sums would be rounded, and the answers would be others than trained for.
-        return Language(adapter.merged(language.model, weights), None, language.renderer)
+        return replace(language, model=adapter.merged(language.model, weights), weights=None)
     return language
 
 
@@ -48,11 +50,12 @@ def adaptable(job: Job) -> tuple[Language, Tensors]:
     weights = adapter.initial(model, torch.Generator().manual_seed(job.seed))
     if job.weights is not None:
         weights = adapter.load(job.weights, weights)
-    return Language(model, weights, plain.renderer), weights
+    return replace(plain, model=model, weights=weights), weights
 
 
 def _without_adapter(job: Job) -> Language:
-    assert job.backbone is not None, f"{job.method} needs a backbone"
+    assert job.backbone and job.evaluate, f"{job.method} needs a backbone"
     model = backbone.load(job.model, job.backbone)
     context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-    return Language(model, None, Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context))
+    renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
+    return Language(model, None, renderer, job.evaluate.max_new_tokens)

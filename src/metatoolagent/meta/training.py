@@ -19,6 +19,7 @@ from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.data_parallel import Contribution, exchange
 from metatoolagent.meta.job import Job
+from metatoolagent.meta.live import curves
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.meta.memory import Memory
 from metatoolagent.meta.objectives import MetaTask, Step
@@ -106,12 +107,18 @@ class Trainer:
     def run(self, folder: Path, supervisor: Supervisor) -> None:
         """Do the updates that are left."""
         self._resume(self.group.of_leader(checkpoints.newest(folder) if self.group.leads else None))
-        with closing(Progress(self.job.method, self.update, self.updates, shown=self.group.leads)) as progress:
+        with (
+            closing(curves(self.job.method, self.update, leads=self.group.leads)) as live,
+            closing(Progress(self.job.method, self.update, self.updates, shown=self.group.leads)) as progress,
+        ):
             if self.update < self.updates:
                 progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
             for batch in self._batches():
                 contributions = self._apply(batch)
                 progress.show(self.log, contributions)
+                live.draw(
+                    self.update, {name: value for name, value in zip(LOG_COLUMNS, self.log[-1], strict=True) if value is not None}
+                )
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
                 save = reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates
                 if save and self.group.leads:

@@ -9,7 +9,7 @@ from metatoolagent.sweeps.wording import at, capped, differences, percent, point
 
 def runs(plan: Plan) -> list[Run]:
     """Return each method on each split; the folds of hd are taken together."""
-    chosen, held_out = plan.config["sweeps"]["table2"], plan.config["split"]["held_out"]
+    chosen, held_out = plan.config["sweeps"]["table2"], plan.config["held_out"]
     return [
         run
         for split in dict.fromkeys(chosen["splits"])

@@ -38,7 +38,7 @@ def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks)
     golds = meta_tasks["gold"].n_unique()
     with pytest.raises(UserError, match="E-DEMONSTRATIONS") as raised:
         chosen(meta_tasks, golds + 1)
-    assert f"evaluate.demonstrations: {golds}," in raised.value.fix
+    assert f"icl.demonstrations: {golds}," in raised.value.fix
 
 
 def test_a_demonstration_is_the_task_as_the_model_sees_it_with_its_answer(renderer, meta_tasks):

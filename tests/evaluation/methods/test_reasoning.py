@@ -61,7 +61,7 @@ def test_the_turn_up_to_the_answer(style, said, expected):
 @pytest.fixture
 def language(adapted, weights, renderer, monkeypatch):
     """A tiny model that says many things, which is also what every job loads."""
-    made = Language(adapted, weights, renderer)
+    made = Language(adapted, weights, renderer, 2)
     monkeypatch.setattr(reasoning, "load", lambda job: made)
     return made
 

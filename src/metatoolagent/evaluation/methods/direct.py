@@ -13,6 +13,6 @@ def prepare(job: Job) -> Answer:
     language = load(job)
 
     def answer(rows: Sequence[Row]) -> list[Prediction]:
-        return predict(language.model, language.weights, language.renderer, rows, job.evaluate.max_new_tokens)
+        return predict(language.model, language.weights, language.renderer, rows, language.max_new_tokens)
 
     return answer

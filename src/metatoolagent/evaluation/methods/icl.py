@@ -23,13 +23,13 @@ def prepare(job: Job) -> Answer:
     Raises:
         UserError: E-DEMONSTRATIONS.
     """
-    assert job.demonstrations is not None, "icl needs training tasks"
+    assert job.demonstrations and job.icl, "icl needs training tasks"
     language = load(job)
-    shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.evaluate.demonstrations)
+    shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.icl.demonstrations)
     renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
 
     def answer(rows: Sequence[Row]) -> list[Prediction]:
-        return predict(language.model, language.weights, renderer, rows, job.evaluate.max_new_tokens)
+        return predict(language.model, language.weights, renderer, rows, language.max_new_tokens)
 
     return answer
 
@@ -53,8 +53,8 @@ def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
         raise UserError(
             "E-DEMONSTRATIONS",
             f"{count} demonstrations are asked for, and the meta-tasks have {len(rows)} gold tools",
-            "params.yaml, key evaluate.demonstrations",
-            fix=f"set evaluate.demonstrations: {len(rows)}, or raise meta_tasks.count",
+            "params.yaml, key icl.demonstrations",
+            fix=f"set icl.demonstrations: {len(rows)}, or raise meta_tasks.count",
         )
     return rows
 

@@ -37,14 +37,15 @@ class Style:
 
 def reasoned(job: Job, style: Style) -> Answer:
     """Load the model and return how it answers in a style."""
-    language = load(job)
+    assert job.reasoning, "cot and react need a budget"
+    language, budget = load(job), job.reasoning.tokens
 
     def answer(rows: Sequence[Row]) -> list[Prediction]:
         candidates = list(rows[0]["candidates"])
-        texts = reason(language, style, rows, job.evaluate.reasoning_tokens)
+        texts = reason(language, style, rows, budget)
         turns = [turn(style, text) for text in texts]
         packed = after(language, style, rows, turns, branch=True)
-        limit = job.evaluate.max_new_tokens
+        limit = language.max_new_tokens
         found = select(language.model, language.weights, language.renderer.template, packed, candidates, limit)
         return [replace(read(item, candidates), reasoning=text) for item, text in zip(found, texts, strict=True)]
 

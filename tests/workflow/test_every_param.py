@@ -1,0 +1,124 @@
+"""What an edit of each key of params.yaml runs again, in both engines, and which outputs DVC knows."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from metatoolagent import params
+
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+
+METRICS = {"metrics", "metrics_methods"}
+MODEL_FREE = {"evaluate-random", "evaluate-bm25"}
+REASONING = {"evaluate-cot", "evaluate-react", "metrics_methods"}
+ICL = {"evaluate-icl", "metrics_methods"}
+GENERATION = REASONING | ICL | METRICS | {"evaluate-base", "evaluate-ft", "evaluate-masking", "evaluate-mta"}
+MTA = {"train-mta", "evaluate-mta"} | METRICS
+MASKING = {"train-masking", "evaluate-masking", "metrics_methods"}
+TRAINING = MTA | MASKING | {"train-ft", "evaluate-ft"}
+TASKS = {"materialize"} | TRAINING | GENERATION | MODEL_FREE
+SPLIT = {"split-cd"} | TASKS
+INGEST = {"ingest"} | SPLIT
+BACKBONE = {"backbone"} | TRAINING | GENERATION
+
+EXPECTED = {
+    "seed": (1, SPLIT),
+    "distractors": (1, TASKS),
+    "held_out": (["kitchen"], set()),  # it says which folds eval_hd has
+    "ingest.tools": ("elsewhere", INGEST),
+    "ingest.questions": ("elsewhere", INGEST),
+    "ingest.allow_rejected": (True, INGEST),
+    "split.tools_list": ("data/split.csv", SPLIT),
+    "split.validation": (0.1, SPLIT),
+    "split.test": (0.4, SPLIT),
+    "split.near_duplicate": (0.9, SPLIT),
+    "meta_tasks.count": (7, TASKS),
+    "meta_tasks.tasks_per_pack": (3, TASKS),
+    "meta_tasks.support_packs": (2, TASKS),
+    "meta_tasks.query_packs": (2, TASKS),
+    "meta_tasks.distractor_kind": ("hard", TASKS),
+    "meta_tasks.documentation": (0.1, TASKS),
+    "eval_tasks.part": ("validation", TASKS),
+    "eval_tasks.count": (12, TASKS),
+    "eval_tasks.tasks_per_set": (3, TASKS),
+    "eval_tasks.distractor_kind": ("hard", TASKS),
+    "backbone.source": ("embedded", BACKBONE),
+    "backbone.dtype": ("bfloat16", BACKBONE),
+    "backbone.trust_remote_code": (True, BACKBONE),
+    "adapter.rank": (2, TRAINING),
+    "adapter.alpha": (4, TRAINING),
+    "adapter.targets": (["q_proj"], TRAINING),
+    "train.loss": ("answer", TRAINING),
+    "train.answer_share": (0.2, TRAINING),
+    "train.learning_rate": (0.01, TRAINING),
+    "train.weight_decay": (0.1, TRAINING),
+    "train.warmup": (0.2, TRAINING),
+    "train.clip_norm": (2.0, TRAINING),
+    "train.meta_batch": (1, TRAINING),
+    "train.activation_checkpointing": (True, TRAINING),
+    "train.checkpoint_every": (1, TRAINING),
+    "masking.share": (0.5, MASKING),
+    "mta.hypergradient": ("exact", MTA),
+    "mta.product": ("finite_difference", MTA),
+    "mta.inner_steps": (2, MTA),
+    "mta.inner_lr": (0.01, MTA),
+    "mta.support_share": (0.1, MTA),
+    "mta.learn_inner_lr": (True, MTA),
+    "mta.optimistic": (False, MTA),
+    "mta.early_stop": (False, MTA),
+    "evaluate.max_new_tokens": (9, GENERATION),
+    "reasoning.tokens": (7, REASONING),
+    "icl.demonstrations": (1, ICL),
+    "metrics.bootstrap": (300, METRICS),
+}
+"""A new value of each key, and the stages of `eval_cd` and `eval_methods` that it puts out of date."""
+
+
+def keys(content, above=""):
+    """Return the keys that hold a value, with those above them."""
+    return {
+        key
+        for name, value in content.items()
+        for key in (keys(value, f"{above}{name}.") if isinstance(value, dict) else {above + name})
+    }
+
+
+def test_the_table_has_every_key_of_params_yaml():
+    assert set(EXPECTED) == keys(params.load(HERE.parents[1] / "params.yaml").model_dump())
+
+
+def test_an_edit_of_any_key_runs_what_depends_on_it_in_both_engines(with_methods, shell):
+    edits = with_methods.parent / "edits.json"
+    edits.write_text(json.dumps([[key, value] for key, (value, _) in EXPECTED.items()]))
+    found = json.loads(shell(f"python {HERE / 'dry_runs.py'} < {edits}", with_methods).stdout)
+    for key, (_, stages) in EXPECTED.items():
+        assert (key, set(found[key]["snakemake"]), set(found[key]["dvc"])) == (key, stages, stages)
+
+
+def test_every_output_of_every_rule_is_an_output_of_dvc_or_temporary(fresh, shell):
+    found = json.loads(shell(f"python {HERE / 'every_output.py'}", fresh("outputs")).stdout)
+    assert found == {"rules that no target needs": [], "outputs that DVC does not know": []}
+
+
+def test_an_output_that_dvc_does_not_know_is_named(fresh, shell):
+    folder = fresh("stray")
+    with (folder / "Snakefile").open("a") as file:
+        file.write('\nrule stray:\n    output: "stray.txt"\n    params: given=pick()\n    shell: "touch {output}"\n')
+    found = json.loads(shell(f"python {HERE / 'every_output.py'}", folder).stdout)
+    assert found["rules that no target needs"] == ["stray"]
+
+
+def test_what_snakemake_made_and_set_back_comes_from_the_run_cache(with_methods, shell, tmp_path):
+    copy = Path(shutil.copytree(with_methods, tmp_path / "project", symlinks=True))
+    text = (copy / "params.yaml").read_text()
+    changed = text.replace("bootstrap: 200", "bootstrap: 300")
+    assert changed != text
+    (copy / "params.yaml").write_text(changed)
+    shell("snakemake --cores 2 eval_cd", copy)
+    (copy / "params.yaml").write_text(text)
+    back = shell("dvc repro", copy).stdout
+    assert "is cached - skipping run" in back and "Running stage" not in back
+    assert "Nothing to be done" in shell("snakemake -n eval_cd", copy).stdout

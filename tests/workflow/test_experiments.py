@@ -1,0 +1,65 @@
+"""DVC's experiments, diffs and plots, as a user types them, on the tiny model."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+PATIENCE = 600
+"""Seconds that the queue may take on a busy machine."""
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy of the finished project, to be changed by a test."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+def experiments(shell, folder):
+    """Return the params and metrics of each experiment, by its name."""
+    commits = json.loads(shell("dvc exp show --json", folder).stdout)
+    return {
+        experiment["name"]: experiment["revs"][0]["data"] for commit in commits for experiment in commit.get("experiments") or []
+    }
+
+
+def test_a_queue_runs_each_value_in_a_copy_and_shows_them_all(copy, shell):
+    before = (copy / "results/main/metrics.json").read_bytes()
+    shell("dvc exp run --queue -S 'metrics.bootstrap=300,400'", copy)
+    shell("dvc queue start -j 2", copy)
+    end = time.monotonic() + PATIENCE
+    while any(word in shell("dvc queue status", copy).stdout for word in ("Queued", "Running")):
+        assert time.monotonic() < end
+        time.sleep(1)
+    found = experiments(shell, copy)
+    resamples = sorted(data["params"]["params.yaml"]["data"]["metrics"]["bootstrap"] for data in found.values())
+    assert resamples == [300, 400]
+    for data in found.values():
+        assert "cd.mta.free.all.accuracy" in json.dumps(data["metrics"])
+    assert (copy / "results/main/metrics.json").read_bytes() == before
+
+
+def test_an_experiment_in_a_temporary_copy_uses_that_copys_code(copy, shell):
+    before = (copy / "results/main/metrics.json").read_bytes()
+    module = copy / "src/metatoolagent/evaluation/metrics.py"
+    assert module.read_text().count("DIGITS = 4") == 1
+    module.write_text(module.read_text().replace("DIGITS = 4", "DIGITS = 1"))
+    shell("dvc exp run --temp -n rounded", copy)
+    assert (copy / "results/main/metrics.json").read_bytes() == before
+    shell("dvc exp apply rounded", copy)
+    metrics = json.loads((copy / "results/main/metrics.json").read_text())
+    assert all(round(value, 1) == value for key, value in metrics.items() if not key.endswith(("p", "p_holm")))
+    assert "Nothing to be done" in shell("snakemake -n eval_cd", copy).stdout
+
+
+def test_diffs_and_plots_show_what_an_experiment_changed(copy, shell):
+    shell("dvc exp run -S metrics.bootstrap=300 -n more", copy)
+    diff = json.loads(shell("dvc metrics diff --json", copy).stdout)
+    assert any(key.endswith((".low", ".high")) for key in json.dumps(diff).split('"'))
+    assert "metrics.bootstrap" in shell("dvc params diff", copy).stdout
+    shell("dvc plots show", copy)
+    page = (copy / "dvc_plots/index.html").read_text()
+    assert "training loss" in page and "train_log.csv" in page

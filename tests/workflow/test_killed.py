@@ -1,0 +1,65 @@
+"""SIGKILL of an engine while a rule runs; then the same command, after the one that clears the lock if one was left."""
+
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from metatoolagent.locks import UNLOCK, at_work
+
+pytestmark = pytest.mark.slow
+COMMANDS = {"snakemake": "snakemake --cores 2 eval_cd", "dvc": "dvc repro"}
+PATIENCE = 240
+"""Seconds that a rule may take to start or to end on a busy machine."""
+
+
+def wait_for(condition):
+    """Wait until a condition holds; it failing to is a failure."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def runs(folder, stage):
+    """Say whether a job of a stage is at work in a folder."""
+    return any(f"metatoolagent {stage}" in " ".join(process.cmdline()) for process in at_work(folder))
+
+
+@pytest.mark.parametrize(
+    ("engine", "old", "new", "stage"),
+    [
+        ("snakemake", "distractors: 2 ", "distractors: 1 ", "materialize"),
+        ("snakemake", "inner_lr: 0.001", "inner_lr: 0.01", "train"),
+        ("snakemake", "bootstrap: 200", "bootstrap: 300", "metrics"),
+        ("dvc", "inner_lr: 0.001", "inner_lr: 0.01", "train"),
+    ],
+)
+def test_the_same_command_finishes_after_a_kill(finished, shell, environment, tmp_path, engine, old, new, stage):
+    folder = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+    params = folder / "params.yaml"
+    assert params.read_text().count(old) == 1
+    params.write_text(params.read_text().replace(old, new))
+
+    with subprocess.Popen(
+        COMMANDS[engine].split(), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
+        wait_for(lambda: runs(folder, stage) or run.poll() is not None)
+        assert run.poll() is None, f"ended before {stage} ran"
+        run.send_signal(signal.SIGKILL)
+    wait_for(lambda: not list(at_work(folder)))
+
+    again = shell(COMMANDS[engine], folder, code=None)
+    if again.returncode:
+        said = re.sub(r"\s+", " ", again.stderr)
+        assert "a killed run left its lock" in said and UNLOCK in said, again.stderr[-3000:]
+        shell(UNLOCK, folder)
+        again = shell(COMMANDS[engine], folder)
+    assert "Traceback" not in again.stderr
+    assert "Nothing to be done" in shell("snakemake -n eval_cd", folder).stdout
+    assert "up to date" in shell("dvc status", folder).stdout
+    shell("mta verify results/main/metrics.json results/main/mta/predictions.parquet", folder)
