@@ -129,12 +129,12 @@ def test_the_command_prints_file_line_and_code_and_ends_with_65(folder, capsys):
     assert (
         f"{folder}/questions/kitchen.yaml:41: E-NAMED the question holds its tool's name, oven_preheat: \"Could an oven" in told
     )
-    assert "20 tools, 243 questions: 3 to mend, " in told
+    assert "20 tools, 243 questions, 11 chains: 3 to mend, " in told
 
 
 def test_advice_alone_is_no_error(folder, capsys):
     run(folder, SMALL)
-    assert "20 tools, 240 questions: 0 to mend, " in capsys.readouterr().out
+    assert "20 tools, 240 questions, 11 chains: 0 to mend, " in capsys.readouterr().out
 
 
 def test_a_missing_folder_is_told(tmp_path, capsys):

@@ -11,7 +11,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 def test_the_committed_metadata_are_those_of_the_files(tmp_path):
-    for folder in ("tools", "questions"):
+    for folder in ("tools", "questions", "chains"):
         shutil.copytree(DATA / folder, tmp_path / folder)
     shutil.copy(DATA / "split.csv", tmp_path)
     croissant.write(tmp_path)

@@ -70,7 +70,7 @@ def test_the_harness_chooses_what_we_choose(out, job, tiny, tmp_path, monkeypatc
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    evaluation = params.Evaluate(max_new_tokens=LIMIT, reasoning_tokens=4, demonstrations=2, bootstrap=100)
+    evaluation = params.Evaluate(max_new_tokens=LIMIT)
     evaluate(replace(job, evaluate=evaluation, out=tmp_path / "ours"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(out)

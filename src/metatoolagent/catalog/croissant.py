@@ -8,10 +8,10 @@ from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.schemas import Table
 
-VERSION = "1.0.0"
-"""Of the dataset. A change of its tools, questions or parts is a new one."""
+VERSION = "1.1.0"
+"""Of the dataset. A change of its tools, questions, chains or parts is a new one."""
 
-PUBLISHED = "2026-11-22"
+PUBLISHED = "2026-11-24"
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 FORMATS = {".yaml": "application/yaml", ".csv": "text/csv", ".parquet": "application/x-parquet"}
 PARTS = schemas.Table({name: schemas.TOOL_PARTS.columns["name" if name == "tool" else name] for name in ("tool", "part")})
@@ -76,7 +76,8 @@ ABOUT = {
 
 def write(folder: Path) -> None:
     """Write `croissant.json` into the folder of the sources: every file with its hash, and the table of parts."""
-    files = [*sorted(folder.glob("tools/*.yaml")), *sorted(folder.glob("questions/*.yaml")), folder / "split.csv"]
+    files = [path for kind in ("tools", "questions", "chains") for path in sorted(folder.glob(f"{kind}/*.yaml"))]
+    files.append(folder / "split.csv")
     content = describe({path.relative_to(folder).as_posix(): path for path in files}, {"parts": ("split.csv", PARTS)})
     with artifacts.atomic_path(folder / "croissant.json") as path:
         path.write_text(artifacts.canonical_json(content), encoding="utf-8")
