@@ -24,6 +24,7 @@ Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the ingested
 Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
 Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
+Predictions = Annotated[list[str], typer.Option("--prediction", help="METHOD=FILE, once for each fold of each method.")]
 
 
 @app.command()
@@ -164,7 +165,7 @@ def evaluate(
 @app.command()
 def metrics(
     split: str,
-    prediction: Annotated[list[str], typer.Option(help="METHOD=FILE, once for each fold of each method.")],
+    prediction: Predictions,
     out: Out,
     parameters: Parameters = None,
     log: Log = None,
@@ -174,11 +175,7 @@ def metrics(
     from metatoolagent.evaluation import metrics as stage
 
     given = params.given(parameters)
-    files: dict[str, list[Path]] = {}
-    for item in prediction:
-        method, _, path = item.partition("=")
-        files.setdefault(method, []).append(Path(path))
-    stage.measure(split, files, given.section(params.Evaluate).bootstrap, given.seed, out)
+    stage.measure(split, _by_method(prediction), given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command("metrics-external")
@@ -199,6 +196,23 @@ def metrics_external(
         variant, _, method = key.partition(":")
         files.setdefault(variant, {})[method] = Path(path)
     external.measure(files, given.section(params.Evaluate).bootstrap, given.seed, out)
+
+
+@app.command()
+def breakdowns(
+    split: str,
+    prediction: Predictions,
+    catalog: Catalog,
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Measure the accuracy by domain, kind of question, position and style of name."""
+    del log
+    from metatoolagent.evaluation import breakdowns as stage
+
+    given = params.given(parameters)
+    stage.measure(split, _by_method(prediction), catalog, given.section(params.Evaluate).bootstrap, given.seed, out)
 
 
 @app.command()
@@ -245,6 +259,14 @@ def verify(paths: list[Path]) -> None:
     for path in paths:
         artifacts.verify(path)
         print(f"ok {path}")
+
+
+def _by_method(predictions: list[str]) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for item in predictions:
+        method, _, path = item.partition("=")
+        files.setdefault(method, []).append(Path(path))
+    return files
 
 
 def _require_method(method: str, known: list[str]) -> None:

@@ -136,6 +136,24 @@ UNUSED_QUESTIONS = _table(
     sorted_by=["question_id"],
 )
 
+_SHARE = pa.Check.in_range(0, 1)
+BREAKDOWNS = _table(
+    {
+        "split": _text("the split, or the benchmark and its candidate sets"),
+        "method": _text("the method"),
+        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
+        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+        "axis": _one_of(["domain", "kind", "position", "style"], "by what the tasks are parted"),
+        "value": _text("the value on the axis; a position counts from 0, a style is that of the gold tool's name"),
+        "n": pa.Column(pl.Int32, pa.Check.ge(1), description="tasks"),
+        "tools": pa.Column(pl.Int32, pa.Check.ge(1), description="gold tools, which are the clusters of the interval"),
+        "accuracy": pa.Column(pl.Float64, _SHARE, description="share of the tasks in which the gold tool is selected"),
+        "low": pa.Column(pl.Float64, _SHARE, description="lower end of its 95 % interval"),
+        "high": pa.Column(pl.Float64, _SHARE, description="upper end"),
+    },
+    sorted_by=[],
+)
+
 
 def checked(frame: pl.DataFrame, schema: Table, source: str) -> pl.DataFrame:
     """Return `frame` if it is what `schema` describes.

@@ -4,7 +4,8 @@ Keys:
 - `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
 - `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
 - `<split>.<method>.invalid`: share of those that name no candidate
-- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm>`
+- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|mdd>`; mdd, the minimum
+  detectable difference, is left out where too few tasks tell the two apart for any difference to be found
 """
 
 import itertools
@@ -16,7 +17,7 @@ import polars as pl
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
 FILE = "metrics.json"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
@@ -125,6 +126,8 @@ def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, 
             key = f"{split}.{better}_vs_{worse}.{reading}.{pool}"
             p_values[key] = mcnemar(a.to_list(), b.to_list())
             values = {"difference": found.mean, "low": found.low, "high": found.high, "p": p_values[key]}
+            if (smallest := minimum_detectable(int((a != b).sum()), len(a))) is not None:
+                values["mdd"] = smallest
             metrics |= {f"{key}.{name}": round(value, 6 if name == "p" else DIGITS) for name, value in values.items()}
         metrics |= {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}
     return metrics
