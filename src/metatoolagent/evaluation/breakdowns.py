@@ -1,4 +1,8 @@
-"""Accuracy by what a task is like: its domain, the kind of its question, where the gold tool stands, how it is named."""
+"""Accuracy by what a task is like, and which tools are taken for which.
+
+A task is like its domain, the kind of its question, where the gold tool stands, how it is named, and how many
+candidates there are. Tools of one domain are siblings.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from metatoolagent.artifacts import publishing, verify
-from metatoolagent.catalog.schemas import BREAKDOWNS, write
+from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, Table, write
 from metatoolagent.evaluation.metrics import DIGITS, READINGS, check_paired, right
 from metatoolagent.evaluation.statistics import cluster_bootstrap
 
-FILE = "breakdowns.parquet"
-AXES = ("domain", "kind", "position", "style")
+FILES = ("breakdowns.parquet", "confusions.parquet")
+AXES = ("domain", "kind", "position", "style", "candidates")
 UNSAID = "not said"
 """The kind of a question whose author gives none, as in the published benchmarks."""
 STYLES = {
@@ -29,7 +33,7 @@ MIXED = "mixed"
 
 
 def measure(split: str, predictions: Mapping[str, list[Path]], catalog: Path, resamples: int, seed: int, out: Path) -> None:
-    """Publish `breakdowns.parquet`: a row for each method, pool, reading, axis and value on it.
+    """Publish `breakdowns.parquet` and `confusions.parquet`, with the columns of catalog/schemas.py.
 
     Args:
         split: the split or variant, as the keys of its metrics begin.
@@ -46,19 +50,21 @@ def measure(split: str, predictions: Mapping[str, list[Path]], catalog: Path, re
     check_paired(frames)
     tools = pl.read_parquet(verify(catalog / "tools.parquet"))
     questions = pl.read_parquet(verify(catalog / "questions.parquet"))
-    rows = [
-        {"split": split, "method": method, **row}
-        for method, frame in frames.items()
-        for row in of_method(described(frame, tools, questions), resamples, seed)
-    ]
+    accuracies: list[dict[str, Any]] = []
+    confused: list[pl.DataFrame] = []
+    for method, frame in frames.items():
+        keys = {"split": split, "method": method}
+        accuracies += [keys | row for row in of_method(described(frame, tools, questions), resamples, seed)]
+        confused.append(confusions(frame, tools).with_columns(split=pl.lit(split), method=pl.lit(method)))
     inputs = [path for paths in predictions.values() for path in paths]
     inputs += [catalog / "tools.parquet", catalog / "questions.parquet"]
-    with publishing(out, (FILE,), producer="breakdowns", inputs=inputs) as paths:
-        write(
-            pl.DataFrame(rows, schema={name: column.dtype.type for name, column in BREAKDOWNS.columns.items()}),
-            BREAKDOWNS,
-            paths[FILE],
-        )
+    with publishing(out, FILES, producer="breakdowns", inputs=inputs) as paths:
+        write(_typed(pl.DataFrame(accuracies), BREAKDOWNS), BREAKDOWNS, paths[FILES[0]])
+        write(_typed(pl.concat(confused), CONFUSIONS), CONFUSIONS, paths[FILES[1]])
+
+
+def _typed(frame: pl.DataFrame, schema: Table) -> pl.DataFrame:
+    return frame.select(pl.col(name).cast(column.dtype.type) for name, column in schema.columns.items())
 
 
 def described(frame: pl.DataFrame, tools: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
@@ -70,6 +76,7 @@ def described(frame: pl.DataFrame, tools: pl.DataFrame, questions: pl.DataFrame)
         .join(kinds, on="question_id", how="left", maintain_order="left")
         .with_columns(
             pl.col("position").cast(pl.String),
+            pl.col("candidates").list.len().cast(pl.String),
             pl.col("gold").map_elements(style, return_dtype=pl.String).alias("style"),
         )
     )
@@ -98,3 +105,20 @@ def of_method(frame: pl.DataFrame, resamples: int, seed: int) -> Iterator[dict[s
                     "low": round(found.low, DIGITS),
                     "high": round(found.high, DIGITS),
                 }
+
+
+def confusions(frame: pl.DataFrame, tools: pl.DataFrame) -> pl.DataFrame:
+    """Return how often each distractor was offered beside a gold tool, and how often it was selected in its place."""
+    domains = dict(tools.select("name", "domain").iter_rows())
+    offered = frame.select("pool", "gold", "candidates", *READINGS).explode("candidates").rename({"candidates": "distractor"})
+    counted = (
+        offered.filter(pl.col("distractor") != pl.col("gold"))
+        .unpivot(READINGS, index=["pool", "gold", "distractor"], variable_name="reading", value_name="selected")
+        .group_by("pool", "reading", "gold", "distractor")
+        .agg(
+            pl.len().alias("offered"), (pl.col("selected") == pl.col("distractor")).fill_null(value=False).sum().alias("selected")
+        )
+        .sort("pool", "reading", "gold", "distractor")
+    )
+    domain_of = {column: pl.col(column).replace_strict(domains) for column in ("gold", "distractor")}
+    return counted.with_columns(siblings=domain_of["gold"] == domain_of["distractor"])
