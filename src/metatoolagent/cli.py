@@ -227,6 +227,21 @@ def results(
 
 
 @app.command()
+def figures(
+    metrics: Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")],
+    breakdown: Annotated[list[Path], typer.Option(help="Folder of breakdowns, once for each split.")],
+    curve: Annotated[list[str], typer.Option(help="METHOD=FILE of a training log.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Draw the figures of the report."""
+    del log
+    from metatoolagent.reporting import figures as stage
+
+    stage.publish(metrics, breakdown, {method: files[0] for method, files in _by_method(curve).items()}, out)
+
+
+@app.command()
 def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room
