@@ -242,6 +242,29 @@ def figures(
 
 
 @app.command()
+def page(
+    figure: Annotated[Path, typer.Option("--figures", help="Folder of the figures.")],
+    caption: Annotated[Path, typer.Option("--captions", help="Folder of their captions.")],
+    metrics: Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")],
+    prediction: Annotated[list[str], typer.Option(help="SPLIT:METHOD=FILE, once for each fold.")],
+    catalog: Annotated[list[str], typer.Option(help="SPLIT=FOLDER of the catalog.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Make the page that shows every result, in one file."""
+    del log
+    from metatoolagent.reporting import page as stage
+
+    files: dict[str, dict[str, list[Path]]] = {}
+    for key, paths in _by_method(prediction).items():
+        split, _, method = key.partition(":")
+        files.setdefault(split, {})[method] = paths
+    catalogs = {split: paths[0] for split, paths in _by_method(catalog).items()}
+    stage.publish(stage.Sources(figure, caption, metrics, files, catalogs), params.given(parameters).values, out)
+
+
+@app.command()
 def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room

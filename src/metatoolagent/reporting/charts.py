@@ -1,6 +1,7 @@
 """The figures as Vega-Lite: one panel each, over rows that are given apart.
 
-One set of rows serves the file, the page and its table. Rows of the figures on accuracy hold every split, pool and reading; the chart shows those that its three parameters name.
+One set of rows serves the file, the page and its table. Rows of the figures on accuracy hold every split, pool and
+reading; the chart shows those that its three parameters name.
 """
 
 from collections.abc import Sequence
