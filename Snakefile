@@ -11,6 +11,10 @@ min_version("9.10")
 configfile: "params.yaml"
 
 
+# The introduction of `snakemake --report`.
+report: "workflow/report/workflow.rst"
+
+
 # For `--sdm apptainer`; without it the jobs run in the environment that snakemake runs in.
 container: "docker://python:3.11-slim"
 
@@ -30,6 +34,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/breakdowns.smk"
+include: "workflow/rules/page.smk"
 include: "workflow/rules/dvc.smk"
 
 
@@ -63,3 +69,8 @@ rule eval_toolalpaca:
 rule eval_apibench:
     input:
         "results/apibench/metrics.json",
+
+
+rule report:
+    input:
+        "results/report/index.html",

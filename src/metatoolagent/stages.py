@@ -3,7 +3,7 @@
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
 The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
-other methods `methods/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
+other methods `methods/dvc.yaml` and those of the page `report/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
 would fail for it.
 """
 
@@ -23,6 +23,8 @@ MAIN, TARGET = "dvc.yaml", "eval_cd"
 """The file that plain `dvc repro` runs, and the target that it covers."""
 METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
+REPORT, REPORT_RULES = "report/dvc.yaml", {"breakdowns", "figures", "page"}
+"""The file of what `report` needs beside the results, and the rules of its stages."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -69,6 +71,8 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
+    if job.rule.name in REPORT_RULES:
+        return REPORT
     wildcards = job.wildcards_dict
     variant = next(
         (wildcards[name] for name in ("variant", "split", "benchmark") if name in wildcards),

@@ -28,7 +28,7 @@ def by_method(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
 
 def by_value(chosen: dict[str, str], methods: Sequence[str], order: Sequence[str]) -> Spec:
     """Return accuracy with its interval on each value of an axis, methods side by side."""
-    offset = alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(paddingInner=0.5))
+    offset = alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5))
     base = _shown(chosen).encode(y=alt.Y("value:N", sort=list(order), title=None), yOffset=offset)
     return _spec(alt.layer(*_intervals(base, methods)), chosen, step={"step": 13, "for": "offset"})
 
@@ -61,7 +61,7 @@ def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     base = _shown(chosen).encode(
         y=alt.Y("pair:N", sort=alt.EncodingSortField("all", op="max", order="descending"), title=None),
         x=_rate("selected, of the tasks that offer it"),
-        yOffset=alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(paddingInner=0.5)),
+        yOffset=alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5)),
     )
     point = base.mark_point().encode(
         color=_colour(methods),
@@ -136,4 +136,4 @@ def _spec(
     spec: Spec = chart.add_params(*parameters).to_dict() if parameters else chart.to_dict()
     tall = height or ({"step": step} if isinstance(step, int) else step)
     config = CONFIG if legend else CONFIG | {"legend": {"disable": True}}
-    return spec | {"width": "container", "height": tall, "autosize": {"type": "fit-x", "contains": "padding"}, "config": config}
+    return spec | {"width": "container", "height": tall, "config": config}
