@@ -227,6 +227,22 @@ def results(
 
 
 @app.command()
+def show(
+    task_id: str,
+    variant: Annotated[
+        str, typer.Option(help="Folder in results/ of the split or benchmark, such as sd or toolalpaca-cd.")
+    ] = "main",
+    model: Model = Path("models/backbone"),
+) -> None:
+    """Print the prompt of TASK_ID, such as all-000017, and what every method answered."""
+    from metatoolagent.reporting import show as room
+
+    benchmark = variant.removesuffix("-cd").removesuffix("-sd")
+    external = Path("data/interim") / benchmark
+    room.show(task_id, Path("results") / variant, external if external.is_dir() else external.parent, model)
+
+
+@app.command()
 def figures(
     metrics: Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")],
     breakdown: Annotated[list[Path], typer.Option(help="Folder of breakdowns, once for each split.")],

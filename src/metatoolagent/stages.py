@@ -2,9 +2,9 @@
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
-The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, and those of the
-other methods `methods/dvc.yaml` and those of the page `report/dvc.yaml`, once they have been run: a stage that never ran has nothing in any remote, and `dvc pull`
-would fail for it.
+The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, those of the
+other methods `methods/dvc.yaml`, and those of the page `report/dvc.yaml`, once they have been run: a stage that never ran
+has nothing in any remote, and `dvc pull` would fail for it.
 """
 
 import io

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
 
 def outcomes(only_first, only_second, both=3, neither=2):
@@ -124,3 +124,24 @@ def test_a_real_difference_is_found():
     found = cluster_bootstrap(first.astype(float) - second, [str(index // 10) for index in range(400)], 500, rng)
     assert found.low > 0
     assert mcnemar(first, second) < 0.01
+
+
+def test_the_minimum_detectable_difference_by_hand():
+    # Of 6 discordant pairs only 0 or 6 reject: 2 / 2^6 = 0.031, 2 * 7 / 2^6 = 0.22. Power p^6 + (1 - p)^6 = 0.8 at
+    # p = 0.8^(1/6) = 0.9635, where the second term is 2e-9. So (2 * 0.9635 - 1) * 6 / 100.
+    assert minimum_detectable(6, 100) == pytest.approx((2 * 0.8 ** (1 / 6) - 1) * 0.06, abs=1e-6)
+
+
+@pytest.mark.parametrize("discordant", range(6))
+def test_up_to_five_discordant_pairs_detect_nothing(discordant):
+    assert minimum_detectable(discordant, 100) is None
+
+
+def test_samples_with_the_detectable_difference_are_found_significant_four_times_in_five():
+    m, n = 60, 300
+    found = minimum_detectable(m, n)
+    rng = np.random.default_rng(0)
+    first = rng.binomial(m, (1 + found * n / m) / 2, size=4000)
+    significant = [mcnemar([True] * k + [False] * (m - k), [False] * k + [True] * (m - k)) <= 0.05 for k in first.tolist()]
+    assert np.mean(significant) == pytest.approx(0.8, abs=0.02)
+    assert minimum_detectable(m, 2 * n) == pytest.approx(found / 2)

@@ -20,14 +20,16 @@ def methods(metrics: Metrics, split: str) -> list[str]:
 
 
 def headline(metrics: Metrics) -> str:
-    """Return whether meta-learning beat fine-tuning on tools that were never trained on, split cd."""
-    signs = [_sign(metrics, f"cd.mta_vs_ft.{reading}.{pool}") for pool, reading in _cells(metrics)]
-    ahead, behind = signs.count(1), signs.count(-1)
-    if not ahead and not behind:
-        return "Meta-learning and fine-tuning are not told apart"
-    if ahead and behind:
-        return "Meta-learning is ahead of fine-tuning in one measure and behind in another"
-    return f"Meta-learning is {'ahead of' if ahead else 'behind'} fine-tuning in {ahead or behind} of {len(signs)} measures"
+    """Return where meta-learning beat fine-tuning, and where it lost, on tools that were never trained on, split cd."""
+    signs = {
+        f"{READINGS[reading]} {POOLS[pool]}": _sign(metrics, f"cd.mta_vs_ft.{reading}.{pool}")
+        for pool, reading in _cells(metrics)
+    }
+    parts = []
+    for sign, word in ((1, "ahead of"), (-1, "behind")):
+        if where := [place for place, found in signs.items() if found == sign]:
+            parts.append(f"{word} fine-tuning in {' and '.join(where)}")
+    return f"Meta-learning is {', and '.join(parts)}" if parts else "Meta-learning and fine-tuning are not told apart"
 
 
 def sentences(metrics: Metrics) -> list[str]:
@@ -36,9 +38,8 @@ def sentences(metrics: Metrics) -> list[str]:
     scores = ", ".join(f"{name} {interval(metrics, f'cd.{name}.scored.all')}" for name in ("mta", "ft", "base"))
     found = [f"Scored choices on {n} tasks with tools that were never trained on, accuracy in % with 95 % intervals: {scores}."]
     found += [compared(metrics, f"cd.mta_vs_ft.{reading}.{pool}") for pool, reading in _cells(metrics)]
-    found.append(
-        f"Of free answers {100 * metrics['cd.mta.invalid']:.0f} % of mta's and {100 * metrics['cd.ft.invalid']:.0f} % of ft's name no candidate."
-    )
+    mta, ft = (f"{100 * metrics[f'cd.{name}.invalid']:.0f} %" for name in ("mta", "ft"))
+    found.append(f"Of free answers {mta} of mta's and {ft} of ft's name no candidate.")
     return found + list(_rivals(metrics))
 
 
@@ -46,7 +47,8 @@ def compared(metrics: Metrics, key: str) -> str:
     """Return a comparison of mta with ft as a sentence."""
     _, _, reading, pool = key.split(".")
     mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
-    text = f"{READINGS[reading].capitalize()} {POOLS[pool]}: mta {mean:+.1f} points against ft [{low:+.1f}, {high:+.1f}], p {_is(p_value(metrics, key))}"
+    what = f"{READINGS[reading].capitalize()} {POOLS[pool]}"
+    text = f"{what}: mta {mean:+.1f} points against ft [{low:+.1f}, {high:+.1f}], p {_is(p_value(metrics, key))}"
     if resolved(metrics, key):
         return text + "."
     smallest = metrics.get(f"{key}.mdd")
@@ -65,10 +67,9 @@ def _rivals(metrics: Metrics) -> Iterator[str]:
         free = max((name for name in there if name in MODEL_FREE), key=lambda name: _scored(metrics, split, name))
         best = max(("ft", "mta"), key=lambda name: _scored(metrics, split, name))
         if _scored(metrics, split, free) > _scored(metrics, split, best):
-            yield (
-                f"On {split}, {free}, which uses no language model, is ahead of both trained models: "
-                f"{interval(metrics, f'{split}.{free}.scored.all')} against {interval(metrics, f'{split}.{best}.scored.all')} of {best}."
-            )
+            ours, theirs = (interval(metrics, f"{split}.{name}.scored.all") for name in (best, free))
+            who = f"{free}, which uses no language model, is ahead of both trained models"
+            yield f"On {split}, {who}: {theirs} against {ours} of {best}."
 
 
 def _cells(metrics: Metrics) -> list[tuple[str, str]]:

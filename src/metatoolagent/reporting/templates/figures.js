@@ -37,7 +37,7 @@ async function draw(element) {
   const params = (figure.spec.params || []).map((param) => ({...param, value: choice[param.name]}));
   const spec = {...figure.spec, params, data: {name: "rows", values: figure.rows}};
   if (views[name]) views[name].finalize();
-  views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
+  views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg", logLevel: window.vega.Error});
   fill(name);
 }
 
