@@ -23,14 +23,14 @@ def by_method(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     """Return accuracy with its interval, a line for each method, and the chance of a blind guess as a rule."""
     base = _shown(chosen).encode(y=alt.Y("method:N", sort=list(methods), title=None))
     chance = _shown(chosen).mark_rule(color=QUIET, strokeDash=[3, 3]).encode(x="max(chance):Q")
-    return _spec(alt.layer(chance, *_intervals(base, methods)), chosen, step=34, legend=False)
+    return _spec(alt.layer(chance, *_intervals(base, methods)), chosen, line=("method", 34), legend=False)
 
 
 def by_value(chosen: dict[str, str], methods: Sequence[str], order: Sequence[str]) -> Spec:
     """Return accuracy with its interval on each value of an axis, methods side by side."""
     offset = alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5))
     base = _shown(chosen).encode(y=alt.Y("value:N", sort=list(order), title=None), yOffset=offset)
-    return _spec(alt.layer(*_intervals(base, methods)), chosen, step={"step": 13, "for": "offset"})
+    return _spec(alt.layer(*_intervals(base, methods)), chosen, line=("value", 14 * (len(methods) + 1)))
 
 
 def by_number(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
@@ -53,7 +53,7 @@ def siblings(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
         color=alt.Color("distractor:N", scale=alt.Scale(domain=["sibling", "other domain"], range=["#12355b", "#8c8c8c"])),
         tooltip=["method:N", "distractor:N", alt.Tooltip("rate:Q", format=".1%"), "selected:Q", "offered:Q"],
     )
-    return _spec(alt.layer(line, point), chosen, step=30)
+    return _spec(alt.layer(line, point), chosen, line=("method", 30))
 
 
 def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
@@ -68,7 +68,7 @@ def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
         shape=_shape(methods),
         tooltip=["pair:N", "method:N", "selected:Q", "offered:Q", alt.Tooltip("rate:Q", format=".0%")],
     )
-    return _spec(point, chosen, step={"step": 9, "for": "offset"})
+    return _spec(point, chosen, line=("pair", 24))
 
 
 def training(column: str, title: str, methods: Sequence[str]) -> Spec:
@@ -129,11 +129,12 @@ def _spec(
     chosen: dict[str, str],
     *,
     height: int | None = None,
-    step: int | dict[str, Any] | None = None,
+    line: tuple[str, int] | None = None,
     legend: bool = True,
 ) -> Spec:
     parameters = [alt.param(name=column, value=value) for column, value in chosen.items()]
     spec: Spec = chart.add_params(*parameters).to_dict() if parameters else chart.to_dict()
-    tall = height or ({"step": step} if isinstance(step, int) else step)
     config = CONFIG if legend else CONFIG | {"legend": {"disable": True}}
-    return spec | {"width": "container", "height": tall, "config": config}
+    # Vega-Lite's own step cannot be had together with a width that follows the page.
+    tall = {"height": height} if line is None else {"usermeta": {"line": line[0], "step": line[1]}}
+    return spec | {"width": "container", "config": config, **tall}

@@ -76,8 +76,12 @@ def publish(metrics: Sequence[Path], breakdowns: Sequence[Path], logs: Mapping[s
 
 
 def svg(spec: charts.Spec, rows: list[dict[str, Any]]) -> str:
-    """Return a figure as SVG."""
+    """Return a figure as SVG, of what is shown before a reader chooses."""
     whole = spec | {"data": {"name": "rows", "values": rows}, "width": WIDTH, "background": "white", "padding": 12}
+    if "usermeta" in spec:
+        names = [param["name"] for param in spec["params"]]
+        lines = {row[spec["usermeta"]["line"]] for row in rows if all(row[name] == FIRST[name] for name in names)}
+        whole["height"] = len(lines) * spec["usermeta"]["step"]
     return str(vl_convert.vegalite_to_svg(json.dumps(whole), vl_version=VEGA_LITE))
 
 

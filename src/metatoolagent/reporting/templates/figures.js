@@ -36,8 +36,10 @@ async function draw(element) {
   const figure = figures[name];
   const params = (figure.spec.params || []).map((param) => ({...param, value: choice[param.name]}));
   const spec = {...figure.spec, params, data: {name: "rows", values: figure.rows}};
+  const {line, step} = spec.usermeta || {};
+  if (line) spec.height = new Set(chosen(figure).map((row) => row[line])).size * step;
   if (views[name]) views[name].finalize();
-  views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg", logLevel: window.vega.Error});
+  views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
   fill(name);
 }
 
