@@ -2,6 +2,7 @@
 const figures = JSON.parse(document.getElementById("data-figures").textContent);
 const choice = {split: document.querySelector("[data-choice=split]").value, pool: "all", reading: "scored"};
 const views = {};
+const drawn = new Set();
 
 function chosen(figure) {
   const names = (figure.spec.params || []).map((param) => param.name);
@@ -28,7 +29,6 @@ function fill(name) {
     columns.forEach((column) => line.append(cell("td", row[column] ?? "")));
   });
   place.replaceChildren(table);
-  document.getElementById(`figure-${name}`).classList.toggle("empty", rows.length === 0);
 }
 
 async function draw(element) {
@@ -39,7 +39,10 @@ async function draw(element) {
   const {line, step} = spec.usermeta || {};
   if (line) spec.height = new Set(chosen(figure).map((row) => row[line])).size * step;
   if (views[name]) views[name].finalize();
-  views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
+  views[name] = undefined;
+  if (chosen(figure).length) views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
+  else element.textContent = "There is nothing to show of this choice.";
+  drawn.add(element);
   fill(name);
 }
 
@@ -55,5 +58,5 @@ places.forEach((element) => seen.observe(element));
 document.querySelectorAll("[data-choice]").forEach((select) => select.addEventListener("change", () => {
   choice[select.dataset.choice] = select.value;
   document.querySelectorAll(`[data-choice=${select.dataset.choice}]`).forEach((other) => { other.value = select.value; });
-  places.filter((element) => views[element.dataset.figure]).forEach(draw);
+  drawn.forEach(draw);
 }));
