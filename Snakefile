@@ -35,6 +35,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/breakdowns.smk"
+include: "workflow/rules/shown.smk"
 include: "workflow/rules/page.smk"
 include: "workflow/rules/dvc.smk"
 

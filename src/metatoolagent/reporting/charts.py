@@ -46,7 +46,7 @@ def by_number(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
 
 def siblings(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     """Return how often an offered distractor is selected: a sibling of the gold tool, and a tool of another domain."""
-    base = _shown(chosen).encode(y=alt.Y("method:N", sort=list(methods), title=None), x=_rate("selected, of those offered"))
+    base = _shown(chosen).encode(y=alt.Y("method:N", sort=list(methods), title=None), x=_rate("share of those offered"))
     line = base.mark_line(color=QUIET).encode(detail="method:N")
     point = base.mark_point().encode(
         shape=alt.Shape("distractor:N", scale=alt.Scale(domain=["sibling", "other domain"], range=["circle", "square"])),
@@ -60,7 +60,7 @@ def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     """Return the siblings that are selected most in a gold tool's place, a row for each pair."""
     base = _shown(chosen).encode(
         y=alt.Y("pair:N", sort=alt.EncodingSortField("all", op="max", order="descending"), title=None),
-        x=_rate("selected, of the tasks that offer it"),
+        x=_rate("share of tasks that offer it"),
         yOffset=alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5)),
     )
     point = base.mark_point().encode(
