@@ -86,7 +86,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         versions=provenance.versions(),
         machine=provenance.machine(),
         commit=provenance.commit(),
-        vega=vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script"),
+        vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script"),
     )
 
 
