@@ -47,4 +47,4 @@ def test_the_page_needs_the_main_job_alone_and_shows_what_else_was_measured(copy
     shell("snakemake --cores 2 report", copy)
     assert splits(page) == ["cd", "sd"]
     assert "up to date" in shell("dvc status", copy).stdout
-    assert "gold: " in shell("mta show all-000001 --variant sd", copy).stdout
+    assert "gold: " in shell("PYTHONPATH=src python -m metatoolagent show all-000001 --variant sd", copy).stdout
