@@ -11,6 +11,10 @@ min_version("9.10")
 configfile: "params.yaml"
 
 
+# The introduction of `snakemake --report`.
+report: "workflow/report/workflow.rst"
+
+
 # For `--sdm apptainer`; without it the jobs run in the environment that snakemake runs in.
 container: "docker://python:3.11-slim"
 
@@ -34,6 +38,9 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/chains.smk"
 include: "workflow/rules/overlap.smk"
 include: "workflow/rules/sweep.smk"
+include: "workflow/rules/breakdowns.smk"
+include: "workflow/rules/shown.smk"
+include: "workflow/rules/page.smk"
 include: "workflow/rules/dvc.smk"
 
 
@@ -133,3 +140,8 @@ rule eval_adaptation:
 rule eval_probes:
     input:
         expand("results/probes/{probe}/metrics.json", probe=checked.PROBES),
+
+
+rule report:
+    input:
+        "results/report/index.html",

@@ -42,6 +42,7 @@ Parts = Annotated[Path, typer.Option("--parts", help="Folder of the tables of th
 Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
 Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
+Predictions = Annotated[list[str], typer.Option("--prediction", help="METHOD=FILE, once for each fold of each method.")]
 
 
 @app.command()
@@ -296,7 +297,7 @@ def adapt(
 @app.command()
 def metrics(
     split: str,
-    prediction: Annotated[list[str], typer.Option(help="METHOD=FILE, once for each fold of each method.")],
+    prediction: Predictions,
     out: Out,
     parameters: Parameters = None,
     log: Log = None,
@@ -306,11 +307,7 @@ def metrics(
     from metatoolagent.evaluation import metrics as stage
 
     given = params.given(parameters)
-    files: dict[str, list[Path]] = {}
-    for item in prediction:
-        method, _, path = item.partition("=")
-        files.setdefault(method, []).append(Path(path))
-    stage.measure(split, files, given.section(params.Metrics).bootstrap, given.seed, out)
+    stage.measure(split, _by_method(prediction), given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 @app.command("metrics-external")
@@ -365,6 +362,23 @@ def metrics_probe(
 
 
 @app.command()
+def breakdowns(
+    split: str,
+    prediction: Predictions,
+    catalog: Catalog,
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Measure the accuracy by domain, kind of question, position and style of name."""
+    del log
+    from metatoolagent.evaluation import breakdowns as stage
+
+    given = params.given(parameters)
+    stage.measure(split, _by_method(prediction), catalog, given.section(params.Metrics).bootstrap, given.seed, out)
+
+
+@app.command()
 def results(
     files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; all that there are where left out.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,
@@ -373,6 +387,60 @@ def results(
     from metatoolagent.reporting import tables
 
     tables.show(files or tables.found(), save=save)
+
+
+@app.command()
+def show(
+    task_id: str,
+    variant: Annotated[
+        str, typer.Option(help="Folder in results/ of the split or benchmark, such as sd or toolalpaca-cd.")
+    ] = "main",
+    model: Model = Path("models/backbone"),
+) -> None:
+    """Print the prompt of TASK_ID, such as all-000017, and what every method answered."""
+    from metatoolagent.reporting import show as room
+
+    benchmark = variant.removesuffix("-cd").removesuffix("-sd")
+    external = Path("data/interim") / benchmark
+    room.show(task_id, Path("results") / variant, external if external.is_dir() else external.parent, model)
+
+
+@app.command()
+def figures(
+    metrics: Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")],
+    breakdown: Annotated[list[Path], typer.Option(help="Folder of breakdowns, once for each split.")],
+    curve: Annotated[list[str], typer.Option(help="METHOD=FILE of a training log.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Draw the figures of the report."""
+    del log
+    from metatoolagent.reporting import figures as stage
+
+    stage.publish(metrics, breakdown, {method: files[0] for method, files in _by_method(curve).items()}, out)
+
+
+@app.command()
+def page(
+    figure: Annotated[Path, typer.Option("--figures", help="Folder of the figures.")],
+    caption: Annotated[Path, typer.Option("--captions", help="Folder of their captions.")],
+    metrics: Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")],
+    prediction: Annotated[list[str], typer.Option(help="SPLIT:METHOD=FILE, once for each fold.")],
+    catalog: Annotated[list[str], typer.Option(help="SPLIT=FOLDER of the catalog.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Make the page that shows every result, in one file."""
+    del log
+    from metatoolagent.reporting import page as stage
+
+    files: dict[str, dict[str, list[Path]]] = {}
+    for key, paths in _by_method(prediction).items():
+        split, _, method = key.partition(":")
+        files.setdefault(split, {})[method] = paths
+    catalogs = {split: paths[0] for split, paths in _by_method(catalog).items()}
+    stage.publish(stage.Sources(figure, caption, metrics, files, catalogs), params.given(parameters).values, out)
 
 
 @app.command()
@@ -447,6 +515,15 @@ def _split_file(item: str) -> tuple[str, Path]:
         fix = "write --tasks SPLIT=FILE, such as sd=results/sd/tasks/eval_tasks.parquet"
         raise UserError("E-SPLIT-FILE", "not a split and its file", "--tasks", shown(item), fix, exit_code=Exit.PARAMS)
     return split, Path(path)
+
+
+def _by_method(predictions: list[str]) -> dict[str, list[Path]]:
+    """Return the files that options METHOD=FILE name."""
+    files: dict[str, list[Path]] = {}
+    for item in predictions:
+        method, _, path = item.partition("=")
+        files.setdefault(method, []).append(Path(path))
+    return files
 
 
 def _by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:

@@ -3,10 +3,10 @@
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
 `eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
 The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, those of the
-other methods `methods/dvc.yaml`, and those of the probes `probes/dvc.yaml`, once they have been run: a stage that never
-ran has nothing in any remote, and `dvc pull` would fail for it. A sweep is one stage of `sweeps/dvc.yaml`, whose folder
-stays between runs, so that only what is new is computed; `python -m metatoolagent.stages TARGET` writes the stages of a
-target that has not been run yet.
+other methods `methods/dvc.yaml`, those of the probes `probes/dvc.yaml`, and those of the page `report/dvc.yaml`, once they
+have been run: a stage that never ran has nothing in any remote, and `dvc pull` would fail for it. A sweep is one stage of
+`sweeps/dvc.yaml`, whose folder stays between runs, so that only what is new is computed;
+`python -m metatoolagent.stages TARGET` writes the stages of a target that has not been run yet.
 """
 
 import io
@@ -33,6 +33,8 @@ PROBES = "probes/dvc.yaml"
 """The file of what `eval_probes` needs beside them."""
 OF_ADAPTATION = ("materialize_adaptation", "adapt")
 """The rules of a probe that have no wildcard that says so."""
+REPORT, REPORT_RULES = "report/dvc.yaml", {"breakdowns", "figures", "page"}
+"""The file of what `report` needs beside the results, and the rules of its stages."""
 METRICS = "metrics.json"
 CURVES = "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
@@ -92,6 +94,8 @@ def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
 
 def file_of(job: Any) -> str:
     """Return the file that a job's stage stands in."""
+    if job.rule.name in REPORT_RULES:
+        return REPORT
     wildcards = job.wildcards_dict
     if "sweep" in wildcards:
         return SWEEPS

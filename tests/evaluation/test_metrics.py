@@ -77,6 +77,14 @@ def test_comparisons_are_paired_better_minus_worse():
     assert len(found) == 2 * 5
 
 
+def test_the_detectable_difference_stands_beside_a_comparison_that_could_find_one():
+    many = [pl.concat([frame] * 2) for frame in (frame("bbaa", [None] * 4, ["cut"] * 4), frame("aabb", GOLD, ["right"] * 4))]
+    found = comparisons("cd", dict(zip(("base", "mta"), many, strict=True)), 100, 0)
+    # Eight of eight differ; 0, 8 reject (2 / 2^8), and so does 1 no more (18 / 2^8 = 0.07): p = 0.8^(1/8).
+    assert found["cd.mta_vs_base.scored.all.mdd"] == round(2 * 0.8 ** (1 / 8) - 1, 4)
+    assert not any(key.endswith(".mdd") for key in comparisons("cd", {"base": BASE, "mta": BETTER}, 100, 0))
+
+
 def test_three_methods_are_compared_in_their_order_and_adjusted_as_a_family():
     worst = frame("bbaa", [None] * 4, ["cut"] * 4)
     found = comparisons("cd", {"base": worst, "ft": BASE, "mta": BETTER}, 100, 0)

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from metatoolagent.evaluation.statistics import cluster_bootstrap, crossed_bootstrap, holm, mcnemar, sign_flips
+from metatoolagent.evaluation.statistics import (
+    cluster_bootstrap,
+    crossed_bootstrap,
+    holm,
+    mcnemar,
+    minimum_detectable,
+    sign_flips,
+)
 
 
 def outcomes(only_first, only_second, both=3, neither=2):
@@ -185,3 +192,24 @@ def test_drawn_signs_agree_with_all_signs():
     exact = 2 * (220 + 66 + 12 + 1) / 2**12
     assert sign_flips([(values, clusters)], 2**12, np.random.default_rng(0)) == pytest.approx(exact)
     assert sign_flips([(values, clusters)], 2**12 - 1, np.random.default_rng(0)) == pytest.approx(exact, abs=0.025)
+
+
+def test_the_minimum_detectable_difference_by_hand():
+    # Of 6 discordant pairs only 0 or 6 reject: 2 / 2^6 = 0.031, 2 * 7 / 2^6 = 0.22. Power p^6 + (1 - p)^6 = 0.8 at
+    # p = 0.8^(1/6) = 0.9635, where the second term is 2e-9. So (2 * 0.9635 - 1) * 6 / 100.
+    assert minimum_detectable(6, 100) == pytest.approx((2 * 0.8 ** (1 / 6) - 1) * 0.06, abs=1e-6)
+
+
+@pytest.mark.parametrize("discordant", range(6))
+def test_up_to_five_discordant_pairs_detect_nothing(discordant):
+    assert minimum_detectable(discordant, 100) is None
+
+
+def test_samples_with_the_detectable_difference_are_found_significant_four_times_in_five():
+    m, n = 60, 300
+    found = minimum_detectable(m, n)
+    rng = np.random.default_rng(0)
+    first = rng.binomial(m, (1 + found * n / m) / 2, size=4000)
+    significant = [mcnemar([True] * k + [False] * (m - k), [False] * k + [True] * (m - k)) <= 0.05 for k in first.tolist()]
+    assert np.mean(significant) == pytest.approx(0.8, abs=0.02)
+    assert minimum_detectable(m, 2 * n) == pytest.approx(found / 2)

@@ -4,6 +4,7 @@ import functools
 import glob
 import json
 import re
+from types import SimpleNamespace
 
 from metatoolagent import locks
 from metatoolagent import params as checked
@@ -11,6 +12,8 @@ from metatoolagent import variants
 from metatoolagent.errors import UserError
 from metatoolagent.sweeps import runs
 
+MAIN_METRICS = "results/main/metrics.json"
+METHODS_METRICS = "results/main/methods/metrics.json"
 METHODS = list(checked.MAIN_JOB)
 ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = f"main|sd|hd-[a-z0-9_]+|{variants.PATTERN}"
@@ -220,6 +223,23 @@ def fold_predictions(wildcards):
         "results/hd-{domain}/{method}/predictions.parquet",
         domain=config["held_out"],
         method=METHODS,
+    )
+
+
+def methods_of(variant):
+    """Return the methods that a variant's results are shown of: all, once they were measured on it."""
+    everything = variant == "main" and os.path.exists(METHODS_METRICS)
+    return ALL_METHODS if everything else METHODS
+
+
+def predictions_of(wildcards):
+    """Return the predictions of a variant's methods; of all folds for split hd."""
+    if wildcards.variant == "hd":
+        return fold_predictions(wildcards)
+    return expand(
+        "results/{variant}/{method}/predictions.parquet",
+        variant=wildcards.variant,
+        method=methods_of(wildcards.variant),
     )
 
 

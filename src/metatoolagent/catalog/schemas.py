@@ -180,6 +180,40 @@ UNUSED_QUESTIONS = _table(
     sorted_by=["question_id"],
 )
 
+_SHARE = pa.Check.in_range(0, 1)
+BREAKDOWNS = _table(
+    {
+        "split": _text("the split, or the benchmark and its candidate sets"),
+        "method": _text("the method"),
+        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
+        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+        "axis": _one_of(["domain", "kind", "position", "style", "candidates"], "by what the tasks are parted"),
+        "value": _text(
+            "the value on the axis: a position counts from 0, a style is of the gold tool's name, candidates is a number"
+        ),
+        "n": pa.Column(pl.Int32, pa.Check.ge(1), description="tasks"),
+        "tools": pa.Column(pl.Int32, pa.Check.ge(1), description="gold tools, which are the clusters of the interval"),
+        "accuracy": pa.Column(pl.Float64, _SHARE, description="share of the tasks in which the gold tool is selected"),
+        "low": pa.Column(pl.Float64, _SHARE, description="lower end of its 95 % interval"),
+        "high": pa.Column(pl.Float64, _SHARE, description="upper end"),
+    },
+    sorted_by=[],
+)
+CONFUSIONS = _table(
+    {
+        "split": _text("the split, or the benchmark and its candidate sets"),
+        "method": _text("the method"),
+        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
+        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+        "gold": _text("the gold tool"),
+        "distractor": _text("another candidate"),
+        "siblings": pa.Column(pl.Boolean, description="whether the two are of one domain"),
+        "offered": pa.Column(pl.Int32, pa.Check.ge(1), description="tasks of the gold tool with this candidate"),
+        "selected": _index(pl.Int32, "those in which it is selected"),
+    },
+    sorted_by=[],
+)
+
 
 def checked(frame: pl.DataFrame, schema: Table, source: str) -> pl.DataFrame:
     """Return `frame` if it is what `schema` describes.

@@ -4,7 +4,8 @@ Keys:
 - `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
 - `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
 - `<split>.<method>.invalid`: share of those that name no candidate
-- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm>`
+- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|mdd>`; mdd, the minimum
+  detectable difference, is left out where too few tasks tell the two apart for any difference to be found
 """
 
 import itertools
@@ -16,7 +17,7 @@ import polars as pl
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
 FILE = "metrics.json"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
@@ -157,4 +158,6 @@ def paired(
         found = estimate(key, "difference", a.cast(pl.Float64) - b.cast(pl.Float64), clusters, resamples, seed)
         p_values[key] = mcnemar(a.to_list(), b.to_list())
         metrics |= {name: value for name, value in found.items() if name != f"{key}.n"} | {f"{key}.p": round(p_values[key], 6)}
+        if (smallest := minimum_detectable(int((a != b).sum()), len(a))) is not None:
+            metrics[f"{key}.mdd"] = round(smallest, DIGITS)
     return metrics | {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}

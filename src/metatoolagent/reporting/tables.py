@@ -37,11 +37,21 @@ def found() -> list[Path]:
     return paths
 
 
-def show(paths: Iterable[Path], *, save: bool = False) -> None:
-    """Print the tables of some metrics files, and write the snapshot if asked to."""
+def read(paths: Iterable[Path]) -> Metrics:
+    """Return the metrics of some files as one.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING.
+    """
     metrics: Metrics = {}
     for path in paths:
         metrics |= json.loads(verify(path).read_text(encoding="utf-8"))
+    return metrics
+
+
+def show(paths: Iterable[Path], *, save: bool = False) -> None:
+    """Print the table of some metrics files, and write the snapshot if asked to."""
+    metrics = read(paths)
     console = Console()
     for table in (accuracies(metrics), differences(metrics), *probes.tables(metrics)):
         if table.row_count:
@@ -62,7 +72,7 @@ def accuracies(metrics: Metrics) -> Table:
         split, method = key.split(".")
         for pool in ("all", "unseen"):
             if f"{key}.free.{pool}.n" in metrics:
-                cells = [_interval(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")]
+                cells = [interval(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")]
                 invalid = f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else ""
                 table.add_row(split, pool, method, *cells, invalid, str(int(metrics[f"{key}.free.{pool}.n"])))
     return table
@@ -75,13 +85,29 @@ def differences(metrics: Metrics) -> Table:
         table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
     for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
         split, pair, reading, _ = key.split(".")
-        low, high, p = (metrics[f"{key}.{name}"] for name in ("low", "high", "p_holm"))
-        resolved = "" if low > 0 or high < 0 else "  not resolved"
-        text = f"{100 * metrics[f'{key}.difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{resolved}"
-        table.add_row(split, pair.replace("_vs_", " - "), reading, text, "<0.0001" if p < 0.0001 else f"{p:.4f}")
+        text = difference(metrics, key) + ("" if resolved(metrics, key) else "  not resolved")
+        table.add_row(split, pair.replace("_vs_", " - "), reading, text, p_value(metrics, key))
     return table
 
 
-def _interval(metrics: Metrics, key: str) -> str:
+def difference(metrics: Metrics, key: str) -> str:
+    """Return a comparison's difference and interval, in points."""
+    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def resolved(metrics: Metrics, key: str) -> bool:
+    """Return whether a comparison's interval leaves 0 out."""
+    return metrics[f"{key}.low"] > 0 or metrics[f"{key}.high"] < 0
+
+
+def p_value(metrics: Metrics, key: str) -> str:
+    """Return a comparison's p-value after Holm."""
+    p = metrics[f"{key}.p_holm"]
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def interval(metrics: Metrics, key: str) -> str:
+    """Return an accuracy and its interval, in per cent."""
     mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("accuracy", "low", "high"))
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,49 @@
+"""How every figure looks: one mark for each method, told apart by shape and lightness as well as by colour."""
+
+from typing import Any
+
+MARKS = {
+    "random": ("#8c8c8c", "cross"),
+    "bm25": ("#56a3c9", "square"),
+    "base": ("#b0a78f", "triangle-up"),
+    "icl": ("#9c8ac2", "triangle-down"),
+    "cot": ("#6f9e7c", "triangle-left"),
+    "react": ("#3f7f63", "triangle-right"),
+    "ft": ("#e08a00", "diamond"),
+    "masking": ("#b3552b", "wedge"),
+    "mta": ("#12355b", "circle"),
+}
+"""Colour and shape by method, in the order of tables (`params.OF_METHOD`). From light to dark the trained methods are ft,
+masking, mta, so that a greyscale print keeps them apart; the colours differ also where red and green look alike."""
+
+INK, QUIET, RULE = "#1c2430", "#5b6675", "#d9dee5"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": QUIET,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "gridColor": RULE,
+        "domainColor": RULE,
+        "tickColor": RULE,
+        "labelLimit": 240,
+    },
+    "legend": {
+        "orient": "top",
+        "title": None,
+        "labelFontSize": 12,
+        "labelColor": INK,
+        "symbolSize": 90,
+        "symbolOpacity": 1,
+        "columnPadding": 14,
+    },
+    "point": {"size": 80, "filled": True, "opacity": 1},
+    "rule": {"strokeWidth": 1.6},
+    "line": {"strokeWidth": 1.8},
+}

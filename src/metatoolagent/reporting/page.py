@@ -1,0 +1,162 @@
+"""The page: one HTML file with all its data and code in it, which opens without a network.
+
+Text of the data goes into the page in two ways, and both are safe for any text: Jinja escapes it in HTML, and writes JSON
+with `<`, `>` and `&` as escapes, so that no text can end a script; the page's own code only ever sets text content.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from metatoolagent.artifacts import publishing, verify
+from metatoolagent.params import OF_METHOD
+from metatoolagent.reporting import browser, findings, provenance, tables
+from metatoolagent.reporting.figures import VEGA_LITE
+
+FILE = "index.html"
+SECTIONS = {
+    "candidates": ["candidates"],
+    "parts": ["domain", "kind", "position", "style"],
+    "siblings": ["siblings", "confusions"],
+    "training": ["training_loss", "training_right"],
+}
+"""The figures of each section of the page."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the page is made from."""
+
+    figures: Path
+    captions: Path
+    metrics: Sequence[Path]
+    predictions: browser.Files
+    catalogs: Mapping[str, Path]
+
+    def inputs(self) -> list[Path]:
+        """Return the artifacts."""
+        files = [path for methods in self.predictions.values() for paths in methods.values() for path in paths]
+        return [*self.metrics, *files, *sorted(self.figures.glob("*.json"))]
+
+
+def publish(sources: Sources, params: Mapping[str, Any], out: Path) -> None:
+    """Publish `index.html`.
+
+    Args:
+        sources: what it is made from.
+        params: params.yaml, to be shown.
+        out: the folder.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for inputs.
+    """
+    with publishing(out, (FILE,), producer="page", inputs=sources.inputs()) as paths:
+        paths[FILE].write_text(render(sources, params), encoding="utf-8")
+
+
+def render(sources: Sources, params: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING.
+    """
+    metrics = tables.read(sources.metrics)
+    names = ["accuracy", *(name for names in SECTIONS.values() for name in names)]
+    environment = Environment(
+        loader=PackageLoader("metatoolagent.reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        headline=findings.headline(metrics),
+        found=findings.sentences(metrics),
+        rows=rows(metrics),
+        comparisons=comparisons(metrics),
+        figures={name: figure(sources.figures / f"{name}.json", sources.captions) for name in names},
+        sections=SECTIONS,
+        splits=findings.splits(metrics),
+        tasks=browser.content(sources.predictions, sources.catalogs),
+        params=json.dumps(params, indent=1),
+        artifacts=provenance.artifacts(
+            [*sources.metrics, *(p for m in sources.predictions.values() for f in m.values() for p in f)]
+        ),
+        versions=provenance.versions(),
+        machine=provenance.machine(),
+        commit=provenance.commit(),
+        vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script"),
+    )
+
+
+def figure(path: Path, captions: Path) -> dict[str, Any]:
+    """Return a figure with its caption and the columns of its table.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING.
+    """
+    content: dict[str, Any] = json.loads(verify(path).read_text(encoding="utf-8"))
+    return content | {"caption": (captions / f"{path.stem}.rst").read_text(encoding="utf-8").strip()}
+
+
+def rows(metrics: tables.Metrics) -> list[dict[str, Any]]:
+    """Return the rows of the table of methods: one for each split, pool and method."""
+    found = []
+    for split in findings.splits(metrics):
+        for pool in ("all", "unseen"):
+            for method in findings.methods(metrics, split):
+                key = f"{split}.{method}"
+                if f"{key}.free.{pool}.n" in metrics:
+                    found.append(
+                        {
+                            "split": split,
+                            "pool": pool,
+                            "method": method,
+                            **{reading: _accuracy(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")},
+                            "invalid": f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else "",
+                            "n": int(metrics[f"{key}.free.{pool}.n"]),
+                        }
+                    )
+    return found
+
+
+def comparisons(metrics: tables.Metrics) -> list[dict[str, Any]]:
+    """Return the rows of the table of comparisons, those of mta with ft first."""
+    keys = [key.removesuffix(".difference") for key in metrics if key.endswith(".difference")]
+    order = list(OF_METHOD)
+
+    def place(key: str) -> tuple[Any, ...]:
+        split, pair, reading, pool = key.split(".")
+        better, _, worse = pair.partition("_vs_")
+        return (
+            pair != "mta_vs_ft",
+            findings.splits(metrics).index(split),
+            -order.index(better),
+            -order.index(worse),
+            pool,
+            reading,
+        )
+
+    return [_comparison(metrics, key) for key in sorted(keys, key=place)]
+
+
+def _comparison(metrics: tables.Metrics, key: str) -> dict[str, Any]:
+    split, pair, reading, pool = key.split(".")
+    smallest = metrics.get(f"{key}.mdd")
+    return {
+        "split": split,
+        "pair": pair.replace("_vs_", " − "),
+        "reading": reading,
+        "pool": pool,
+        "difference": tables.difference(metrics, key),
+        "p": tables.p_value(metrics, key),
+        "resolved": tables.resolved(metrics, key),
+        "mdd": "–" if smallest is None else f"{100 * smallest:.1f}",
+        "main": pair == "mta_vs_ft",
+    }
+
+
+def _accuracy(metrics: tables.Metrics, key: str) -> dict[str, str]:
+    mean, low, high = (f"{100 * metrics[f'{key}.{name}']:.1f}" for name in ("accuracy", "low", "high"))
+    return {"mean": mean, "interval": f"{low}–{high}"}

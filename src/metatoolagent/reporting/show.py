@@ -1,0 +1,108 @@
+"""One task in the terminal: what the model was given, and what every method answered."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metatoolagent.artifacts import verify
+from metatoolagent.errors import UNPRINTABLE, Exit, UserError, shown
+from metatoolagent.params import OF_METHOD
+from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.rendering import Renderer
+
+NEAR = 3
+"""Task ids that are suggested for one that is not there."""
+
+
+def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
+    """Print a task's prompt and every method's answer to it.
+
+    Args:
+        task_id: such as all-000017.
+        folder: the results of a variant, such as results/main.
+        catalog: the folder of the catalog that its tasks are drawn from.
+        model: the folder of the backbone, whose template the prompt has.
+
+    Raises:
+        UserError: E-TASK for an unknown task; E-CORRUPT or E-MISSING for inputs.
+    """
+    answers = answered(task_id, folder)
+    task = next(iter(answers.values()))
+    console = Console()
+    console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it"), align="left")
+    console.print(Text(printable(prompt(task, catalog, model))))
+    console.rule(Text(f"gold: {task['gold']}, candidate {task['position'] + 1} of {len(task['candidates'])}"), align="left")
+    console.print(table(answers))
+    for method, answer in answers.items():
+        if answer["reasoning"]:
+            console.print(Text(f"{method} reasoned: {printable(answer['reasoning'])}"))
+
+
+def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return every method's prediction of a task, in the order of tables.
+
+    Raises:
+        UserError: E-MISSING without predictions, E-TASK for an unknown task.
+    """
+    files = {name: folder / name / "predictions.parquet" for name in OF_METHOD}
+    frames = {name: pl.read_parquet(verify(path)) for name, path in files.items() if path.is_file()}
+    if not frames:
+        fix = f"run: snakemake --cores all {folder}/metrics.json"
+        raise UserError("E-MISSING", "there are no predictions", str(folder), fix=fix, exit_code=Exit.ARTIFACT)
+    found = {name: rows[0] for name, frame in frames.items() if (rows := frame.filter(task_id=task_id).to_dicts())}
+    if not found:
+        known = next(iter(frames.values()))["task_id"].to_list()
+        short = {_short(name): name for name in known}
+        near = [short[name] for name in difflib.get_close_matches(_short(task_id), short, n=NEAR, cutoff=0)]
+        raise UserError(
+            "E-TASK",
+            "there is no such task",
+            str(folder),
+            shown(task_id),
+            f"name one such as {', '.join(near)}",
+            exit_code=Exit.PARAMS,
+        )
+    return found
+
+
+def _short(task_id: str) -> str:
+    """Return an id without the zeros before its number, so that all-17 is near all-000017."""
+    return re.sub(r"-0+(?=\d)", "-", task_id)
+
+
+def prompt(task: dict[str, Any], catalog: Path, model: Path) -> str:
+    """Return the text of a task's prompt, decoded from the very tokens that the model reads.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for the catalog or the backbone.
+    """
+    # transformers takes seconds to load, so an unknown task is told before.
+    from transformers import AutoTokenizer
+
+    verify(model / "tokenizer.json")
+    template = read_template(AutoTokenizer.from_pretrained(model))
+    renderer = Renderer(catalog, template, context=0)
+    return str(template.tokenizer.decode([*renderer.prefix(task["candidates"]), *renderer.segment(task["question_id"])]))
+
+
+def table(answers: dict[str, dict[str, Any]]) -> Table:
+    """Return the answers, a row for each method: the scored choice, the free text and what became of it."""
+    out = Table("method", "scored", "log-probability", "free answer", "outcome")
+    for method, answer in answers.items():
+        right = "✓" if answer["scored"] == answer["gold"] else "✗"
+        chances = answer["log_probabilities"]
+        nats = "" if chances is None else f"{chances[answer['candidates'].index(answer['scored'])]:.2f}"
+        cells = [method, f"{right} {answer['scored']}", nats, answer["free_text"], answer["outcome"].replace("_", " ")]
+        out.add_row(*(Text(printable(cell)) for cell in cells))
+    return out
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing but its line breaks can move or hide what a terminal shows."""
+    return UNPRINTABLE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{{{ord(match[0]):x}}}", text)

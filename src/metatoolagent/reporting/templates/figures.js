@@ -1,0 +1,62 @@
+// Draws the figures, and keeps them and their tables at what the reader chose.
+const figures = JSON.parse(document.getElementById("data-figures").textContent);
+const choice = {split: document.querySelector("[data-choice=split]").value, pool: "all", reading: "scored"};
+const views = {};
+const drawn = new Set();
+
+function chosen(figure) {
+  const names = (figure.spec.params || []).map((param) => param.name);
+  return figure.rows.filter((row) => names.every((name) => row[name] === choice[name]));
+}
+
+function cell(tag, value) {
+  const element = document.createElement(tag);
+  element.textContent = value;
+  return element;
+}
+
+function fill(name) {
+  const figure = figures[name];
+  const rows = chosen(figure);
+  const place = document.querySelector(`#figure-${name} .numbers .scroll`);
+  const table = document.createElement("table");
+  const columns = Object.keys(figure.rows[0] || {});
+  const head = table.createTHead().insertRow();
+  columns.forEach((column) => head.append(cell("th", column)));
+  const body = table.createTBody();
+  rows.forEach((row) => {
+    const line = body.insertRow();
+    columns.forEach((column) => line.append(cell("td", row[column] ?? "")));
+  });
+  place.replaceChildren(table);
+}
+
+async function draw(element) {
+  const name = element.dataset.figure;
+  const figure = figures[name];
+  const params = (figure.spec.params || []).map((param) => ({...param, value: choice[param.name]}));
+  const spec = {...figure.spec, params, data: {name: "rows", values: figure.rows}};
+  const {line, step} = spec.usermeta || {};
+  if (line) spec.height = new Set(chosen(figure).map((row) => row[line])).size * step;
+  if (views[name]) views[name].finalize();
+  views[name] = undefined;
+  if (chosen(figure).length) views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
+  else element.textContent = "There is nothing to show of this choice.";
+  drawn.add(element);
+  fill(name);
+}
+
+const places = [...document.querySelectorAll(".plot")];
+const seen = new IntersectionObserver((entries) => {
+  entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+    seen.unobserve(entry.target);
+    draw(entry.target);
+  });
+}, {rootMargin: "600px"});
+places.forEach((element) => seen.observe(element));
+
+document.querySelectorAll("[data-choice]").forEach((select) => select.addEventListener("change", () => {
+  choice[select.dataset.choice] = select.value;
+  document.querySelectorAll(`[data-choice=${select.dataset.choice}]`).forEach((other) => { other.value = select.value; });
+  drawn.forEach(draw);
+}));

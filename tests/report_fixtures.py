@@ -1,0 +1,101 @@
+"""A small set of results, with a tool and a question that try to break out of the page."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from metatoolagent import params
+from metatoolagent.artifacts import publishing
+from metatoolagent.evaluation import breakdowns, metrics
+from metatoolagent.reporting import figures, page
+
+__all__ = ["drawn", "hostile_catalog", "html", "results"]
+
+HOSTILE = "</script><img src=x onerror=\"window.broken = 'yes'\">{{ 7 * 7 }}<!--"
+METHODS = list(params.MAIN_JOB)
+TASKS = 24
+ROOT = Path(__file__).parents[1]
+COMMITTED = params.load(ROOT / "params.yaml").model_dump()
+
+
+@pytest.fixture(scope="session")
+def hostile_catalog(catalog, tmp_path_factory) -> Path:
+    """The small catalog with a hostile description and a hostile question."""
+    out = tmp_path_factory.mktemp("hostile")
+    tools = pl.read_parquet(catalog / "tools.parquet")
+    questions = pl.read_parquet(catalog / "questions.parquet")
+    first = questions.filter(tool=tools["name"][0])["question_id"][0]
+    with publishing(out, ["tools.parquet", "questions.parquet"], producer="ingest") as paths:
+        change = pl.when(pl.col("name") == tools["name"][0]).then(pl.lit(HOSTILE)).otherwise("description").alias("description")
+        tools.with_columns(change).write_parquet(paths["tools.parquet"])
+        change = pl.when(pl.col("question_id") == first).then(pl.lit(HOSTILE)).otherwise("question").alias("question")
+        questions.with_columns(change).write_parquet(paths["questions.parquet"])
+    return out
+
+
+def selected(method: str, index: int) -> bool:
+    """Whether a method is right on a task: mta on all but every fourth, ft on every second, the others on every sixth."""
+    return index % 4 != 0 if method == "mta" else index % (2 if method == "ft" else 6) == 0
+
+
+def prediction(method: str, index: int, pool: str, catalog: Path) -> dict:
+    """A row of predictions."""
+    tools = pl.read_parquet(catalog / "tools.parquet")["name"].to_list()
+    gold = tools[index % 4]
+    question = pl.read_parquet(catalog / "questions.parquet").filter(tool=gold)["question_id"][index // 4]
+    others = [name for name in tools if name != gold]
+    candidates = [gold, others[index % 5], others[-1]] if index % 3 == 0 else [others[index % 5], others[-1], gold]
+    right = selected(method, index)
+    choice = gold if right else others[-1]
+    free = choice if right or index % 8 == 0 else None
+    return {
+        "task_id": f"{pool}-{index:06d}",
+        "pool": pool,
+        "part": "test",
+        "question_id": question,
+        "candidates": candidates,
+        "gold": gold,
+        "position": candidates.index(gold),
+        "log_probabilities": None if method in params.MODEL_FREE else [-1.0 if name == choice else -3.0 for name in candidates],
+        "scored": choice,
+        "free": free,
+        "free_text": free or HOSTILE,
+        "reasoning": None,
+        "outcome": ("right" if free == gold else "wrong") if free else "none",
+    }
+
+
+@pytest.fixture(scope="session")
+def results(hostile_catalog, tmp_path_factory) -> Path:
+    """The results of a main job as the rules lay them out."""
+    out = tmp_path_factory.mktemp("results") / "main"
+    schema = {"position": pl.Int16, "log_probabilities": pl.List(pl.Float32), "free": pl.String, "reasoning": pl.String}
+    for method in METHODS:
+        rows = [prediction(method, index, pool, hostile_catalog) for pool in ("all", "unseen") for index in range(TASKS)]
+        with publishing(out / method, ["predictions.parquet"], producer="evaluate") as paths:
+            pl.DataFrame(rows, schema_overrides=schema).write_parquet(paths["predictions.parquet"])
+        with publishing(out / method / "adapter", ["train_log.csv"], producer="train") as paths:
+            paths["train_log.csv"].write_text("update,loss,right,selected\n1,2.5,0.25,0\n2,1.5,0.5,0\n", encoding="utf-8")
+    files = {method: [out / method / "predictions.parquet"] for method in METHODS}
+    metrics.measure("cd", files, 100, 0, out)
+    breakdowns.measure("cd", files, hostile_catalog, 100, 0, out / "breakdowns")
+    return out
+
+
+@pytest.fixture(scope="session")
+def drawn(results) -> Path:
+    """The folder of the figures."""
+    logs = {method: results / method / "adapter" / "train_log.csv" for method in ("ft", "mta")}
+    out = results.parent / "report" / "figures"
+    figures.publish([results / "metrics.json"], [results / "breakdowns"], logs, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def html(results, drawn, hostile_catalog) -> Path:
+    """The page."""
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [results / "metrics.json"], files, {"cd": hostile_catalog})
+    page.publish(sources, COMMITTED, drawn.parent)
+    return drawn.parent / "index.html"

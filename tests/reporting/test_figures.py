@@ -1,0 +1,76 @@
+import csv
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+
+from metatoolagent.params import OF_METHOD
+from metatoolagent.reporting import figures, page
+from metatoolagent.reporting.look import MARKS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def measured(results, drawn):
+    logs = {method: results / method / "adapter" / "train_log.csv" for method in ("ft", "mta")}
+    return figures.load([results / "metrics.json"], [results / "breakdowns"], logs)
+
+
+def test_the_rules_the_captions_and_the_page_have_every_figure(measured):
+    names = list(figures.draw(measured))
+    rule = re.search(r"FIGURES = \[(.*?)\]", (ROOT / "workflow/rules/page.smk").read_text(), re.S)[1]
+    assert re.findall(r'"(\w+)"', rule) == names
+    assert all((ROOT / f"workflow/report/{name}.rst").read_text().strip() for name in names)
+    assert ["accuracy", *(name for section in page.SECTIONS.values() for name in section)] == names
+
+
+def test_every_method_has_a_mark_of_its_own():
+    assert list(MARKS) == list(OF_METHOD)
+    assert len({colour for colour, _ in MARKS.values()}) == len({shape for _, shape in MARKS.values()}) == len(MARKS)
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb, after WCAG."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_trained_methods_keep_apart_in_greyscale():
+    ft, masking, mta = (luminance(MARKS[name][0]) for name in ("ft", "masking", "mta"))
+    for light, dark in ((ft, masking), (masking, mta)):
+        assert (light + 0.05) / (dark + 0.05) > 1.8
+
+
+def test_svg_and_csv_stand_beside_each_other_with_the_same_rows(drawn, measured):
+    for name, figure in figures.draw(measured).items():
+        assert ElementTree.parse(drawn / f"{name}.svg").getroot().tag.endswith("svg")
+        with (drawn / f"{name}.csv").open() as file:
+            assert (
+                len(list(csv.DictReader(file)))
+                == len(figure.rows)
+                == len(json.loads((drawn / f"{name}.json").read_text())["rows"])
+            )
+
+
+def test_alternatives_say_the_numbers(measured):
+    drawn = figures.draw(measured)
+    assert "mta 75.0%" in drawn["accuracy"].alt and "ft 50.0%" in drawn["accuracy"].alt
+    assert "ft from 2.50 at the first to 1.50 at the last of 2 updates" in drawn["training_loss"].alt
+
+
+def test_one_number_of_candidates_is_said_in_a_sentence_and_two_are_drawn(measured):
+    assert "3 candidates" in figures.candidates(measured).sentence
+    more = measured.accuracies.filter(axis="candidates").with_columns(value=pl.lit("11"))
+    both = figures.Measured(measured.methods, pl.concat([measured.accuracies, more]), measured.confusions, measured.logs)
+    found = figures.candidates(both)
+    assert found.sentence == ""
+    assert sorted(found.rows["candidates"].unique()) == [3, 11]
+
+
+def test_the_chance_of_a_blind_guess_is_one_in_the_number_of_candidates(measured):
+    assert set(figures.draw(measured)["accuracy"].rows["chance"]) == {0.3333}

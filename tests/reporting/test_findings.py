@@ -1,0 +1,37 @@
+from metatoolagent.reporting.findings import compared, headline
+
+
+def comparison(reading, pool, difference, half, mdd=0.07):
+    key = f"cd.mta_vs_ft.{reading}.{pool}"
+    return {
+        f"{key}.difference": difference,
+        f"{key}.low": difference - half,
+        f"{key}.high": difference + half,
+        f"{key}.p": 0.02,
+        f"{key}.p_holm": 0.04,
+        f"{key}.mdd": mdd,
+    }
+
+
+AHEAD, OPEN, BEHIND = (
+    comparison("free", "all", 0.1, 0.05),
+    comparison("scored", "all", 0.02, 0.05),
+    comparison("scored", "unseen", -0.09, 0.05),
+)
+
+
+def test_the_headline_says_where_mta_is_ahead_and_where_behind():
+    assert headline(AHEAD | OPEN) == "Meta-learning is ahead of fine-tuning in free answers among the whole catalog"
+    assert headline(OPEN | BEHIND) == "Meta-learning is behind fine-tuning in scored choices among tools that are all new"
+    both = headline(AHEAD | BEHIND)
+    assert "ahead of fine-tuning in free" in both and "behind fine-tuning in scored" in both
+    assert headline(OPEN) == "Meta-learning and fine-tuning are not told apart"
+
+
+def test_a_difference_that_is_not_resolved_says_what_could_have_been_found():
+    assert compared(AHEAD, "cd.mta_vs_ft.free.all") == (
+        "Free answers among the whole catalog: mta +10.0 points against ft [+5.0, +15.0], p = 0.0400."
+    )
+    assert compared(OPEN, "cd.mta_vs_ft.scored.all").endswith(
+        ": not resolved; only a difference of 7.0 points or more would be found four times in five."
+    )

@@ -1,0 +1,135 @@
+import json
+import re
+import shutil
+
+import pytest
+
+from metatoolagent.artifacts import read_manifest, verify
+from metatoolagent.reporting.browser import shares
+from report_fixtures import HOSTILE, METHODS, TASKS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def own(html):
+    """The page's text without the library that draws, which has strings of HTML of its own."""
+    return re.sub(r'<script type="module" id="vega">.*?</script>', "", verify(html).read_text(encoding="utf-8"), flags=re.S)
+
+
+def test_hostile_text_stays_text(html):
+    text = own(html)
+    assert HOSTILE not in text and "<img" not in text
+    content = json.loads(re.search(r'id="data-tasks">(.*?)</script>', text, re.S)[1])
+    assert HOSTILE in {tool[2] for tools in content["catalogs"].values() for tool in tools}
+    assert HOSTILE in {task[2] for task in content["splits"]["cd"]["tasks"]}
+
+
+def test_nothing_is_loaded_from_elsewhere_and_the_page_is_light(html):
+    text = own(html)
+    assert re.findall(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(?!data:)', text) == []
+    assert html.stat().st_size < 4 * 2**20
+
+
+def test_every_row_of_the_tables_and_every_figure_has_its_text(html):
+    text = html.read_text(encoding="utf-8")
+    for name in re.findall(r'data-figure="(\w+)"', text):
+        assert re.search(rf'data-figure="{name}" role="img" aria-label="[^"]{{40,}}"', text)
+    assert "<b>75.0</b>" in text and "<b>50.0</b>" in text
+
+
+def test_provenance_has_params_versions_and_hashes(html, results):
+    text = html.read_text(encoding="utf-8")
+    assert "&#34;distractors&#34;: 5" in text and "torch 2." in text
+    assert read_manifest(results)["files"]["metrics.json"]["sha256"] in text
+
+
+def test_shares_of_the_probability_among_the_candidates():
+    assert shares(None) is None
+    assert shares([-1000.0, -1000.0 - 1.0986123]) == [75, 25]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    with api.sync_playwright() as play:
+        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(html, browser):
+    """The page in a browser that has no network, and what went wrong while it was open."""
+    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.goto(html.as_uri())
+    yield page, wrong
+    context.close()
+
+
+def test_it_opens_without_network_or_errors_and_draws_every_figure(opened):
+    page, wrong = opened
+    for place in page.locator(".plot").all():
+        place.scroll_into_view_if_needed()
+        place.locator("svg").or_(place.get_by_text("nothing to show")).first.wait_for()
+    assert wrong == []
+    assert page.locator(".plot svg").count() == page.locator(".plot").count() - 1  # no siblings are confused here
+    assert page.evaluate("window.broken") is None
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def count(page):
+    return page.locator("#count").inner_text()
+
+
+def test_filters_and_search_find_the_tasks(opened):
+    page, wrong = opened
+    assert count(page) == f"{TASKS} of {TASKS} tasks"
+    # mta is wrong on every fourth task, ft right on every second.
+    page.get_by_role("button", name="mta right, ft wrong").click()
+    assert count(page) == f"{TASKS // 2} of {TASKS} tasks"
+    page.get_by_role("button", name="ft right, mta wrong").click()
+    assert count(page) == f"{TASKS // 4} of {TASKS} tasks"
+    page.get_by_role("button", name="both wrong").click()
+    assert count(page) == f"0 of {TASKS} tasks"
+    page.get_by_role("button", name="All", exact=True).click()
+    page.locator("#search").fill("all-000007")
+    assert count(page) == f"1 of {TASKS} tasks"
+    page.locator("#search").fill("")
+    page.locator("select[data-method=bm25]").select_option("right")
+    assert count(page) == f"{TASKS // 6} of {TASKS} tasks"
+    page.locator("#pool").select_option("unseen")
+    assert page.locator(".task .meta").first.inner_text().startswith("unseen-")
+    assert wrong == []
+
+
+def test_a_task_opens_with_every_methods_choice_and_hostile_text_as_text(opened):
+    page, wrong = opened
+    page.locator("#search").fill("onerror")
+    page.locator(".task").first.locator("summary").click()
+    inside = page.locator(".task .inside").first
+    assert inside.locator("tr.gold").count() == 1
+    assert inside.locator("thead th").all_inner_texts() == ["candidate", *METHODS, "documentation"]
+    assert HOSTILE in inside.inner_text()
+    assert page.evaluate("window.broken") is None
+    assert wrong == []
+
+
+def test_what_a_reader_chooses_changes_the_figures_and_their_numbers(opened):
+    page, wrong = opened
+    page.locator("#figure-accuracy svg").wait_for()
+    page.locator("#found [data-choice=reading]").select_option("free")
+    page.locator("#figure-accuracy .numbers summary").click()
+    cells = page.locator("#figure-accuracy .numbers tbody tr")
+    cells.first.wait_for()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#figure-accuracy .numbers tbody tr')].every(row => row.innerText.includes('free'))"
+    )
+    assert cells.count() == len(METHODS)
+    assert wrong == []

@@ -1,0 +1,50 @@
+"""The page and Snakemake's own report, as a user asks for them."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+NOTHING = "Nothing to be done"
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy of the finished project, to be changed by a test."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+def splits(page: Path) -> list[str]:
+    """The splits in the page's browser of tasks."""
+    text = re.search(r'id="data-tasks">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)[1]
+    return re.findall(r'"(\w[\w-]*)": \{"catalog"', text)
+
+
+def test_the_page_needs_the_main_job_alone_and_shows_what_else_was_measured(copy, shell):
+    before = (copy / "dvc.yaml").read_bytes()
+    listed = shell("snakemake -n report", copy).stdout
+    assert {rule for rule in ("breakdowns", "figures", "page", "evaluate", "train") if f"rule {rule}:" in listed} == {
+        "breakdowns",
+        "figures",
+        "page",
+    }
+    shell("snakemake --cores 2 report", copy)
+    page = copy / "results/report/index.html"
+    assert splits(page) == ["cd"]
+    assert (copy / "dvc.yaml").read_bytes() == before
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert "Running stage" not in shell("dvc repro report/dvc.yaml", copy).stdout
+    assert NOTHING in shell("snakemake -n report eval_cd", copy).stdout
+
+    shell("snakemake --report report.html report", copy)
+    report = (copy / "report.html").read_text(encoding="utf-8")
+    assert "accuracy.svg" in report and "confusions.svg" in report
+    assert re.findall(r'<(?:script|link)[^>]+(?:src|href)="http', report) == []
+
+    shell("snakemake --cores 2 eval_sd", copy)
+    shell("snakemake --cores 2 report", copy)
+    assert splits(page) == ["cd", "sd"]
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert "gold: " in shell("PYTHONPATH=src python -m metatoolagent show all-000001 --variant sd", copy).stdout
