@@ -46,7 +46,7 @@ def test_what_snakemake_made_dvc_does_not_make_again(finished, shell):
 
 def test_an_edit_runs_what_depends_on_it_and_setting_it_back_runs_nothing(copy, shell):
     edit(copy, "bootstrap: 200", "bootstrap: 300")
-    assert ran(shell("dvc repro", copy).stdout) == {*EVALUATED, "metrics"}
+    assert ran(shell("dvc repro", copy).stdout) == {"metrics"}
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
     edit(copy, "bootstrap: 300", "bootstrap: 200")
     back = shell("dvc repro", copy)

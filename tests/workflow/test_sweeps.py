@@ -20,7 +20,7 @@ def edit(folder: Path, old: str, new: str, file: str = "params.yaml") -> None:
 
 def jobs(output: str, rule: str) -> Made:
     """Return the wildcards of the jobs of a rule that Snakemake lists, each once."""
-    found = re.findall(rf"^rule {rule}:\n(?:    .*\n)*?    wildcards: (.*)$", output, re.M)
+    found = re.findall(rf"^(?:local)?rule {rule}:\n(?:    .*\n)*?    wildcards: (.*)$", output, re.M)
     return {tuple(re.findall(r"\w+=(\S+?)(?:, (?=\w+=)|$)", line)) for line in found}
 
 
