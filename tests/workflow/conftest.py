@@ -49,7 +49,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Callable[[s
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_bytes((ROOT / file).read_bytes())
         (folder / "params.yaml").write_text((ROOT / "tests/params/tiny.yaml").read_text())
-        (folder / "dvc.lock").unlink(missing_ok=True)
+        # What runs of this checkout left beside the sources, stages of other targets included, is none of the copy's.
+        for left in [folder / "dvc.lock", *folder.glob("*/**/dvc.lock"), *folder.glob("*/**/dvc.yaml")]:
+            left.unlink(missing_ok=True)
         shell("git init -q && PYTHONPATH=src python -m metatoolagent.stages && git add -A && git commit -qm start", folder)
         return folder
 
