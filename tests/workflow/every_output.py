@@ -30,17 +30,21 @@ def main():
         flow.dag(DAGSettings(targets=targets, forceall=True))
         flow._workflow._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
         flow._workflow._build_dag()
-        jobs = [job for job in flow._workflow.dag.jobs if job.output]
-    for file, group in groupby(sorted(jobs, key=stages.file_of), key=stages.file_of):
-        if file != stages.MAIN:
-            stages._add(Path(file), {stages.stage_name(job): stages.stage(job) for job in group})
+        dag = flow._workflow.dag
+        jobs = [job for job in dag.jobs if job.output]
+        own = sorted(filter(stages.is_stage, jobs), key=stages.file_of)
+        for file, group in groupby(own, key=stages.file_of):
+            if file != stages.MAIN:
+                stages._add(Path(file), {stages.stage_name(job): stages.stage(dag, job) for job in group})
     with Repo() as repo:
         known = {Path(out.fs_path).relative_to(repo.root_dir).as_posix() for out in repo.index.outs}
-    outputs = {str(out) for job in jobs for out in job.output if not is_flagged(out, "temp")}
+    outputs = {Path(out) for job in jobs for out in job.output if not is_flagged(out, "temp")}
+    # A sweep's folder is one output of DVC's.
+    unknown = {str(out) for out in outputs if not known & {out.as_posix(), *(folder.as_posix() for folder in out.parents)}}
     needed = {job.rule.name for job in jobs}
     found = {
         "rules that no target needs": sorted(rule.name for rule in rules if rule.output and rule.name not in needed),
-        "outputs that DVC does not know": sorted(outputs - known),
+        "outputs that DVC does not know": sorted(unknown),
     }
     json.dump(found, sys.stdout)
 

@@ -22,8 +22,9 @@ def parsed(name: str):
 def test_a_profile_names_its_executor_retries_and_grows_memory(name):
     options, _ = parsed(name)
     assert options.executor == name and options.retries == 2
-    memory = options.default_resources["mem_mb"].value
-    assert [memory(None, attempt=attempt, input=None, threads=1, rulename="x") for attempt in (1, 2)] == [2000, 4000]
+    memory = options.default_resources["mem_mb"]
+    tries = [memory.evaluate(None, attempt=attempt, input=None, threads=1, rulename="x", async_run=None) for attempt in (1, 2)]
+    assert [found.value for found in tries] == [2000, 4000]
 
 
 def test_slurm_asks_squeue_and_requeues():
