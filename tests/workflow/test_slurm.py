@@ -63,7 +63,7 @@ def test_two_gpu_jobs_never_share_the_gpu(submitted, cluster):
 def test_a_requeued_training_goes_on_from_its_checkpoint(submitted, shell):
     params = submitted / "params.yaml"
     text = params.read_text()
-    params.write_text(text.replace("  count: 6 ", "  count: 1500 ").replace("checkpoint_every: 2 ", "checkpoint_every: 5 "))
+    params.write_text(text.replace("  count: 6 ", "  count: 400 ").replace("checkpoint_every: 2 ", "checkpoint_every: 5 "))
     target = "results/main/ft/adapter/adapter_model.safetensors"
     known = set(submitted.glob("work/*"))
     run = f"timeout 900 {SLURM} {target} > run.log 2>&1 & echo $! > run.pid"
@@ -76,7 +76,7 @@ def test_a_requeued_training_goes_on_from_its_checkpoint(submitted, shell):
     log = (submitted / "run.log").read_text()
     assert "steps (100%) done" in log, log[-3000:]
     rows = (submitted / target).with_name("train_log.csv").read_text().splitlines()
-    assert len(rows) == 1 + 750
+    assert len(rows) == 1 + 200
     assert "Restarts=1" in restarts
 
 
