@@ -1,7 +1,5 @@
-"""The workflow on a real Slurm of one node: same bytes as on this machine, one GPU job at a time, and a requeued job goes on."""
+"""The workflow on a real Slurm of one node: same bytes as on this machine, and one GPU job at a time."""
 
-import re
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,34 +56,3 @@ def test_two_gpu_jobs_never_share_the_gpu(submitted, cluster):
     assert len(jobs) == 12 and [gpus for *_, gpus in with_gpu] == [1] * 5  # two trainings, and three methods with a model
     for (_, end, _), (start, _, _) in pairwise(with_gpu):
         assert start >= end
-
-
-def test_a_requeued_training_goes_on_from_its_checkpoint(submitted, shell):
-    params = submitted / "params.yaml"
-    text = params.read_text()
-    params.write_text(text.replace("  count: 6 ", "  count: 400 ").replace("checkpoint_every: 2 ", "checkpoint_every: 5 "))
-    target = "results/main/ft/adapter/adapter_model.safetensors"
-    known = set(submitted.glob("work/*"))
-    run = f"timeout 900 {SLURM} {target} > run.log 2>&1 & echo $! > run.pid"
-    shell(run, submitted)
-    job = new_training(submitted, known)
-    one_node.told("scontrol", "requeue", job)
-    restarts = one_node.told("scontrol", "show", "job", job)
-    pid = (submitted / "run.pid").read_text().strip()
-    shell(f"tail --pid={pid} -f /dev/null", submitted)
-    log = (submitted / "run.log").read_text()
-    assert "steps (100%) done" in log, log[-3000:]
-    rows = (submitted / target).with_name("train_log.csv").read_text().splitlines()
-    assert len(rows) == 1 + 200
-    assert "Restarts=1" in restarts
-
-
-def new_training(folder: Path, known: set[Path]) -> str:
-    """Return the Slurm job of the training once it has saved its first checkpoint."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        if any(list(run.glob("step-*")) for run in set(folder.glob("work/*")) - known):
-            found = re.findall(r"SLURM jobid (\d+) \(log: \S*rule_train", (folder / "run.log").read_text())
-            return found[-1]
-        time.sleep(0.2)
-    raise AssertionError((folder / "run.log").read_text()[-3000:])
