@@ -33,7 +33,6 @@ def runs(folder, stage):
 @pytest.mark.parametrize(
     ("engine", "old", "new", "stage"),
     [
-        ("snakemake", "distractors: 2 ", "distractors: 1 ", "materialize"),
         ("snakemake", "inner_lr: 0.001", "inner_lr: 0.01", "train"),
         ("snakemake", "bootstrap: 200", "bootstrap: 300", "metrics"),
         ("dvc", "inner_lr: 0.001", "inner_lr: 0.01", "train"),

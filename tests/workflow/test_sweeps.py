@@ -54,7 +54,7 @@ def test_a_sweep_end_to_end(copy, shell):
     assert len(jobs(output, "evaluate")) == 2 * 2 * 2
     assert not jobs(output, "split") and not jobs(output, "backbone")
     folder = copy / "results/sweep/distractors"
-    rows = list(csv.DictReader((folder / "table.csv").open()))
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert {(row["training"], row["evaluation"]) for row in rows} == {(a, b) for a in "12" for b in "12"}
     assert {row["n"] for row in rows} == {"8"}
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
