@@ -45,7 +45,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     ingest(committed.ingest, catalog)
     splits.split(catalog, "cd", committed.split, 0, parts)
     meta = committed.meta_tasks.model_copy(update={"count": 32, "tasks_per_pack": 6})
-    evaluation = committed.eval_tasks.model_copy(update={"count": 84, "part": "validation"})
+    evaluation = committed.eval_tasks.model_copy(update={"count": 42, "part": "validation"})
     meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, tasks)
     train = committed.train.model_copy(update={"loss": "answer", "learning_rate": 0.003, "meta_batch": 1})
     trained = tmp_path / "mta/adapter"
