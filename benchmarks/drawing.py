@@ -53,6 +53,26 @@ class Bench:
         packs = rows.group_by("meta_task", "role", "pack", maintain_order=True)
         return [group.to_dicts() for _, group in packs][:count]
 
+    def validation_tasks(self, distractors: int, count: int) -> Groups:
+        """Return tasks on the validation tools of split cd, pool all, spread over those tools."""
+        rows = self._drawn(distractors, "eval_tasks", {}, {"count": count, "part": "validation", "tasks_per_set": 6})
+        return [list(group) for _, group in groupby(rows.filter(pool="all").to_dicts(), key=lambda row: row["candidates"])]
+
+    def training_course(self, distractors: int, tasks_per_pack: int, packs: int, count: int) -> Groups:
+        """Return the tasks of all packs of a run, documentation first as in training.
+
+        Args:
+            distractors: wrong tools in each candidate set.
+            tasks_per_pack: tasks that share a candidate set.
+            packs: how many times as many packs a meta-task has as params.yaml says.
+            count: meta-tasks.
+        """
+        meta = self.chosen.meta_tasks
+        changes = {"tasks_per_pack": tasks_per_pack, "count": count}
+        more = {"support_packs": meta.support_packs * packs, "query_packs": meta.query_packs * packs}
+        rows = self._drawn(distractors, "meta_tasks", changes | more, {})
+        return [group.to_dicts() for _, group in rows.group_by("meta_task", "role", "pack", maintain_order=True)]
+
     def _drawn(self, distractors: int, table: str, meta: Mapping[str, float], evaluation: Mapping[str, float]) -> pl.DataFrame:
         chosen = self.chosen
         training = chosen.meta_tasks.model_copy(update=dict(meta))
