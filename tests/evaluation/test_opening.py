@@ -52,7 +52,9 @@ def test_the_opening_is_read_once_and_no_pack_reads_it_again(model, renderer, op
     read_tokens = []
     real = module.forward
     for place in (module, scoring):
-        monkeypatch.setattr(place, "forward", lambda *args, **options: read_tokens.append(args[2].tokens) or real(*args, **options))
+        monkeypatch.setattr(
+            place, "forward", lambda *args, **options: read_tokens.append(args[2].tokens) or real(*args, **options)
+        )
     shared = read(model, None, opened.opening, opened.context)
     for rows in groups:
         predict(model, None, opened, rows, 1, shared)

@@ -127,14 +127,14 @@ def _blocks(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, tree: Layout) -> Tenso
     questions, longest = tree.block_QL.shape
     shared, index = tree.shared, tree.block_QL.flatten()
     q, index = q_GMTD.index_select(2, index), index + tree.before
-    to_prefix = (q.view(groups, -1, size) @ k_GSD[:, : shared].transpose(1, 2)).view(groups, members, questions, longest, -1)
+    to_prefix = (q.view(groups, -1, size) @ k_GSD[:, :shared].transpose(1, 2)).view(groups, members, questions, longest, -1)
     q_blocks = q.view(groups, members, questions, longest, size).transpose(1, 2).reshape(groups * questions, -1, size)
     k_blocks = k_GSD.index_select(1, index).view(groups * questions, longest, size)
     v_blocks = v_GSD.index_select(1, index).view(groups * questions, longest, size)
     to_block = (q_blocks @ k_blocks.transpose(1, 2)).view(groups, questions, members, longest, longest).transpose(1, 2)
     p = torch.cat([to_prefix, to_block + tree.block_bias_QLL], -1).softmax(-1)
-    from_prefix = p[..., : shared].reshape(groups, -1, shared) @ v_GSD[:, : shared]
-    own = p[..., shared :].transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
+    from_prefix = p[..., :shared].reshape(groups, -1, shared) @ v_GSD[:, :shared]
+    own = p[..., shared:].transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
     own = own.view(groups, questions, members, longest, size).transpose(1, 2)
     out = from_prefix.view(groups, members, -1, size) + own.reshape(groups, members, -1, size)
     return out.index_select(2, tree.place_R)
