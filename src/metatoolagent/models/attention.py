@@ -55,7 +55,7 @@ class Dense:
 
 def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     """Return the layout of a pack whose root is the prefix, with biases in the type of the activations."""
-    prefix = int((pack.node_T == 0).sum())
+    before, prefix = pack.before, int((pack.node_T == 0).sum())
     # Every later node belongs to the last question before it.
     question_R = (pack.questions().cumsum(0) - 1)[pack.node_T[prefix:]]
     lengths_Q = torch.bincount(question_R)
@@ -67,9 +67,9 @@ def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     node_QL = pack.node_T[block_QL]
     seen_QLL = pack.above_NN[node_QL[:, :, None], node_QL[:, None]] & (offset_L[:, None] >= offset_L) & real_QL[:, None]
     place_R = real_QL.flatten().nonzero()[:, 0]
-    order_S = torch.arange(pack.before + prefix, device=pack.node_T.device)
-    seen_PS = order_S[pack.before :, None] >= order_S
-    return Layout(pack.before, prefix, block_QL, place_R, bias(seen_PS, dtype), bias(seen_QLL, dtype))
+    order_S = torch.arange(before + prefix, device=pack.node_T.device)
+    seen_PS = order_S[before:, None] >= order_S
+    return Layout(before, prefix, block_QL, place_R, bias(seen_PS, dtype), bias(seen_QLL, dtype))
 
 
 def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -125,12 +125,13 @@ def _blocks(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, tree: Layout) -> Tenso
     """Return the attention of all tokens below the prefix (G, M, R, D)."""
     groups, members, _, size = q_GMTD.shape
     questions, longest = tree.block_QL.shape
-    shared, index = tree.shared, tree.block_QL.flatten()
-    q, index = q_GMTD.index_select(2, index), index + tree.before
+    shared, in_pack = tree.shared, tree.block_QL.flatten()
+    in_keys = tree.before + in_pack
+    q = q_GMTD.index_select(2, in_pack)
     to_prefix = (q.view(groups, -1, size) @ k_GSD[:, :shared].transpose(1, 2)).view(groups, members, questions, longest, -1)
     q_blocks = q.view(groups, members, questions, longest, size).transpose(1, 2).reshape(groups * questions, -1, size)
-    k_blocks = k_GSD.index_select(1, index).view(groups * questions, longest, size)
-    v_blocks = v_GSD.index_select(1, index).view(groups * questions, longest, size)
+    k_blocks = k_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
+    v_blocks = v_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
     to_block = (q_blocks @ k_blocks.transpose(1, 2)).view(groups, questions, members, longest, longest).transpose(1, 2)
     p = torch.cat([to_prefix, to_block + tree.block_bias_QLL], -1).softmax(-1)
     from_prefix = p[..., :shared].reshape(groups, -1, shared) @ v_GSD[:, :shared]
