@@ -1,9 +1,9 @@
 """Method icl: its demonstrations read once, against with every pack, in tasks a second.
 
 `python benchmarks/demonstrations.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them).
-The demonstrations are those of params.yaml, out of training tasks with as many distractors. The time of the one pass that reads
-them is told and not counted: an evaluation has it once, however many tasks there are. It first checks that both sides give the
-same scores and answers. Writes benchmarks/results/demonstrations.json. In small:
+There are as many demonstrations as params.yaml says, out of training tasks with as many distractors. The time of the one pass
+that reads them is told and not counted: an evaluation has it once, however many tasks there are. It first checks that both
+sides give the same scores and answers. Writes benchmarks/results/demonstrations.json. In small:
 `python benchmarks/demonstrations.py --tasks 8 --distractors 5 --runs 1`.
 """
 
