@@ -3,6 +3,7 @@
 It needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them).
 """
 
+import argparse
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from pathlib import Path
 import polars as pl
 from torch import nn
 
+from measuring import RUNS
 from metatoolagent import params
 from metatoolagent.models import backbone
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer, Row
 
-MODEL, CATALOG, PARAMS = Path("models/backbone"), Path("data/interim"), Path("params.yaml")
 Groups = list[list[Row]]
 """Tasks, those that share a candidate set together."""
 
@@ -45,6 +46,14 @@ class Bench:
         rows = self._drawn(distractors, "eval_tasks", {}, {"count": max(count, self.chosen.eval_tasks.count)})
         shared = groupby(rows.filter(pool="all").head(count).to_dicts(), key=lambda row: row["candidates"])
         return [list(group) for _, group in shared]
+
+    def both_ways(self, distractors: int, count: int) -> dict[str, Groups]:
+        """Return those tasks twice, by how many share a candidate set: as in an evaluation, and each alone."""
+        shared = self.evaluation_tasks(distractors, count)
+        return {
+            f"up to {self.chosen.eval_tasks.tasks_per_set} tasks a candidate set": shared,
+            "1 task a candidate set": [[task] for group in shared for task in group],
+        }
 
     def training_packs(self, distractors: int, tasks_per_pack: int, count: int) -> Groups:
         """Return the tasks of the first packs of split cd, in the order in which training takes them."""
@@ -82,3 +91,32 @@ class Bench:
             splits.split(self.catalog, "cd", chosen.split, chosen.seed, parts)
             meta_tasks.materialize(parts, self.catalog, "cd", distractors, chosen.seed, training, evaluated, out)
             return pl.read_parquet(out / f"{table}.parquet")
+
+
+def parser(description: str | None, result: Path) -> argparse.ArgumentParser:
+    """Return a parser of the options that all benchmarks on a backbone have.
+
+    Args:
+        description: of the benchmark.
+        result: where its results go unless another place is named.
+    """
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--model", type=Path, default=Path("models/backbone"))
+    options.add_argument("--catalog", type=Path, default=Path("data/interim"))
+    options.add_argument("--runs", type=int, default=RUNS)
+    options.add_argument("--out", type=Path, default=result)
+    return options
+
+
+def evaluation_parser(description: str | None, result: Path) -> argparse.ArgumentParser:
+    """Return a parser for benchmarks on evaluation tasks; arguments as `parser`."""
+    options = parser(description, result)
+    options.add_argument("--distractors", type=int, nargs="+", default=[5, 20])
+    options.add_argument("--tasks", type=int, default=16)
+    return options
+
+
+def opened(given: argparse.Namespace) -> Bench:
+    """Return what the options name, under the committed params; the measurement may use this job's cores."""
+    backbone.use_cores()
+    return Bench(given.model, given.catalog, params.load(Path("params.yaml")))

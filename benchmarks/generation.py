@@ -6,17 +6,14 @@ harder case for us. Ours gives every candidate's score besides. Both decode gree
 checks that both say the same. Writes benchmarks/results/generation.json.
 """
 
-import argparse
-import statistics
 from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from drawing import CATALOG, MODEL, PARAMS, Bench, Groups
-from measuring import RUNS, row, times, write
-from metatoolagent import params
+from drawing import Groups, evaluation_parser, opened
+from measuring import median_time, row, write
 from metatoolagent.evaluation.scoring import predict
 from metatoolagent.models import backbone
 from metatoolagent.tasks.rendering import Renderer
@@ -55,35 +52,26 @@ def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> 
 
 def main() -> None:
     """Measure both sides."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--catalog", type=Path, default=CATALOG)
-    parser.add_argument("--distractors", type=int, nargs="+", default=[5, 20])
-    parser.add_argument("--tasks", type=int, default=16)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    backbone.use_cores()
-    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    given = evaluation_parser(__doc__, RESULT).parse_args()
+    bench = opened(given)
     model, limit = bench.load(), bench.chosen.evaluate.max_new_tokens
     dtype = bench.chosen.backbone.dtype
     plain = AutoModelForCausalLM.from_pretrained(given.model, dtype=getattr(torch, dtype)).eval().to(backbone.device())
     renderer = bench.renderer(model)
     results = []
     for distractors in given.distractors:
-        shared = bench.evaluation_tasks(distractors, given.tasks)
-        alone = [[task] for group in shared for task in group]
+        sizes = bench.both_ways(distractors, given.tasks)
+        shared = next(iter(sizes.values()))
         expected = theirs(plain, renderer, shared, limit)
-        for groups in (shared, alone):
+        for groups in sizes.values():
             found = ours(model, renderer, groups, limit)
             different = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
             assert not different, f"{len(different)} of {given.tasks} answers differ, the first: {different[0]}"
-        peer = given.tasks / statistics.median(times(lambda groups=shared: theirs(plain, renderer, groups, limit), given.runs))
-        sizes = {f"up to {bench.chosen.eval_tasks.tasks_per_set} tasks": shared, "1 task": alone}
+        peer = given.tasks / median_time(lambda groups=shared: theirs(plain, renderer, groups, limit), given.runs)
         for label, groups in sizes.items():
-            seconds = statistics.median(times(lambda groups=groups: ours(model, renderer, groups, limit), given.runs))
-            name = f"free answers of at most {limit} tokens, {dtype}, {distractors} distractors, {label} a candidate set"
-            results.append(row(name, "tasks/s", given.tasks / seconds, peer, PEER, lower_is_better=False, runs=given.runs))
+            rate = given.tasks / median_time(lambda groups=groups: ours(model, renderer, groups, limit), given.runs)
+            name = f"free answers of at most {limit} tokens, {dtype}, {distractors} distractors, {label}"
+            results.append(row(name, "tasks/s", rate, peer, PEER, lower_is_better=False, runs=given.runs))
             print(results[-1], flush=True)
     write(results, given.out)
 

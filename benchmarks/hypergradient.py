@@ -6,7 +6,6 @@ Writes benchmarks/results/hypergradient.json. Packs are of random tokens: time a
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from measuring import RUNS, in_own_process, row, times, write
+from measuring import RUNS, in_own_process, median_time, row, write
 from metatoolagent import params
 from metatoolagent.meta.inner_loop import Evaluate
 from metatoolagent.meta.losses import evaluate, leaves
@@ -119,7 +118,7 @@ def gradient(side: str, steps: int, model: Path) -> Any:
 
 def seconds(side: str, steps: int, model: Path, runs: int) -> float:
     """Return the median time of a meta-step."""
-    return statistics.median(times(prepare(side, steps, model), runs))
+    return median_time(prepare(side, steps, model), runs)
 
 
 def check(model: Path) -> None:

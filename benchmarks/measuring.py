@@ -7,6 +7,7 @@ this module beside itself.
 import json
 import platform
 import resource
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ def times(step: Callable[[], object], runs: int = RUNS) -> list[float]:
         step()
         found.append(time.perf_counter() - started)
     return found
+
+
+def median_time(step: Callable[[], object], runs: int = RUNS) -> float:
+    """Return the median of those seconds."""
+    return statistics.median(times(step, runs))
 
 
 def row(

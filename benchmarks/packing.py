@@ -6,15 +6,14 @@ it is in. It first checks that both sides compute the same loss. Writes benchmar
 `python benchmarks/packing.py --sizes 8 --distractors 5 --losses selection`.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from drawing import CATALOG, MODEL, PARAMS, Bench
-from measuring import RUNS, row, times, write
+from drawing import Bench, opened, parser
+from measuring import median_time, row, write
 from metatoolagent import params
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models import adapter, backbone
@@ -63,15 +62,15 @@ def curve(bench: Bench, steps: Steps, distractors: int, sizes: list[int], runs: 
     for size, pack in packs.items():
         difference = abs(steps(pack) / statistics.mean(losses[:size]) - 1)
         assert difference < TOLERANCE, f"packed and unpacked losses differ by {difference:.1%} at {size} tasks a pack"
-    alone = [statistics.median(times(lambda pack=pack: steps(pack), runs)) for pack in single]
+    alone = [median_time(lambda pack=pack: steps(pack), runs) for pack in single]
     results = []
     for size, pack in packs.items():
-        seconds = statistics.median(times(lambda pack=pack: steps(pack), runs))
+        together = median_time(lambda pack=pack: steps(pack), runs)
         bound = sum(one.tokens for one in single[:size]) / pack.tokens
-        reached = sum(alone[:size]) / seconds / bound
+        reached = sum(alone[:size]) / together / bound
         kind = f"training step, loss {steps.train.loss}, {bench.chosen.backbone.dtype}"
         label = f"{kind}, {size} tasks a pack, {distractors} distractors (token bound {bound:.2f}, {reached:.0%} of it)"
-        rates = (size / seconds, size / sum(alone[:size]))
+        rates = (size / together, size / sum(alone[:size]))
         results.append(row(label, "tasks/s", *rates, "the same step, one task at a time", lower_is_better=False, runs=runs))
         print(results[-1], flush=True)
     return results
@@ -79,17 +78,12 @@ def curve(bench: Bench, steps: Steps, distractors: int, sizes: list[int], runs: 
 
 def main() -> None:
     """Measure each loss at each number of distractors."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--catalog", type=Path, default=CATALOG)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8, 16])
-    parser.add_argument("--distractors", type=int, nargs="+", default=[5, 10, 20])
-    parser.add_argument("--losses", nargs="+", choices=["answer", "selection"], default=["answer", "selection"])
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    backbone.use_cores()
-    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    options = parser(__doc__, RESULT)
+    options.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8, 16])
+    options.add_argument("--distractors", type=int, nargs="+", default=[5, 10, 20])
+    options.add_argument("--losses", nargs="+", choices=["answer", "selection"], default=["answer", "selection"])
+    given = options.parse_args()
+    bench = opened(given)
     plain = bench.load()
     renderer = bench.renderer(plain)
     model = adapter.attach(plain, bench.chosen.adapter)

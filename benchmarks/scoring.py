@@ -6,7 +6,6 @@ the time that is measured. The harness gets its requests at once, and may sort a
 that both choose the same. Writes benchmarks/results/scoring.json.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from torch import nn
 
-from drawing import CATALOG, MODEL, PARAMS, Bench, Groups
-from measuring import RUNS, row, times, write
-from metatoolagent import params
+from drawing import Bench, Groups, evaluation_parser, opened
+from measuring import median_time, row, write
 from metatoolagent.evaluation.harness import differs, document
 from metatoolagent.meta.losses import by_branch, log_probabilities
 from metatoolagent.models import backbone
@@ -71,8 +69,8 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
         runs: how many the times are a median of.
     """
     renderer = bench.renderer(model)
-    shared = bench.evaluation_tasks(distractors, tasks)
-    alone = [[task] for group in shared for task in group]
+    sizes = bench.both_ways(distractors, tasks)
+    shared, alone = sizes.values()
     asked = requests(renderer, shared)
     expected = theirs(harness, asked)
     same = statistics.mean(one == other for one, other in zip(ours(model, renderer, shared), expected, strict=True))
@@ -80,11 +78,10 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
     assert ours(model, renderer, alone) == ours(model, renderer, shared), "choices depend on which tasks share a pack"
     packages = ["torch", "transformers", "lm_eval"]
     peer_name = f"lm-evaluation-harness, hf backend, {harness.batch_size} sequences a batch"
-    peer = tasks / statistics.median(times(lambda: theirs(harness, asked), runs))
+    peer = tasks / median_time(lambda: theirs(harness, asked), runs)
     results = []
-    sizes = ((f"up to {bench.chosen.eval_tasks.tasks_per_set} tasks a candidate set", shared), ("1 task a candidate set", alone))
-    for label, groups in sizes:
-        found = tasks / statistics.median(times(lambda groups=groups: ours(model, renderer, groups), runs))
+    for label, groups in sizes.items():
+        found = tasks / median_time(lambda groups=groups: ours(model, renderer, groups), runs)
         name = f"selection by score, {bench.chosen.backbone.dtype}, {distractors} distractors, {label}"
         results.append(row(name, "tasks/s", found, peer, peer_name, lower_is_better=False, runs=runs, packages=packages))
         print(results[-1], flush=True)
@@ -95,17 +92,10 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
 
 def main() -> None:
     """Measure both sides at each number of distractors."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--catalog", type=Path, default=CATALOG)
-    parser.add_argument("--distractors", type=int, nargs="+", default=[5, 20])
-    parser.add_argument("--tasks", type=int, default=16)
+    parser = evaluation_parser(__doc__, RESULT)
     parser.add_argument("--batch", type=int, default=8, help="sequences that the harness runs at once")
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
-    backbone.use_cores()
-    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    bench = opened(given)
     model = bench.load()
     device = str(backbone.device())
     harness = HFLM(pretrained=str(given.model), dtype=bench.chosen.backbone.dtype, device=device, batch_size=given.batch)

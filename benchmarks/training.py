@@ -7,7 +7,6 @@ tokens alone. Its packing needs kernels that a CPU lacks, and would not share ca
 start from the same loss and train as many weights. Writes benchmarks/results/training.json.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -20,9 +19,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from drawing import CATALOG, MODEL, PARAMS, Bench, Groups
-from measuring import RUNS, row, times, write
-from metatoolagent import params
+from drawing import Bench, Groups, opened, parser
+from measuring import median_time, row, write
 from metatoolagent.meta.losses import evaluate, log_probabilities
 from metatoolagent.meta.objectives import MetaTask, fine_tuning
 from metatoolagent.meta.outer_loop import Outer
@@ -147,20 +145,15 @@ def sequence(renderer: Renderer, row: dict[str, Any]) -> dict[str, list[int]]:
 def seconds(side: Ours, runs: int) -> float:
     """Return the median time of an update, each of which has its own tasks."""
     numbers = iter(range(runs + 1))
-    return statistics.median(times(lambda: side.update(next(numbers)), runs))
+    return median_time(lambda: side.update(next(numbers)), runs)
 
 
 def main() -> None:
     """Measure both sides, and both sets of adapted layers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--catalog", type=Path, default=CATALOG)
-    parser.add_argument("--tasks-per-pack", type=int, default=None, help="that of params.yaml where left out")
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    backbone.use_cores()
-    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    options = parser(__doc__, RESULT)
+    options.add_argument("--tasks-per-pack", type=int, default=None, help="that of params.yaml where left out")
+    given = options.parse_args()
+    bench = opened(given)
     chosen = bench.chosen
     size = given.tasks_per_pack or chosen.meta_tasks.tasks_per_pack
     per_update = chosen.meta_tasks.support_packs + chosen.meta_tasks.query_packs

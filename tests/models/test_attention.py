@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from metatoolagent.models.attention import Dense, bias, layout, tree_attention
-from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.packing import Pack, behind, pack
 from model_fixtures import close, random_pack, random_parts
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -102,7 +102,25 @@ def test_the_layout_is_that_of_a_pack_worked_out_by_hand():
     assert found.prefix == 2
     assert found.block_QL.tolist() == [[2, 3, 4, 2], [5, 6, 7, 8]]
     assert found.place_R.tolist() == [0, 1, 2, 4, 5, 6, 7]
-    assert (found.prefix_bias_PP == 0).tolist() == [[True, False], [True, True]]
+    assert (found.before, found.shared) == (0, 2)
+    assert (found.prefix_bias_PS == 0).tolist() == [[True, False], [True, True]]
     lower = torch.ones(4, 4).tril().bool()
     assert (found.block_bias_QLL[1] == 0).tolist() == lower.tolist()
     assert (found.block_bias_QLL[0, :3] == 0).tolist() == lower[:3].tolist()
+
+
+@pytest.mark.parametrize(("heads", "groups"), [(2, 2), (6, 2)])
+@pytest.mark.parametrize("count", [1, 7, 10])
+def test_behind_tokens_of_a_cache_the_blocks_compute_the_same_rows_of_dense_attention(count, heads, groups):
+    packed = random_pack(5, 3)
+    query, key, value = random_tensors(packed, heads, groups, 8, torch.float64)
+    expected = dense(query, key, value, packed.mask(), 0.3)[:, count:]
+    assert close(attend([query[:, :, count:], key, value], behind(packed, count)), expected, 1e-12)
+
+
+def test_the_layout_behind_tokens_of_a_cache_worked_out_by_hand():
+    # Two tokens of the prefix are in the cache, two are not; one question of two tokens, a branch of one.
+    found = layout(behind(pack([1, 2, 3, 4], [[5, 6]], [[7, 257]], [0], ["a"], context=100), 2), torch.float32)
+    assert (found.before, found.prefix, found.shared) == (2, 2, 4)
+    assert (found.prefix_bias_PS == 0).tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert found.block_QL.tolist() == [[2, 3, 4]]

@@ -4,7 +4,7 @@ import torch
 from metatoolagent.errors import UserError
 from metatoolagent.meta.losses import evaluate, gradient, leaves
 from metatoolagent.models.adapter import logits
-from metatoolagent.tasks.packing import Pack, pack, split
+from metatoolagent.tasks.packing import Pack, behind, pack, split
 from model_fixtures import TRAIN, alone, close, random_pack, random_parts
 
 # Prefix 1 2; question a: 3, question b: 4 5; names 6 7 and 8, each with the end token 9.
@@ -28,6 +28,18 @@ def test_a_pack_written_out_by_hand():
     assert found.target_A.tolist() == [6, 7, 9, 8, 9, 6, 7, 9, 8, 9]
     assert found.branch_A.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
     assert found.gold_Q.tolist() == [0, 1]
+
+
+def test_behind_a_token_of_the_prefix_all_positions_stay_by_hand():
+    whole = pack(**SMALL, context=10)
+    found = behind(whole, 1)
+    assert (whole.before, found.before) == (0, 1)
+    assert found.input_ids_T.tolist() == [2, 3, 6, 7, 8, 4, 5, 6, 7, 8]
+    assert found.position_ids_T.tolist() == [1, 2, 3, 4, 3, 2, 3, 4, 5, 4]
+    assert found.node_T.tolist() == [0, 1, 2, 2, 3, 4, 4, 5, 5, 6]
+    assert found.keep_K.tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
+    for name in ("ask_Q", "row_A", "target_A", "branch_A", "gold_Q", "above_NN"):
+        assert torch.equal(getattr(found, name), getattr(whole, name))
 
 
 def test_the_mask_of_three_nodes_by_hand():

@@ -87,6 +87,7 @@ rule evaluate_chains:
             "evaluation/chains",
             "evaluation/job",
             "evaluation/language",
+            "evaluation/opening",
             "evaluation/scoring",
             "meta/losses",
             "models",

@@ -20,6 +20,7 @@ rule evaluate:
         code=code(
             "evaluation/job",
             "evaluation/language",
+            "evaluation/opening",
             "evaluation/predicting",
             "evaluation/scoring",
             "meta/losses",

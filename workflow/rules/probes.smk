@@ -89,6 +89,7 @@ rule adapt:
             "evaluation/adapting",
             "evaluation/job",
             "evaluation/language",
+            "evaluation/opening",
             "evaluation/predicting",
             "evaluation/scoring",
             "meta/inner_loop",

@@ -13,16 +13,22 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from metatoolagent.evaluation.job import Prediction
+from metatoolagent.evaluation.opening import Opening
 from metatoolagent.meta.losses import by_branch, log_probabilities
 from metatoolagent.models.adapter import Tensors, cast, forward
 from metatoolagent.models.attention import Dense, bias
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.packing import Pack, behind
 from metatoolagent.tasks.prompts import Template
 from metatoolagent.tasks.rendering import Renderer, Row
 
 
 def predict(
-    model: nn.Module, weights: Tensors | None, renderer: Renderer, rows: Sequence[Row], max_new_tokens: int
+    model: nn.Module,
+    weights: Tensors | None,
+    renderer: Renderer,
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    opening: Opening | None = None,
 ) -> list[Prediction]:
     """Return the predictions for tasks that share a candidate set.
 
@@ -32,13 +38,21 @@ def predict(
         renderer: of the catalog.
         rows: the tasks.
         max_new_tokens: limit of a free answer.
+        opening: what the renderer was opened with, if it was read already; it is read with each pack otherwise.
     """
-    return select(model, weights, renderer.template, renderer.pack(rows), list(rows[0]["candidates"]), max_new_tokens)
+    candidates = list(rows[0]["candidates"])
+    return select(model, weights, renderer.template, renderer.pack(rows), candidates, max_new_tokens, opening)
 
 
 @torch.no_grad()
 def select(
-    model: nn.Module, weights: Tensors | None, template: Template, pack: Pack, candidates: Sequence[str], max_new_tokens: int
+    model: nn.Module,
+    weights: Tensors | None,
+    template: Template,
+    pack: Pack,
+    candidates: Sequence[str],
+    max_new_tokens: int,
+    opening: Opening | None = None,
 ) -> list[Prediction]:
     """Return the predictions for the tasks of a pack whose questions branch into all candidates' answers.
 
@@ -49,9 +63,10 @@ def select(
         pack: the tasks.
         candidates: the names, in the order of the branches.
         max_new_tokens: limit of a free answer.
+        opening: the first tokens of the pack's prefix, if they were read already.
     """
-    packed = pack.to(next(model.parameters()).device)
-    cache = DynamicCache()
+    packed = (behind(pack, opening.length) if opening else pack).to(next(model.parameters()).device)
+    cache = opening.cache() if opening else DynamicCache()
     out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     logits_KV = out.logits[0].float()
     scores_QC = by_branch(log_probabilities(logits_KV, packed)[0], packed)
@@ -90,6 +105,7 @@ def generate(step: "Step", pack: Pack, logits_KV: Tensor, template: Template, ma
     last_Q = pack.keep_K[pack.ask_Q]
     position_Q = pack.position_ids_T[last_Q]
     seen_QT = (pack.node_T == 0) | (pack.node_T == pack.node_T[last_Q][:, None])
+    seen_QT = nn.functional.pad(seen_QT, (pack.before, 0), value=True)
     own_QQ = torch.eye(len(last_Q), dtype=torch.bool, device=last_Q.device)
     taken = [logits_KV[pack.ask_Q].argmax(-1)]
     ended_Q = taken[-1] == end

@@ -5,8 +5,10 @@ bfloat16 is slow on CPUs. Here the R tokens below the prefix are gathered into Q
 R x P and Q x L x L scores are computed. It is plain matrix products, so it can be differentiated twice, which the
 fused kernels cannot. Softmax(q k^T / sqrt(d)) v as in Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
 
-Shapes: T tokens, P of them prefix, R the rest, Q questions, L tokens a block, H heads, G key-value heads, M query
-heads for each of them, D head size.
+Tokens that were read before the pack and whose keys and values a cache holds belong to the prefix of all of it.
+
+Shapes: T tokens, P of them prefix, R the rest, S keys (of the tokens before the pack, then of the pack), Q questions, L
+tokens a block, H heads, G key-value heads, M query heads for each of them, D head size.
 """
 
 from dataclasses import dataclass
@@ -27,13 +29,21 @@ HIDDEN = -1e9
 class Layout:
     """Where the blocks of a pack lie, and what their tokens see."""
 
+    before: int
+    """Tokens before the pack."""
     prefix: int
     block_QL: Tensor
-    """Index of each block's tokens in the sequence; padding repeats the block's first token."""
+    """Index of each block's tokens in the pack; padding repeats the block's first token."""
     place_R: Tensor
     """Index of each token below the prefix in the flattened blocks."""
-    prefix_bias_PP: Tensor
+    prefix_bias_PS: Tensor
+    """For the first `shared` keys."""
     block_bias_QLL: Tensor
+
+    @property
+    def shared(self) -> int:
+        """Keys that every token below the prefix sees."""
+        return self.before + self.prefix
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Dense:
 
 def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     """Return the layout of a pack whose root is the prefix, with biases in the type of the activations."""
-    prefix = int((pack.node_T == 0).sum())
+    before, prefix = pack.before, int((pack.node_T == 0).sum())
     # Every later node belongs to the last question before it.
     question_R = (pack.questions().cumsum(0) - 1)[pack.node_T[prefix:]]
     lengths_Q = torch.bincount(question_R)
@@ -57,8 +67,9 @@ def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     node_QL = pack.node_T[block_QL]
     seen_QLL = pack.above_NN[node_QL[:, :, None], node_QL[:, None]] & (offset_L[:, None] >= offset_L) & real_QL[:, None]
     place_R = real_QL.flatten().nonzero()[:, 0]
-    order = torch.arange(prefix, device=pack.node_T.device)
-    return Layout(prefix, block_QL, place_R, bias(order[:, None] >= order, dtype), bias(seen_QLL, dtype))
+    order_S = torch.arange(before + prefix, device=pack.node_T.device)
+    seen_PS = order_S[before:, None] >= order_S
+    return Layout(before, prefix, block_QL, place_R, bias(seen_PS, dtype), bias(seen_QLL, dtype))
 
 
 def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -82,8 +93,8 @@ def tree_attention(
     Args:
         module: the attention layer; unused.
         query: (1, H, T, D).
-        key: (1, G, T, D).
-        value: (1, G, T, D).
+        key: (1, G, S, D).
+        value: (1, G, S, D).
         attention_mask: unused; the layout has the biases.
         scaling: factor of the scores.
         tree: the pack's layout, passed to the model's forward as a keyword; a step of decoding passes a bias.
@@ -91,13 +102,13 @@ def tree_attention(
     del module, attention_mask
     groups, (length, size) = key.shape[1], query.shape[2:]
     q_GMTD = (query[0] * scaling).view(groups, -1, length, size)
-    k_GTD, v_GTD = key[0], value[0]
+    k_GSD, v_GSD = key[0], value[0]
     if isinstance(tree, Dense):
-        out = _attend(q_GMTD, k_GTD, v_GTD, tree.bias)
+        out = _attend(q_GMTD, k_GSD, v_GSD, tree.bias)
         return out.reshape(1, -1, length, size).transpose(1, 2), None
-    prefix = tree.prefix
-    top = _attend(q_GMTD[:, :, :prefix], k_GTD[:, :prefix], v_GTD[:, :prefix], tree.prefix_bias_PP)
-    below = _blocks(q_GMTD, k_GTD, v_GTD, tree)
+    shared = tree.shared
+    top = _attend(q_GMTD[:, :, : tree.prefix], k_GSD[:, :shared], v_GSD[:, :shared], tree.prefix_bias_PS)
+    below = _blocks(q_GMTD, k_GSD, v_GSD, tree)
     out_GMTD = torch.cat([top, below], 2)
     return out_GMTD.reshape(1, -1, length, size).transpose(1, 2), None
 
@@ -110,20 +121,21 @@ def _attend(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, bias_TS: Tensor) -> Te
     return (p.view(groups, members * length, -1) @ v_GSD).view(groups, members, length, size)
 
 
-def _blocks(q_GMTD: Tensor, k_GTD: Tensor, v_GTD: Tensor, tree: Layout) -> Tensor:
+def _blocks(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, tree: Layout) -> Tensor:
     """Return the attention of all tokens below the prefix (G, M, R, D)."""
     groups, members, _, size = q_GMTD.shape
     questions, longest = tree.block_QL.shape
-    index = tree.block_QL.flatten()
-    q = q_GMTD.index_select(2, index)
-    to_prefix = (q.view(groups, -1, size) @ k_GTD[:, : tree.prefix].transpose(1, 2)).view(groups, members, questions, longest, -1)
+    shared, in_pack = tree.shared, tree.block_QL.flatten()
+    in_keys = tree.before + in_pack
+    q = q_GMTD.index_select(2, in_pack)
+    to_prefix = (q.view(groups, -1, size) @ k_GSD[:, :shared].transpose(1, 2)).view(groups, members, questions, longest, -1)
     q_blocks = q.view(groups, members, questions, longest, size).transpose(1, 2).reshape(groups * questions, -1, size)
-    k_blocks = k_GTD.index_select(1, index).view(groups * questions, longest, size)
-    v_blocks = v_GTD.index_select(1, index).view(groups * questions, longest, size)
+    k_blocks = k_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
+    v_blocks = v_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
     to_block = (q_blocks @ k_blocks.transpose(1, 2)).view(groups, questions, members, longest, longest).transpose(1, 2)
     p = torch.cat([to_prefix, to_block + tree.block_bias_QLL], -1).softmax(-1)
-    from_prefix = p[..., : tree.prefix].reshape(groups, -1, tree.prefix) @ v_GTD[:, : tree.prefix]
-    own = p[..., tree.prefix :].transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
+    from_prefix = p[..., :shared].reshape(groups, -1, shared) @ v_GSD[:, :shared]
+    own = p[..., shared:].transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
     own = own.view(groups, questions, members, longest, size).transpose(1, 2)
     out = from_prefix.view(groups, members, -1, size) + own.reshape(groups, members, -1, size)
     return out.index_select(2, tree.place_R)

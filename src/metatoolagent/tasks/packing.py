@@ -9,7 +9,7 @@ Shapes: T tokens, N nodes, Q questions (tasks), C branches a question, K kept po
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -45,6 +45,11 @@ class Pack:
         """The length of the sequence."""
         return len(self.input_ids_T)
 
+    @property
+    def before(self) -> int:
+        """The number of tokens before the sequence, whose keys and values a cache holds; 0 unless `behind` made the pack."""
+        return int(self.position_ids_T[0])
+
     def mask(self) -> Tensor:
         """Return the attention mask (T, T): True where a token (row) sees another (column)."""
         order = torch.arange(self.tokens, device=self.node_T.device)
@@ -58,6 +63,17 @@ class Pack:
         """Return the pack on a device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return Pack(task_ids=self.task_ids, **moved)
+
+
+def behind(pack: Pack, count: int) -> Pack:
+    """Return a pack without the first `count` tokens of its prefix, of which at least one stays; positions stay as they are."""
+    return replace(
+        pack,
+        input_ids_T=pack.input_ids_T[count:],
+        position_ids_T=pack.position_ids_T[count:],
+        node_T=pack.node_T[count:],
+        keep_K=pack.keep_K - count,
+    )
 
 
 def split(pack: Pack, parts: int) -> list[Pack]:

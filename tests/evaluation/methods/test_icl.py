@@ -3,8 +3,10 @@ import pytest
 
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import prepare
+from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.methods import icl
 from metatoolagent.evaluation.methods.icl import chosen, conversation
+from metatoolagent.evaluation.scoring import predict
 
 
 @pytest.fixture
@@ -70,3 +72,16 @@ def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, ren
     for tokens in seen:
         assert tokens[: len(opening)] == opening
         assert renderer.template.tokenizer.decode(tokens[len(opening) :]).startswith("<|im_start|>system\nChoose")
+
+
+def test_the_answers_are_those_of_packs_that_hold_the_demonstrations(job_of, meta_tasks):
+    job = job_of("icl")
+    answer, language = prepare(job), load(job)
+    opened = language.renderer.opened([token for row in chosen(meta_tasks, 2) for token in conversation(language.renderer, row)])
+    tasks = pl.read_parquet(job.tasks)
+    for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:3]:
+        rows = group.to_dicts()
+        whole = predict(language.model, None, opened, rows, language.max_new_tokens)
+        for one, other in zip(answer(rows), whole, strict=True):
+            assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-4)
+            assert (one.scored, one.free_text) == (other.scored, other.free_text)

@@ -2,7 +2,7 @@
 
 Each demonstration is a whole conversation of its own (candidate set, question, answer), rendered as the task itself
 is, so that what is shown is exactly what is asked for. They are the same for all tasks and stand before the candidate
-set. docs/decisions/0007-what-each-method-sees.md says why.
+set, so the model reads them once. docs/decisions/0007-what-each-method-sees.md says why.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,25 @@ from metatoolagent.artifacts import verify
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Answer, Job, Prediction
 from metatoolagent.evaluation.language import load
+from metatoolagent.evaluation.opening import read
 from metatoolagent.evaluation.scoring import predict
 from metatoolagent.tasks.rendering import Renderer, Row
 
 
 def prepare(job: Job) -> Answer:
-    """Load the model and render the demonstrations.
+    """Load the model, and render and read the demonstrations.
 
     Raises:
-        UserError: E-DEMONSTRATIONS.
+        UserError: E-DEMONSTRATIONS; E-CTX if they leave no room for a task.
     """
     assert job.demonstrations and job.icl, "icl needs training tasks"
     language = load(job)
     shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.icl.demonstrations)
     renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
+    opening = read(language.model, language.weights, renderer.opening, renderer.context)
 
     def answer(rows: Sequence[Row]) -> list[Prediction]:
-        return predict(language.model, language.weights, renderer, rows, language.max_new_tokens)
+        return predict(language.model, language.weights, renderer, rows, language.max_new_tokens, opening)
 
     return answer
 

@@ -1,0 +1,66 @@
+"""The command line `mta`: one subcommand a rule, and those that people use by hand.
+
+A subcommand imports its room when it runs, so that `mta ingest` does not wait for torch.
+"""
+
+import traceback
+
+import typer
+
+from metatoolagent.cli import data, evaluation, measuring, reporting, sweeps, tasks, training
+from metatoolagent.cli.exports import exports
+from metatoolagent.cli.failures import fail, of_library, of_system, stop
+from metatoolagent.errors import Exit, UserError
+
+COMMANDS = (
+    data.ingest,
+    data.ingest_chains,
+    tasks.split,
+    tasks.split_list,
+    tasks.materialize,
+    data.ingest_external,
+    tasks.materialize_external,
+    tasks.materialize_chains,
+    tasks.materialize_overlap,
+    tasks.materialize_probe,
+    tasks.materialize_adaptation,
+    training.backbone,
+    training.train,
+    evaluation.evaluate,
+    evaluation.evaluate_chains,
+    reporting.report_chains,
+    evaluation.adapt,
+    measuring.metrics,
+    measuring.metrics_external,
+    sweeps.sweep,
+    measuring.metrics_probe,
+    measuring.breakdowns,
+    reporting.results,
+    reporting.show,
+    reporting.figures,
+    reporting.page,
+    reporting.cost,
+    data.check,
+    data.measure_data,
+    data.verify,
+)
+"""In the order of `mta --help`; a command has the name of its function, with hyphens."""
+
+app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(exports)
+
+
+def main() -> None:
+    """Run the command line; every error that a user can act on ends with its exit code and without a traceback."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        stop(error)
+    except OSError as error:
+        stop(of_system(error))
+    except Exception as error:
+        if (wrapped := of_library(error)) is not None:
+            stop(of_system(wrapped))
+        fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)

@@ -1,0 +1,58 @@
+"""Commands for the data: read it, check it, measure it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metatoolagent import params
+from metatoolagent.cli.options import INTERIM, Catalog, Log, Out, Parameters
+
+
+def ingest(out: Out = INTERIM, parameters: Parameters = None, log: Log = None) -> None:
+    """Read the tools and questions, check every row, and publish them as parquet."""
+    del log
+    from metatoolagent.catalog import ingest as stage
+
+    stage.ingest(params.given(parameters).section(params.Ingest), out)
+
+
+def ingest_chains(out: Out, catalog: Catalog = INTERIM, parameters: Parameters = None, log: Log = None) -> None:
+    """Read the questions that need several tools, check every row, and publish them as parquet."""
+    del log
+    from metatoolagent.catalog import chain_stage as stage
+
+    given = params.given(parameters)
+    stage.ingest(given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out)
+
+
+def ingest_external(benchmark: str, out: Out, log: Log = None) -> None:
+    """Fetch the files of BENCHMARK (toolalpaca or apibench), and publish its tools and questions as parquet."""
+    del log
+    from metatoolagent.catalog.external import stage
+
+    stage.ingest(benchmark, out)
+
+
+def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:
+    """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
+    from metatoolagent.catalog import check as room
+
+    room.run(folder)
+
+
+def measure_data(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
+    """Measure the dataset, print the figures, and write measures.json and croissant.json into its folder."""
+    from metatoolagent.catalog import croissant, measures
+
+    measures.write(folder)
+    croissant.write(folder)
+
+
+def verify(paths: list[Path]) -> None:
+    """Check artifacts against their manifests."""
+    from metatoolagent import artifacts
+
+    for path in paths:
+        artifacts.verify(path)
+        print(f"ok {path}")

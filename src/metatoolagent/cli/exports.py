@@ -1,0 +1,63 @@
+"""Commands that write the data for other programs: `mta export ...`."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from metatoolagent import params
+from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters
+from metatoolagent.errors import Exit, UserError, shown
+
+
+class DatasetFirst(TyperGroup):
+    """A group whose first command may be left out: `mta export --out FOLDER` exports the dataset."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name the command where an option comes first."""
+        named = args and (not args[0].startswith("-") or args[0] == "--help")
+        return super().parse_args(ctx, args if named else ["dataset", *args])
+
+
+exports = typer.Typer(name="export", help="Write the dataset or its tasks for other programs.", cls=DatasetFirst)
+
+
+@exports.command("dataset")
+def export_dataset(out: Out, catalog: Catalog = INTERIM, folder: Path = Path("data")) -> None:
+    """Write the dataset as parquet, with the part of every tool, its card, its licence and its metadata."""
+    from metatoolagent.tasks import export as stage
+
+    stage.export(catalog, folder, out)
+
+
+@exports.command("lm-eval")
+def export_lm_eval(
+    out: Out,
+    tasks: Annotated[list[str] | None, typer.Option(help="SPLIT=FILE, once for each split; that of eval_cd if left out.")] = None,
+    catalog: Catalog = INTERIM,
+    model: Model = BACKBONE,
+    parameters: Parameters = None,
+) -> None:
+    """Write evaluation tasks as tasks of lm-evaluation-harness, with the prompt of the backbone's chat template."""
+    from metatoolagent.evaluation import harness
+
+    limit = params.given(parameters).section(params.Evaluate).max_new_tokens
+    files = dict(_split_file(item) for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
+    differing = harness.export(files, catalog, model, limit, out)
+    for key, count in differing.items():
+        print(f"{key}: lm-evaluation-harness reads {count} tasks as other tokens than mta evaluate")
+
+
+def _split_file(item: str) -> tuple[str, Path]:
+    """Return what SPLIT=FILE names.
+
+    Raises:
+        UserError: E-SPLIT-FILE (exit code 64).
+    """
+    split, _, path = item.partition("=")
+    if not re.fullmatch(r"[a-z_-]+", split) or not path:
+        fix = "write --tasks SPLIT=FILE, such as sd=results/sd/tasks/eval_tasks.parquet"
+        raise UserError("E-SPLIT-FILE", "not a split and its file", "--tasks", shown(item), fix, exit_code=Exit.PARAMS)
+    return split, Path(path)

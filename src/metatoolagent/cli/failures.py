@@ -1,0 +1,47 @@
+"""How the command line ends when it fails: the error as text, in the job's log too, and its exit code."""
+
+import errno
+import os
+import re
+import sys
+from pathlib import Path
+
+from metatoolagent.errors import Exit, UserError
+
+
+def stop(error: UserError) -> None:
+    """End the program with a user's error."""
+    fail(str(error), error.exit_code)
+
+
+def of_library(error: Exception) -> OSError | None:
+    """Return the file system's error that polars and safetensors wrap in one of their own, with its number in the text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def of_system(error: OSError) -> UserError:
+    """Return what to tell the user of an error of the file system."""
+    where = str(error.filename or "")
+    kept = "earlier artifacts are as they were"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        fix = "free space, then run the same command again"
+        return UserError("E-DISK-FULL", "no space is left", where, fix=fix, kept=kept, exit_code=Exit.IO)
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        what, fix = "a file or folder is not accessible", "check its permissions"
+        return UserError("E-READONLY", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+        what, fix = f"cannot create a file or folder ({error.strerror})", "move away what stands there, then run it again"
+        return UserError("E-CREATE", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    fix = "check the disk, then run it again"
+    return UserError("E-IO", error.strerror or str(error), where, fix=fix, kept=kept, exit_code=Exit.IO)
+
+
+def fail(message: str, code: Exit) -> None:
+    """Print an error, to the log that the job was given too, and end the program."""
+    print(message, file=sys.stderr)
+    if "--log" in sys.argv[:-1]:
+        path = Path(sys.argv[sys.argv.index("--log") + 1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(message + "\n", encoding="utf-8")
+    sys.exit(code)

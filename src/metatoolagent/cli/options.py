@@ -1,0 +1,56 @@
+"""Options that several commands have, and what their values stand for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metatoolagent.errors import Exit, UserError, shown
+
+INTERIM, BACKBONE = Path("data/interim"), Path("models/backbone")
+"""Where the workflow keeps the ingested catalog and the backbone."""
+
+Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]
+Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the ingested catalog.")]
+Parts = Annotated[Path, typer.Option("--parts", help="Folder of the tables of the split.")]
+Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
+Adapter = Annotated[Path | None, typer.Option("--adapter", help="Folder of the adapter; none for the backbone alone.")]
+Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
+Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
+Predictions = Annotated[list[str], typer.Option("--prediction", help="METHOD=FILE, once for each fold of each method.")]
+VariantPredictions = Annotated[
+    list[str], typer.Option("--prediction", help="VARIANT:METHOD=FILE, once for each variant and method.")
+]
+MetricsFiles = Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")]
+
+
+def by_method(predictions: list[str]) -> dict[str, list[Path]]:
+    """Return the files that options METHOD=FILE name."""
+    files: dict[str, list[Path]] = {}
+    for item in predictions:
+        method, _, path = item.partition("=")
+        files.setdefault(method, []).append(Path(path))
+    return files
+
+
+def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
+    """Return the files that options VARIANT:METHOD=FILE name."""
+    files: dict[str, dict[str, Path]] = {}
+    for item in prediction:
+        key, _, path = item.partition("=")
+        variant, _, method = key.partition(":")
+        files.setdefault(variant, {})[method] = Path(path)
+    return files
+
+
+def require_known(what: str, name: str, known: list[str]) -> None:
+    """Refuse a method or a probe that the stage does not know; without this a misspelt name would run as another one.
+
+    Raises:
+        UserError: E-METHOD or E-PROBE (exit code 64).
+    """
+    if name not in known:
+        fix = f"name one of {', '.join(known)}"
+        code, where = f"E-{what.upper()}", f"argument {what.upper()}"
+        raise UserError(code, f"the stage knows no such {what}", where, shown(name), fix, exit_code=Exit.PARAMS)

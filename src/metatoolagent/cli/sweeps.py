@@ -1,0 +1,25 @@
+"""The command for the sweeps."""
+
+from typing import Annotated
+
+import typer
+
+from metatoolagent import params
+from metatoolagent.cli.options import Log, Out, Parameters
+
+
+def sweep(
+    name: str,
+    runs: Annotated[str, typer.Option(help="The runs as JSON, as rule sweep gives them.")],
+    out: Out,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Turn the predictions of sweep NAME into its table, figure and paragraph."""
+    del log
+    from metatoolagent.sweeps import stage
+    from metatoolagent.sweeps.runs import from_json
+
+    given = params.given(parameters)
+    caps = given.section(params.Caps, "sweeps.caps").model_dump()
+    stage.collect(name, from_json(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out)

@@ -1,0 +1,95 @@
+"""Commands for splits and for the tasks that are drawn on them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metatoolagent import params
+from metatoolagent.cli.options import INTERIM, Catalog, Log, Out, Parameters, Parts, Tasks, require_known
+
+
+def split(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Part the tools, and with them the questions, into train, validation and test; KIND is sd, cd or hd-DOMAIN."""
+    del log
+    from metatoolagent.tasks import splits
+
+    given = params.given(parameters)
+    splits.split(catalog, kind, given.section(params.Split), given.seed, out)
+
+
+def split_list(catalog: Catalog = INTERIM, out: Path = Path("data/split.csv")) -> None:
+    """Draw the parts from the seed and the shares in params.yaml, and write them as the list that `split` reads."""
+    from metatoolagent.tasks import splits
+
+    given = params.given(None)
+    splits.write_list(catalog, given.section(params.Split), given.seed, out)
+
+
+def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Draw the training meta-tasks and the evaluation tasks of a split."""
+    del log
+    from metatoolagent.tasks import meta_tasks
+
+    given = params.given(parameters)
+    meta, evaluation = given.section(params.MetaTasks), given.section(params.EvalTasks)
+    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out)
+
+
+def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Draw the evaluation tasks of a benchmark; KIND is sd (distractors of the gold tool's domain) or cd (of all)."""
+    del log
+    from metatoolagent.tasks import external
+
+    given = params.given(parameters)
+    external.materialize(catalog, kind, given.distractors, given.seed, given.section(params.EvalTasks), out)
+
+
+def materialize_chains(
+    chains: Annotated[Path, typer.Option(help="File of the ingested chains.")],
+    catalog: Catalog,
+    out: Out,
+    parts: Annotated[Path | None, typer.Option(help="Folder of the parts; none where every tool is unseen.")] = None,
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Draw the candidate sets of the unseen chains."""
+    del log
+    from metatoolagent.tasks import chain_tasks
+
+    given = params.given(parameters)
+    near = given.section(params.Split).near_duplicate
+    chain_tasks.materialize(chains, catalog, parts, given.distractors, given.seed, near, out)
+
+
+def materialize_overlap(
+    kind: str, catalog: Catalog, tasks: Tasks, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Make descriptions overlap; KIND is the share of shared words in per cent, or siblings."""
+    del log
+    from metatoolagent.tasks import overlap
+
+    overlap.materialize(kind, catalog, tasks, params.given(parameters).seed, out)
+
+
+def materialize_probe(
+    probe: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Draw the evaluation tasks of PROBE: abstention, rotation or injection."""
+    del log
+    require_known("probe", probe, list(params.PROBES[:-1]))
+    from metatoolagent.tasks.probes import stage
+
+    given = params.given(parameters)
+    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
+    stage.materialize(probe, parts, catalog, given.distractors, given.seed, evaluation, probes, out)
+
+
+def materialize_adaptation(parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
+    """Draw the tasks of the adaptation probe: those to adapt on, and those to answer afterwards."""
+    del log
+    from metatoolagent.tasks.probes import stage
+
+    given = params.given(parameters)
+    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
+    stage.materialize_adaptation(parts, given.distractors, given.seed, evaluation, probes, out)

@@ -1,0 +1,55 @@
+"""Commands for the backbone and its adapters."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metatoolagent import params
+from metatoolagent.cli.options import BACKBONE, Catalog, Log, Model, Out, Parameters, Tasks, require_known
+
+
+def backbone(out: Out = BACKBONE, parameters: Parameters = None, log: Log = None) -> None:
+    """Fetch the backbone and bring it to one form on disk."""
+    del log
+    from metatoolagent.models import backbone as stage
+
+    given = params.given(parameters)
+    stage.build(given.section(params.Backbone), out)
+
+
+def train(
+    method: str,
+    tasks: Tasks,
+    catalog: Catalog,
+    model: Model,
+    out: Out,
+    work: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = Path("work"),
+    parameters: Parameters = None,
+    log: Log = None,
+) -> None:
+    """Train an adapter: METHOD is ft, masking or mta. The same command goes on after a kill; torchrun starts several."""
+    del log
+    require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
+    from metatoolagent.meta import training
+    from metatoolagent.meta.job import Job
+    from metatoolagent.models.backbone import use_cores
+
+    use_cores()
+    given = params.given(parameters)
+    training.train(
+        Job(
+            method,
+            given.seed,
+            given.section(params.Backbone),
+            given.section(params.Adapter),
+            given.section(params.Train),
+            given.section(params.Mta) if method == "mta" else None,
+            tasks,
+            catalog,
+            model,
+            out,
+            work,
+            given.section(params.Masking) if method == "masking" else None,
+        )
+    )

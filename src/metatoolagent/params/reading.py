@@ -1,0 +1,159 @@
+"""From params.yaml, or the JSON text that a stage is given, to checked sections."""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from metatoolagent import strict_yaml
+from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
+from metatoolagent.params import sections
+from metatoolagent.params.sweeps import Sweeps
+
+S = TypeVar("S", bound=sections.Section)
+
+
+class Params(sections.Section):
+    """The whole of params.yaml."""
+
+    seed: sections.Seed
+    distractors: sections.Count
+    held_out: list[str]
+    ingest: sections.Ingest
+    chains: sections.Chains
+    split: sections.Split
+    meta_tasks: sections.MetaTasks
+    eval_tasks: sections.EvalTasks
+    backbone: sections.Backbone
+    adapter: sections.Adapter
+    train: sections.Train
+    masking: sections.Masking
+    mta: sections.Mta
+    evaluate: sections.Evaluate
+    sweeps: Sweeps
+    probes: sections.Probes
+    reasoning: sections.Reasoning
+    icl: sections.Icl
+    metrics: sections.Metrics
+
+
+class Given:
+    """The part of params.yaml that one stage was given."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        """Take checked values by key."""
+        self.values = values
+
+    def section(self, model: type[S], name: str = "") -> S:
+        """Return the section that `model` describes, such as `MetaTasks` for `meta_tasks`, or the one of a dotted name.
+
+        Raises:
+            UserError: E-PARAMS (exit code 64) if it was not given, or has a wrong, missing or unknown key.
+        """
+        name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
+        try:
+            return model.model_validate(self._value(name))
+        except ValidationError as error:
+            findings = [_finding({**item, "loc": (name, *item["loc"])}, None) for item in error.errors()]
+            raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+            raise AssertionError("a validation error without findings") from error
+
+    @property
+    def seed(self) -> int:
+        """The seed that every generator is derived from."""
+        return int(self._value("seed"))
+
+    @property
+    def distractors(self) -> int:
+        """How many wrong tools a candidate set holds."""
+        return int(self._value("distractors"))
+
+    def _value(self, key: str) -> Any:
+        if key in self.values:
+            return self.values[key]
+        value: Any = self.values
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
+            fix = "add it, or leave --params out"
+            raise UserError("E-PARAMS", f"missing key {key}", "--params", fix=fix, exit_code=Exit.PARAMS)
+        return value
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64) with the line of each wrong key, or an error of `strict_yaml.load`.
+    """
+    try:
+        document = strict_yaml.load(path)
+    except UserError as error:
+        error.exit_code = Exit.PARAMS
+        raise
+    return check(document.content, document)
+
+
+def check(content: Any, document: strict_yaml.Document | None = None) -> Params:
+    """Return the checked parameters.
+
+    Args:
+        content: the parameters as read from YAML or JSON.
+        document: where they were read from, for the lines of the errors.
+
+    Raises:
+        UserError: E-PARAMS with every wrong, missing and unknown key.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        # A misspelt key is unknown and missing at once; the unknown one has the hint.
+        findings = [_finding(item, document) for item in sorted(error.errors(), key=lambda item: item["type"] == "missing")]
+        raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+        raise AssertionError("a validation error without findings") from error
+
+
+def _finding(item: ErrorDetails, document: strict_yaml.Document | None) -> Finding:
+    pointer = item["loc"]
+    key = ".".join(map(str, pointer))
+    where = f"{document.where(*pointer)}, key {key}" if document else f"key {key}"
+    fix = "correct the value"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(pointer[-1]), _keys(pointer[:-1]), n=1)
+        fix = f"did you mean {near[0]}?" if near else "delete the key"
+        return Finding("E-PARAMS", f"unknown key {key}", where, fix=fix)
+    if item["type"] == "missing":
+        return Finding("E-PARAMS", f"missing key {key}", where, fix="add it; the committed params.yaml says what it means")
+    return Finding("E-PARAMS", f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}", where, shown(item["input"]), fix)
+
+
+def _keys(pointer: tuple[int | str, ...]) -> list[str]:
+    model: Any = Params
+    for name in pointer:
+        model = model.model_fields[str(name)].annotation
+    return list(model.model_fields)
+
+
+def given(text: str | None, path: Path = Path("params.yaml")) -> Given:
+    """Return the parameters of a stage.
+
+    Args:
+        text: the keys that its rule names, as JSON; None for all of params.yaml, as when run by hand.
+        path: the file that None stands for.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64) if `text` is not a JSON mapping, and those of `load`.
+    """
+    if text is None:
+        return Given(load(path).model_dump())
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError("E-PARAMS", f"--params is not JSON ({error})", "--params", shown(text), exit_code=Exit.PARAMS) from None
+    if not isinstance(values, dict):
+        raise UserError("E-PARAMS", "--params is not a mapping of keys", "--params", shown(text), exit_code=Exit.PARAMS)
+    return Given(values)

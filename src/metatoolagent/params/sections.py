@@ -1,0 +1,178 @@
+"""The sections of params.yaml that the stages read, a frozen model each; those of the sweeps are in `sweeps`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+OrAll = Annotated[int, Field(ge=0)]
+"""A number that 0 leaves as it is."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+DistractorKind = Literal["random", "same_domain", "hard"]
+Hypergradient = Literal["first_order", "exact", "reptile"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, strict types, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Ingest(Section):
+    """Where the catalog lies and what becomes of rows that fail."""
+
+    tools: str
+    questions: str
+    allow_rejected: bool
+
+
+class Chains(Section):
+    """Where the questions lie that need several tools."""
+
+    folder: str
+
+
+class Split(Section):
+    """How tools are parted into train, validation and test, and what counts as a leak."""
+
+    tools_list: str
+    validation: Share
+    test: Share
+    near_duplicate: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _leave_training_tools(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must be under 1, so that tools are left for training")
+        return self
+
+
+class MetaTasks(Section):
+    """The size and the making of training meta-tasks."""
+
+    count: Count
+    tasks_per_pack: Count
+    support_packs: Count
+    query_packs: Count
+    distractor_kind: DistractorKind
+    documentation: Annotated[float, Field(ge=0, le=1)]
+    abstention: Share
+    query_tasks: OrAll
+    tools: OrAll
+    questions_per_tool: OrAll
+
+    @model_validator(mode="after")
+    def _have_room_for_the_query_tasks(self) -> Self:
+        if self.query_tasks > self.query_packs * self.tasks_per_pack:
+            raise ValueError("query_tasks must be at most query_packs times tasks_per_pack")
+        return self
+
+
+class EvalTasks(Section):
+    """The size and the making of evaluation tasks."""
+
+    part: Literal["train", "validation", "test"]
+    count: Count
+    distractors: OrAll
+    tasks_per_set: Count
+    distractor_kind: DistractorKind
+
+
+class Backbone(Section):
+    """Which frozen language model."""
+
+    source: str
+    dtype: Literal["bfloat16", "float32"]
+    layers: OrAll
+    trust_remote_code: bool
+
+
+class Adapter(Section):
+    """LoRA."""
+
+    rank: Count
+    alpha: Positive
+    targets: Annotated[list[str], Field(min_length=1)]
+
+
+class Train(Section):
+    """The outer loop, for every method."""
+
+    loss: Literal["answer", "selection"]
+    answer_share: Annotated[float, Field(ge=0, le=1)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Share
+    clip_norm: Positive
+    meta_batch: Count
+    activation_checkpointing: bool
+    checkpoint_every: Count
+
+
+class Masking(Section):
+    """Training on names that say nothing."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
+class Mta(Section):
+    """The inner loop and the hypergradient."""
+
+    hypergradient: Hypergradient
+    product: Literal["double_backward", "finite_difference"]
+    inner_steps: Count
+    inner_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    support_share: Share
+    learn_inner_lr: bool
+    optimistic: bool
+    early_stop: bool
+
+    @model_validator(mode="after")
+    def _have_a_gradient_for_learned_rates(self) -> Self:
+        if self.learn_inner_lr and self.hypergradient == "reptile":
+            raise ValueError("reptile has no gradient for learn_inner_lr: true")
+        if self.support_share and self.hypergradient == "reptile":
+            raise ValueError("support_share must be 0 with reptile, whose direction is no gradient that a loss could be added to")
+        if self.learn_inner_lr and self.inner_lr == 0:
+            raise ValueError("learn_inner_lr: true needs an inner_lr above 0, since what is learned is a factor of it")
+        return self
+
+
+class Evaluate(Section):
+    """Generation, for every method with a model."""
+
+    max_new_tokens: Count
+
+
+class Reasoning(Section):
+    """What cot and react may say before they answer."""
+
+    tokens: Count
+
+
+class Icl(Section):
+    """What in-context learning is shown."""
+
+    demonstrations: Count
+
+
+class Metrics(Section):
+    """The statistics of the metrics."""
+
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Probes(Section):
+    """The sizes of the probes: abstention, rotation, injection and adaptation."""
+
+    count: Count
+    shots: Count
+    steps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _begin_with_no_step(self) -> Self:
+        if self.steps[0] != 0 or self.steps != sorted(set(self.steps)):
+            raise ValueError("steps must begin with 0, which the others are compared with, and rise")
+        return self

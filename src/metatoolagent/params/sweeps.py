@@ -1,0 +1,84 @@
+"""The section of params.yaml that says what each sweep varies."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from metatoolagent.params.methods import OF_METHOD
+from metatoolagent.params.sections import Count, Hypergradient, OrAll, Positive, Section, Seed
+
+Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+"""The lowest and the highest value, between which the logarithm is uniform."""
+Steps = Annotated[list[Count], Field(min_length=1)]
+Hypergradients = Annotated[list[Hypergradient], Field(min_length=1)]
+
+
+class Caps(Section):
+    """How much smaller the runs of every sweep are than the main run; 0 leaves them as they are."""
+
+    meta_tasks: OrAll
+    eval_tasks: OrAll
+
+
+class Table2(Section):
+    """Which methods are compared on which splits."""
+
+    methods: Annotated[list[str], Field(min_length=1)]
+    splits: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _know_the_methods(self) -> Self:
+        if unknown := sorted(set(self.methods) - set(OF_METHOD)):
+            raise ValueError(f"unknown methods {', '.join(unknown)}; some of {', '.join(OF_METHOD)}")
+        return self
+
+
+class Scale(Section):
+    """The ladder of backbones: this one with fewer layers, then others."""
+
+    layers: list[OrAll]
+    sources: list[str]
+
+
+class Queries(Section):
+    """Query tasks a meta-task, and training tools; 0 is all of them."""
+
+    query_tasks: Annotated[list[Count], Field(min_length=1)]
+    tools: Annotated[list[OrAll], Field(min_length=1)]
+
+
+class Sensitivity(Section):
+    """A range or a list of values for each param, and how many points are drawn."""
+
+    points: Count
+    outer_lr: Range
+    inner_lr: Range
+    rank: Steps
+    tasks: Steps
+    inner_steps: Steps
+
+
+class Search(Section):
+    """The same for what meta-learning alone has, and for the number of meta-tasks."""
+
+    points: Count
+    inner_lr: Range
+    tasks: Steps
+    inner_steps: Steps
+    meta_tasks: Steps
+    hypergradient: Hypergradients
+
+
+class Sweeps(Section):
+    """The programme: what each sweep varies. A sweep reads its own key, the seeds and the caps."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    caps: Caps
+    table2: Table2
+    compare: Hypergradients
+    distractors: Annotated[list[Count], Field(min_length=1)]
+    scale: Scale
+    queries: Queries
+    sensitivity: Sensitivity
+    search: Search
+    overlap: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
