@@ -76,7 +76,7 @@ class Spool:
         part = Part(recorded[0].document.path, self.folder / f"{len(self.parts):05}.arrow", first)
         frame.write_ipc(part.path)
         self.parts.append(part)
-        self.kept += len(frame) - frame["rejected"].sum()
+        self.kept += len(frame) - int(frame["rejected"].sum())
 
     def reject_repeated(self) -> None:
         """Note questions that stand twice, in whatever files, as `questions.reject_repeated` does in memory."""
