@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import materialize as materialization
 from materialize import measured, row
 from metatoolagent import artifacts, params
 from metatoolagent.catalog.ingest import ingest
@@ -27,8 +28,8 @@ WORDS, SPOKEN = 4000, 10
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 
 SPLIT = params.Split(tools_list="", validation=0.14, test=0.27, held_out=[], near_duplicate=0.8)
-META = params.MetaTasks(count=40, tasks_per_pack=8, support_packs=1, query_packs=1, distractor_kind="random", documentation=0.7)
-EVALUATION = params.EvalTasks(part="test", count=300, tasks_per_set=8, distractor_kind="random")
+META = materialization.META.model_copy(update={"count": 40, "documentation": 0.7})
+EVALUATION = materialization.EVALUATION.model_copy(update={"count": 300, "tasks_per_set": 8})
 
 
 def write_catalog(folder: Path, questions: int) -> None:

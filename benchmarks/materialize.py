@@ -44,6 +44,7 @@ META = params.MetaTasks(
     query_tasks=0,
     tools=0,
     questions_per_tool=0,
+    abstention=0,
 )
 EVALUATION = params.EvalTasks(part="test", count=TASKS // 2, distractors=0, tasks_per_set=1, distractor_kind="random")
 KINDS = {

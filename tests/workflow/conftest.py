@@ -1,5 +1,7 @@
 """A copy of this checkout with the tiny params, in which the commands are run as a user types them."""
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -37,11 +39,10 @@ def shell(environment: dict[str, str]) -> Shell:
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Callable[[str], Path]:
-    """Makes a committed copy of the checkout with the tiny params."""
+def checked_out(shell: Shell) -> Callable[[Path], None]:
+    """Makes a folder a committed copy of the checkout with the tiny params."""
 
-    def make(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name) / "project"
+    def make(folder: Path) -> None:
         folder.mkdir()
         files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
         for file in filter(None, files.stdout.decode().split("\0")):
@@ -53,25 +54,65 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, shell: Shell) -> Callable[[s
         for left in [folder / "dvc.lock", *folder.glob("*/**/dvc.lock"), *folder.glob("*/**/dvc.yaml")]:
             left.unlink(missing_ok=True)
         shell("git init -q && PYTHONPATH=src python -m metatoolagent.stages && git add -A && git commit -qm start", folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory, checked_out: Callable[[Path], None]) -> Callable[[str], Path]:
+    """Makes a committed copy of the checkout with the tiny params."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name) / "project"
+        checked_out(folder)
         return folder
 
     return make
 
 
 @pytest.fixture(scope="session")
-def finished(fresh: Callable[[str], Path], shell: Shell) -> Path:
-    """A copy in which `snakemake --cores 8 eval_cd` has run, pushed to a DVC remote beside it, and was committed."""
-    folder = fresh("finished")
-    first = shell("snakemake --cores 8 eval_cd", folder)
-    assert "mta" in first.stdout
-    shell(f"dvc remote add -q -d beside {folder.parent / 'remote'} && dvc push -q", folder)
-    shell("git add -A && git commit -qm finished", folder)
-    return folder
+def built_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Builds a project once for all of pytest's workers; each gets a copy, since both engines lock the project they work in."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+
+    def make(name: str, build: Callable[[Path], None]) -> Path:
+        place = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / "built").exists():
+                shutil.rmtree(place, ignore_errors=True)  # what a worker left that failed
+                place.mkdir()
+                build(place / "project")
+                (place / "built").touch()
+        return Path(shutil.copytree(place / "project", tmp_path_factory.mktemp(name) / "project", symlinks=True))
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def with_methods(finished: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the finished project in which `eval_methods` has run as well."""
-    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("methods") / "project", symlinks=True))
-    shell("snakemake --cores 2 eval_methods", folder)
-    return folder
+def finished(built_once: Callable[..., Path], checked_out: Callable[[Path], None], shell: Shell) -> Path:
+    """A copy in which `snakemake --cores 8 eval_cd` has run, pushed to a DVC remote beside it, and was committed."""
+
+    def build(folder: Path) -> None:
+        checked_out(folder)
+        first = shell("snakemake --cores 8 eval_cd", folder)
+        assert "mta" in first.stdout
+        shell(f"dvc remote add -q -d beside {folder.parent / 'remote'} && dvc push -q", folder)
+        shell("git add -A && git commit -qm finished", folder)
+
+    return built_once("finished", build)
+
+
+@pytest.fixture(scope="session")
+def with_methods(built_once: Callable[..., Path], finished: Path, shell: Shell) -> Path:
+    """A copy of the finished project in which `eval_methods` has run as well; logs/eval_methods.json has what it printed."""
+
+    def build(folder: Path) -> None:
+        shutil.copytree(finished, folder, symlinks=True)
+        listed = shell("snakemake -n eval_methods", folder)
+        done = shell("snakemake --cores 2 eval_methods", folder)
+        printed = {"listed": listed.stdout, "stdout": done.stdout, "stderr": done.stderr}
+        (folder / "logs/eval_methods.json").write_text(json.dumps(printed))
+
+    return built_once("methods", build)

@@ -1,5 +1,6 @@
-"""The page and Snakemake's own report, as a user asks for them."""
+"""The page and Snakemake's own report, and the other splits, which both then have, as a user asks for them."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -22,7 +23,7 @@ def splits(page: Path) -> list[str]:
     return re.findall(r'"(\w[\w-]*)": \{"catalog"', text)
 
 
-def test_the_page_needs_the_main_job_alone_and_shows_what_else_was_measured(copy, shell):
+def test_the_page_needs_the_main_job_alone_and_shows_the_other_splits_once_they_ran_and_joined_dvc(copy, shell):
     before = (copy / "dvc.yaml").read_bytes()
     listed = shell("snakemake -n report", copy).stdout
     assert {rule for rule in ("breakdowns", "figures", "page", "evaluate", "train") if f"rule {rule}:" in listed} == {
@@ -43,7 +44,13 @@ def test_the_page_needs_the_main_job_alone_and_shows_what_else_was_measured(copy
     assert "accuracy.svg" in report and "confusions.svg" in report
     assert re.findall(r'<(?:script|link)[^>]+(?:src|href)="http', report) == []
 
+    assert not (copy / "splits").exists()
     shell("snakemake --cores 2 eval_sd", copy)
+    assert json.loads((copy / "results/sd/metrics.json").read_text())["sd.mta.free.all.n"] == 24
+    assert "up to date" in shell("dvc status splits/sd/dvc.yaml", copy).stdout
+    assert "Running stage" not in shell("dvc repro splits/sd/dvc.yaml", copy).stdout
+    assert "sd" in shell("mta results", copy).stdout
+
     shell("snakemake --cores 2 report", copy)
     assert splits(page) == ["cd", "sd"]
     assert "up to date" in shell("dvc status", copy).stdout

@@ -48,10 +48,10 @@ rule materialize_chains:
             "strict_yaml",
             "tasks/chain_tasks",
             "tasks/distractors",
-            "tasks/leakage",
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",
+            "tasks/similar",
         ),
     output:
         tasks="results/{variant}/tasks/chain_tasks.parquet",

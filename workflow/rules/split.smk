@@ -18,6 +18,7 @@ rule split:
             "catalog/schemas",
             "catalog/text",
             "tasks/leakage",
+            "tasks/similar",
             "tasks/splits",
         ),
     output:

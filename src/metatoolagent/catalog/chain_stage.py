@@ -5,7 +5,7 @@ from pathlib import Path
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
-from metatoolagent.catalog.ingest import Sources, errors_of, frame_of, kept, read_folder, refuse_changed, stop
+from metatoolagent.catalog.ingest import Sources, errors_of, frame_of, kept, read_folder, refuse_changed, rejected_frame, stop
 from metatoolagent.catalog.questions import Tools
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError
@@ -37,13 +37,12 @@ def ingest(given: params.Chains, catalog: Path, *, allow_rejected: bool, out: Pa
     asked = {normalised(text): f"question {name}" for name, text in questions.select("question_id", "question").iter_rows()}
     reject_repeated_chains(sources.chains, asked)
     if sources.rejections and not allow_rejected:
-        stop(sources, out)
+        stop(sources.rejections, out)
     chains = kept(sources.chains)
     if not chains:
         raise UserError("E-EMPTY", "no chain is left", given.folder, fix="add <domain>.yaml there", kept=artifacts.KEPT)
-    rejected = [rejection.record() for rejection in sources.rejections]
     with artifacts.publishing(out, OUTPUTS, producer="ingest_chains", inputs=[*inputs, *sorted(sources.hashes)]) as paths:
         schemas.write(frame_of(chains, schemas.CHAINS), schemas.CHAINS, paths[OUTPUTS[0]])
-        schemas.write(frame_of(rejected, schemas.REJECTED), schemas.REJECTED, paths[OUTPUTS[1]])
+        schemas.write(rejected_frame(sources.rejections), schemas.REJECTED, paths[OUTPUTS[1]])
         refuse_changed(sources.hashes)
     errors_of(out).unlink(missing_ok=True)

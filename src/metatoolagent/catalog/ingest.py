@@ -1,8 +1,10 @@
 """Ingestion: two folders of YAML, one file a domain, to checked tables. Every fault of every file is told at once."""
 
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +13,7 @@ from metatoolagent import artifacts, params, strict_yaml
 from metatoolagent.catalog import json_schema, schemas
 from metatoolagent.catalog.questions import Tools, read_questions, reject_repeated
 from metatoolagent.catalog.rejection import Rejection, Row, of_file
+from metatoolagent.catalog.spool import Spool
 from metatoolagent.catalog.tool import read_tools, reject_twins
 from metatoolagent.errors import Finding, UserError, raise_findings
 from metatoolagent.strict_yaml import Document
@@ -42,7 +45,8 @@ class Sources:
 def ingest(params: params.Ingest, out: Path) -> None:
     """Publish the catalog of two folders as `tools.parquet`, `questions.parquet` and `rejected.parquet`.
 
-    A malformed file is one rejection, since its rows cannot be counted.
+    A malformed file is one rejection, since its rows cannot be counted. The questions of one file are in memory at a time; all of
+    them lie in a folder of the system's temporary one (TMPDIR) meanwhile.
 
     Args:
         params: the folders, and whether to go on without the rows that fail.
@@ -52,55 +56,75 @@ def ingest(params: params.Ingest, out: Path) -> None:
         UserError: the first rejection, with all of them in `errors/rejected.parquet`, unless `allow_rejected`;
             E-EMPTY if nothing is left; E-CHANGED if a file changed meanwhile.
     """
-    sources = read_sources(Path(params.tools), Path(params.questions))
-    rejected = [rejection.record() for rejection in sources.rejections]
-    if rejected and not params.allow_rejected:
-        stop(sources, out)
-    tools, questions = kept(sources.tools), kept(sources.questions)
-    if not tools or not questions:
+    sources = Sources()
+    answers = _read_tools(Path(params.tools), sources)
+    with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
+        spool = Spool(Path(folder))
+        for rows in _files(Path(params.questions), sources, lambda document: read_questions(document, answers)):
+            spool.add(rows)
+        spool.reject_repeated()
+        rejections = sources.rejections + spool.rejections
+        if rejections and not params.allow_rejected:
+            stop(rejections, out)
+        _publish(params, sources, spool, rejections, out)
+    errors_of(out).unlink(missing_ok=True)
+
+
+def _publish(params: params.Ingest, sources: Sources, spool: Spool, rejections: Sequence[Rejection], out: Path) -> None:
+    tools = kept(sources.tools)
+    if not tools or not spool.kept:
         raise UserError(
             "E-EMPTY",
-            f"a catalog needs tools and questions, and has {len(tools)} and {len(questions)}",
+            f"a catalog needs tools and questions, and has {len(tools)} and {spool.kept}",
             f"{params.tools}, {params.questions}",
             fix="add <domain>.yaml to both folders",
             kept=artifacts.KEPT,
         )
     with artifacts.publishing(out, OUTPUTS, producer="ingest", inputs=sorted(sources.hashes)) as paths:
         schemas.write(frame_of(tools, schemas.TOOLS), schemas.TOOLS, paths["tools.parquet"])
-        schemas.write(frame_of(questions, schemas.QUESTIONS), schemas.QUESTIONS, paths["questions.parquet"])
-        schemas.write(frame_of(rejected, schemas.REJECTED), schemas.REJECTED, paths["rejected.parquet"])
+        spool.write(paths["questions.parquet"])
+        schemas.write(rejected_frame(rejections), schemas.REJECTED, paths["rejected.parquet"])
         # The manifest records the hashes of the inputs, so they must still be what was read.
         refuse_changed(sources.hashes)
-    errors_of(out).unlink(missing_ok=True)
 
 
 def read_sources(tools: Path, questions: Path) -> Sources:
-    """Read and check both folders; what is wrong stands in the result."""
+    """Read and check both folders, and hold all their rows; what is wrong stands in the result."""
     sources = Sources()
-    sources.tools = read_folder(tools, sources, read_tools)
-    reject_twins(sources.tools)
-    _reject_lonely(sources.tools)
-    answers = answers_of(sources.tools)
+    answers = _read_tools(tools, sources)
     sources.questions = read_folder(questions, sources, lambda document: read_questions(document, answers))
     reject_repeated(sources.questions)
     return sources
 
 
+def _read_tools(folder: Path, sources: Sources) -> Tools:
+    """Read and check the tools of a folder into `sources`; return what questions may be answered by."""
+    sources.tools = read_folder(folder, sources, read_tools)
+    reject_twins(sources.tools)
+    _reject_lonely(sources.tools)
+    return answers_of(sources.tools)
+
+
 def read_folder(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> list[Row]:
     """Return the rows that `read` makes of every file of a folder; files that cannot be read are noted in `sources`."""
+    return list(chain.from_iterable(_files(folder, sources, read)))
+
+
+def _files(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> Iterator[list[Row]]:
+    """Yield the rows of one file after the other."""
     if not folder.is_dir():
         code, what = ("E-NOT-A-FOLDER", "expected a folder") if folder.exists() else ("E-MISSING", "a folder is not there")
         sources.failed.append(Rejection(str(folder), 1, "", code, what, fix="correct the path in params.yaml"))
-        return []
-    rows: list[Row] = []
+        return
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         try:
-            rows += read(_load(path, sources.hashes))
+            rows = read(_load(path, sources.hashes))
         except UserError as error:
             sources.failed.append(of_file(str(path), error))
-    return rows
+        else:
+            yield rows
 
 
 def _load(path: Path, hashes: dict[Path, str]) -> Document:
@@ -153,17 +177,21 @@ def frame_of(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.
     return pl.DataFrame(list(records), schema=types).sort((schema.metadata or {})["sorted_by"])
 
 
-def stop(sources: Sources, out: Path) -> None:
+def rejected_frame(rejections: Sequence[Rejection]) -> pl.DataFrame:
+    """Return the table of rejected rows."""
+    return frame_of([rejection.record() for rejection in rejections], schemas.REJECTED)
+
+
+def stop(rejections: Sequence[Rejection], out: Path) -> None:
     """Raise what is wrong, consequences last, and list it all in a file.
 
     Raises:
         UserError: the first rejection; nothing is raised where there is none.
     """
     with artifacts.atomic_path(errors_of(out)) as path:
-        records = [rejection.record() for rejection in sources.rejections]
-        schemas.write(frame_of(records, schemas.REJECTED), schemas.REJECTED, path)
-    rejections = sorted(sources.rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
-    findings = [rejection.finding() for rejection in rejections]
+        schemas.write(rejected_frame(rejections), schemas.REJECTED, path)
+    causes_first = sorted(rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
+    findings = [rejection.finding() for rejection in causes_first]
     raise_findings(findings, kept=artifacts.KEPT, report=str(errors_of(out)))
 
 

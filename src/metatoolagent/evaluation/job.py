@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 
 from metatoolagent import params
-from metatoolagent.models import adapter
 from metatoolagent.tasks.rendering import Row
 
 
@@ -63,7 +62,10 @@ class Job:
         """Return the artifacts that the method reads."""
         paths = [self.tasks, self.catalog / "tools.parquet", self.catalog / "questions.parquet"]
         paths += [self.model / "model.safetensors"] if self.backbone else []
-        paths += [self.weights / adapter.WEIGHTS] if self.weights else []
+        if self.weights:
+            from metatoolagent.models.adapter import WEIGHTS  # with torch, which methods without a model do without
+
+            paths.append(self.weights / WEIGHTS)
         return paths + ([self.demonstrations] if self.demonstrations else [])
 
 

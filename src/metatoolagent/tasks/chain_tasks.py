@@ -13,8 +13,8 @@ from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Finding, UserError, raise_findings, shown
 from metatoolagent.tasks.distractors import generator_of, require
-from metatoolagent.tasks.leakage import similar_pairs
 from metatoolagent.tasks.rendering import Row
+from metatoolagent.tasks.similar import similar_pairs
 
 FILE = "chain_tasks.parquet"
 LEAST_UNSEEN = ("train", "validation", "test")

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import bm25s
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -46,6 +45,8 @@ def similarity_ranks(tools: pl.DataFrame) -> Ints:
     Args:
         tools: name and description of each tool.
     """
+    import bm25s  # with scipy, which takes longer than random distractors
+
     documents = (tools["name"].str.replace_all("_", " ") + " " + tools["description"]).to_list()
     tokens = bm25s.tokenize(documents, stopwords="en", show_progress=False, return_ids=False)
     index = bm25s.BM25()

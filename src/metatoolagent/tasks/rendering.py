@@ -3,15 +3,17 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.tasks.abstention import NONE, NONE_TOOL
-from metatoolagent.tasks.packing import Pack, pack
 from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
+
+if TYPE_CHECKING:
+    from metatoolagent.tasks.packing import Pack
 
 Row = Mapping[str, Any]
 SHARED = ("candidates", "attacked", "instruction")
@@ -71,7 +73,7 @@ class Renderer:
             return self.segment(row["question_id"])
         return self.template.segment(self.sentences[self.asked_for[row["question_id"]]])
 
-    def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> Pack:
+    def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> "Pack":
         """Return the pack of tasks that share a candidate set, in its order.
 
         Args:
@@ -83,6 +85,8 @@ class Renderer:
         Raises:
             UserError: E-CTX if a task is longer than the context; E-TASK if the rows do not share a candidate set.
         """
+        from metatoolagent.tasks.packing import pack  # with torch, which reading rows alone does without
+
         candidates = list(rows[0]["candidates"])
         if any(row.get(name) != rows[0].get(name) for row in rows for name in SHARED):
             raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)

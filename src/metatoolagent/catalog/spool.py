@@ -1,0 +1,171 @@
+"""Questions on disk while they are checked, one file a domain, so that memory does not grow with their text.
+
+In memory stay 8 bytes a question, to find repeated ones by, and all that is rejected.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoolagent import artifacts
+from metatoolagent.catalog import schemas
+from metatoolagent.catalog.questions import reject_repeated
+from metatoolagent.catalog.rejection import Rejection, Row
+from metatoolagent.catalog.text import normalised
+from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.strict_yaml import Document
+
+CHUNK = 2**16
+"""Questions that are checked and written at once, or those of one tool if they are more."""
+
+COLUMNS = {name: column.dtype.type for name, column in schemas.QUESTIONS.columns.items()}
+PLACE = {"number": pl.Int64, "entry_line": pl.Int32, "ask_line": pl.Int32, "rejected": pl.Boolean}
+"""Beside the columns of the table: the number among all questions, where it was read, and whether it is already rejected."""
+
+
+class Part(NamedTuple):
+    """The questions of one file that was read, sorted by question_id on disk."""
+
+    source: Path
+    path: Path
+    first: int
+    """The number of its first question."""
+
+
+class Spool:
+    """Takes the rows of one file after the other; then tells the repeated ones, and gives back what nothing is wrong with."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder to write to."""
+        self.folder = folder
+        self.parts: list[Part] = []
+        self.hashes: list[NDArray[np.int64]] = []
+        self.number = 0
+        self.found: list[tuple[tuple[int, bool], Rejection]] = []
+        self.repeated: list[int] = []
+        self.kept = 0
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """Everything that is wrong, in the order of the rows."""
+        return [rejection for _, rejection in sorted(self.found, key=lambda item: item[0])]
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write the questions of one file; a row that could not be expanded to one is a rejection alone."""
+        first = self.number
+        recorded = [row for row in rows if row.record]
+        for row in rows:
+            self.found += [((self.number, bool(row.record)), rejection) for rejection in row.rejections]
+            self.number += bool(row.record)
+        if not recorded:
+            return
+        self.hashes.append(np.array([hash(normalised(row.record["question"])) for row in recorded], np.int64))
+        place = {
+            "number": range(first, self.number),
+            "entry_line": [row.document.line(row.index) for row in recorded],
+            "ask_line": [row.document.line(row.index, "ask") for row in recorded],
+            "rejected": [bool(row.rejections) for row in recorded],
+        }
+        records = pl.DataFrame([row.record for row in recorded], schema=COLUMNS)
+        frame = records.hstack(pl.DataFrame(place, schema=PLACE)).sort("question_id")
+        part = Part(recorded[0].document.path, self.folder / f"{len(self.parts):05}.arrow", first)
+        frame.write_ipc(part.path)
+        self.parts.append(part)
+        self.kept += len(frame) - int(frame["rejected"].sum())
+
+    def reject_repeated(self) -> None:
+        """Note questions that stand twice, in whatever files, as `questions.reject_repeated` does in memory."""
+        again = self._look_alike()
+        rows: list[Row] = []
+        rejected: list[bool] = []
+        ends = [*(part.first for part in self.parts), self.number][1:]
+        for part, end in zip(self.parts, ends, strict=True):
+            numbers = again[(again >= part.first) & (again < end)]
+            if len(numbers):
+                chosen = pl.scan_ipc(part.path).filter(pl.col("number").is_in(numbers.tolist())).sort("number").collect()
+                rows += [_row(part, record) for record in chosen.iter_rows(named=True)]
+                rejected += chosen["rejected"].to_list()
+        reject_repeated(rows)
+        for number, row, before in zip(again.tolist(), rows, rejected, strict=True):
+            self.found += [((number, True), rejection) for rejection in row.rejections]
+            if row.rejections:
+                self.repeated.append(number)
+                self.kept -= not before
+
+    def _look_alike(self) -> NDArray[np.int64]:
+        """Return the numbers of the questions that share a hash with another, in order: the texts decide."""
+        hashes = np.concatenate([np.empty(0, np.int64), *self.hashes])
+        order = np.argsort(hashes)
+        same = hashes[order[1:]] == hashes[order[:-1]]
+        return np.unique(np.r_[order[1:][same], order[:-1][same]])
+
+    def write(self, path: Path) -> None:
+        """Write the table of the questions that nothing is wrong with.
+
+        Raises:
+            UserError: E-SCHEMA.
+        """
+        write_chunks(self._chunks(), schemas.QUESTIONS, path, self.folder)
+        written = pl.scan_parquet(path).select(pl.len()).collect().item()
+        assert written == self.kept, f"{self.kept} questions kept, {written} written"
+
+    def _chunks(self) -> Iterator[pl.DataFrame]:
+        """Yield them sorted by question_id.
+
+        A question_id begins with its tool and a dash, which sorts before all characters of a name, and a tool's questions are
+        all of one part: so the questions of one tool after the other are in order.
+        """
+        waiting: list[pl.DataFrame] = []
+        for _, part, start, length in sorted(chain.from_iterable(_tools(part) for part in self.parts)):
+            rows = pl.scan_ipc(part.path).slice(start, length).collect()
+            wrong = rows["rejected"].to_numpy() | np.isin(rows["number"].to_numpy(), self.repeated)
+            waiting.append(rows.filter(pl.Series(~wrong)).select(list(COLUMNS)))
+            if sum(map(len, waiting)) >= CHUNK:
+                yield pl.concat(waiting)
+                waiting = []
+        yield from [pl.concat(waiting)] if waiting else []
+
+
+def write_chunks(chunks: Iterable[pl.DataFrame], schema: schemas.Table, path: Path, folder: Path) -> None:
+    """Check a table chunk by chunk and write it as `schemas.write` does, while one chunk at a time is in memory.
+
+    Args:
+        chunks: the rows, in the order of the column that the table is sorted by, which is unique.
+        schema: a table.
+        path: the file.
+        folder: where the chunks lie until all are checked.
+
+    Raises:
+        UserError: E-SCHEMA.
+    """
+    (key,) = (schema.metadata or {})["sorted_by"]
+    files: list[Path] = []
+    last = ""
+    for chunk in chunks:
+        keys = schemas.checked(chunk, schema, path.name)[key]
+        if len(keys) and keys[0] <= last:
+            what = f"rows are not sorted by {key}, or one stands twice"
+            raise UserError("E-SCHEMA", what, path.name, shown(keys[0]), kept=artifacts.KEPT, exit_code=Exit.ARTIFACT)
+        last = keys[-1] if len(keys) else last
+        files.append(folder / f"chunk-{len(files):06}.arrow")
+        chunk.write_ipc(files[-1])
+    pl.scan_ipc(files).sink_parquet(path, compression="zstd", compression_level=3)
+
+
+def _row(part: Part, record: dict[str, Any]) -> Row:
+    """Return a question with its place, as far as a rejection needs it."""
+    document = Document(part.source, None, {(0,): record["entry_line"], (0, "ask"): record["ask_line"]})
+    return Row(document, 0, record)
+
+
+def _tools(part: Part) -> Iterator[tuple[str, Part, int, int]]:
+    """Yield of each tool of a part where its questions are: the first and how many."""
+    start = 0
+    for run in pl.scan_ipc(part.path).select(pl.col("tool").rle()).collect()["tool"]:
+        yield run["value"], part, start, run["len"]
+        start += run["len"]

@@ -1,0 +1,81 @@
+from itertools import groupby
+
+import polars as pl
+import pytest
+
+from metatoolagent.catalog import schemas, spool
+from metatoolagent.catalog.ingest import Sources, answers_of, ingest, read_folder, read_sources, rejected_frame
+from metatoolagent.catalog.questions import read_questions
+from metatoolagent.errors import UserError
+
+FILES = {
+    "tools/desk.yaml": """
+- {name: alpha, description: Does one thing., parameters: {type: object}}
+- {name: beta, description: Does another thing., parameters: {type: object}}
+""",
+    "tools/shop.yaml": """
+- {name: gamma, description: Sells a thing., parameters: {type: object}}
+- {name: also, description: Buys a thing., parameters: {type: object}}
+""",
+    "questions/desk.yaml": """
+- {tool: beta, ask: "Do 3 things!", arguments: {}}
+- {tool: alpha, ask: "Do {n} things.", fill: {n: [1, 2, 3]}, arguments: {}}
+- {tool: alpha, ask: "do 2 THINGS", arguments: {}}
+- {tool: alhpa, ask: "Never expanded.", arguments: {}}
+""",
+    "questions/shop.yaml": """
+- {tool: gamma, ask: "do 1 things", arguments: {}}
+- {tool: also, ask: "Another.", arguments: {}}
+- {tool: gamma, ask: "Wrong.", arguments: {n: 1}}
+""",
+}
+CODES = [
+    *("E-QA-CONFLICT", "E-QA-CONFLICT", "E-QA-CONFLICT", "E-QA-DUP", "E-QA-ANSWER-UNKNOWN"),  # beta, alpha's 1, 3, again, alhpa
+    *("E-QA-CONFLICT", "E-QA-ARGUMENTS"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_what_is_rejected_is_what_is_rejected_in_memory_and_in_its_order(folder, tmp_path_factory):
+    sources = read_sources(folder / "tools", folder / "questions")
+    expected = [rejection for row in sources.questions for rejection in row.rejections]
+    assert [rejection.code for rejection in expected] == CODES
+    rows = read_folder(folder / "questions", Sources(), lambda document: read_questions(document, answers_of(sources.tools)))
+    spooled = spool.Spool(tmp_path_factory.mktemp("spool"))
+    for _, of_file in groupby(rows, key=lambda row: row.document.path):
+        spooled.add(list(of_file))
+    spooled.reject_repeated()
+    assert spooled.rejections == expected
+    assert spooled.kept == 2
+
+
+@pytest.mark.parametrize("chunk", [1, 2**16])
+def test_the_tables_hold_each_row_once_whatever_the_chunks(folder, ingest_params, monkeypatch, chunk):
+    monkeypatch.setattr(spool, "CHUNK", chunk)
+    ingest(ingest_params(folder, allow_rejected=True), folder / "out")
+    questions = schemas.read(folder / "out/questions.parquet", schemas.QUESTIONS)
+    assert questions["question"].to_list() == ["Do 2 things.", "Another."]
+    expected = rejected_frame(read_sources(folder / "tools", folder / "questions").rejections)
+    assert pl.read_parquet(folder / "out/rejected.parquet").equals(expected)
+
+
+def test_texts_of_one_hash_are_told_apart(folder, ingest_params, monkeypatch):
+    monkeypatch.setattr(spool, "hash", lambda _: 0, raising=False)
+    ingest(ingest_params(folder, allow_rejected=True), folder / "out")
+    assert pl.read_parquet(folder / "out/questions.parquet")["question"].to_list() == ["Do 2 things.", "Another."]
+
+
+@pytest.mark.parametrize("keys", [["a", "b", "b"], ["b", "c", "a"]])
+def test_chunks_out_of_order_are_refused(keys, tmp_path):
+    row = {"tools": ["x", "y"], "also": [], "domain": "d", "kind": "terse", "question": "Which?"}
+    types = {name: column.dtype.type for name, column in schemas.CHAINS.columns.items()}
+    chunks = (pl.DataFrame([{"chain_id": key, **row}], schema=types) for key in keys)
+    with pytest.raises(UserError, match="E-SCHEMA"):
+        spool.write_chunks(chunks, schemas.CHAINS, tmp_path / "chains.parquet", tmp_path)
