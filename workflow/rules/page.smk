@@ -37,6 +37,8 @@ rule figures:
         candidates=candidates_table,
         code=code(
             "catalog/schemas",
+            "evaluation/metrics",
+            "evaluation/statistics",
             "reporting/charts",
             "reporting/figures",
             "reporting/look",

@@ -16,10 +16,11 @@ import numpy as np
 import polars as pl
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent.catalog.schemas import ACCURACIES, checked
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
-FILE = "metrics.json"
+FILE, TABLE = "metrics.json", "accuracies.csv"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
 """Of free answers; `evaluation/predicting.py` says what each means."""
 INVALID = OUTCOMES[2:]
@@ -31,7 +32,7 @@ DIGITS = 4
 
 
 def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, seed: int, out: Path) -> None:
-    """Publish `metrics.json`.
+    """Publish `metrics.json`, and `accuracies.csv`, those in it as a table (ACCURACIES in catalog/schemas.py), for DVC to plot.
 
     Args:
         split: first part of the keys.
@@ -50,8 +51,19 @@ def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, s
         metrics |= of_method(f"{split}.{method}", frame, resamples, seed)
     metrics |= comparisons(split, frames, resamples, seed)
     inputs = [path for paths in predictions.values() for path in paths]
-    with publishing(out, (FILE,), producer="metrics", inputs=inputs) as paths:
+    with publishing(out, (FILE, TABLE), producer="metrics", inputs=inputs) as paths:
         paths[FILE].write_text(canonical_json(metrics), encoding="utf-8")
+        checked(accuracies(metrics), ACCURACIES, TABLE).write_csv(paths[TABLE])
+
+
+def accuracies(metrics: Mapping[str, float]) -> pl.DataFrame:
+    """Return the accuracies of some metrics, in their order: the columns of ACCURACIES."""
+    rows = []
+    for key in (key.removesuffix(".accuracy") for key in metrics if key.endswith(".accuracy")):
+        split, method, reading, pool = key.split(".")
+        numbers = {name: metrics[f"{key}.{name}"] for name in ("n", "accuracy", "low", "high")}
+        rows.append({"split": split, "method": method, "pool": pool, "reading": reading} | numbers)
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
 
 
 def check_paired(frames: Mapping[str, pl.DataFrame]) -> None:

@@ -14,6 +14,7 @@ import vl_convert
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, read
+from metatoolagent.evaluation.metrics import accuracies
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import charts, tables
 from metatoolagent.reporting.look import VEGA_LITE
@@ -70,8 +71,8 @@ class Sources:
 
     def inputs(self) -> list[Path]:
         """Return the files."""
-        broken = [folder / file for folder in self.breakdowns for file in ("breakdowns.parquet", "confusions.parquet")]
-        return [*self.metrics, *broken, *self.logs.values(), *([self.sweep] if self.sweep else [])]
+        parted = [folder / file for folder in self.breakdowns for file in ("breakdowns.parquet", "confusions.parquet")]
+        return [*self.metrics, *parted, *self.logs.values(), *([self.sweep] if self.sweep else [])]
 
 
 def publish(sources: Sources, distractors: int, out: Path) -> None:
@@ -120,33 +121,28 @@ def load(sources: Sources, distractors: int) -> Measured:
         pl.read_csv(verify(path)).select(pl.lit(method).alias("method"), "update", "loss", "right")
         for method, path in sources.logs.items()
     ]
-    accuracies = pl.concat(read(folder / "breakdowns.parquet", BREAKDOWNS) for folder in sources.breakdowns)
+    parts = pl.concat(read(folder / "breakdowns.parquet", BREAKDOWNS) for folder in sources.breakdowns)
     return Measured(
-        by_method(tables.read(sources.metrics), accuracies),
-        accuracies,
+        by_method(tables.read(sources.metrics), parts),
+        parts,
         pl.concat(read(folder / "confusions.parquet", CONFUSIONS) for folder in sources.breakdowns),
         pl.concat(curves),
-        by_candidates(accuracies, sources.sweep, distractors),
+        by_candidates(parts, sources.sweep, distractors),
     )
 
 
-def by_method(metrics: tables.Metrics, accuracies: pl.DataFrame) -> pl.DataFrame:
+def by_method(metrics: tables.Metrics, parts: pl.DataFrame) -> pl.DataFrame:
     """Return the accuracy of every method, with the chance of a blind guess among the candidates beside it."""
-    rows = []
-    for key in (key.removesuffix(".accuracy") for key in metrics if key.endswith(".accuracy")):
-        split, method, reading, pool = key.split(".")
-        values = {name: metrics[f"{key}.{name}"] for name in ("accuracy", "low", "high", "n")}
-        rows.append({"split": split, "method": method, "reading": reading, "pool": pool, **values})
     same = ["split", "method", "pool", "reading"]
     sizes = (
-        accuracies.filter(axis="candidates")
+        parts.filter(axis="candidates")
         .group_by(same)
         .agg(chance=((pl.col("n") / pl.col("value").cast(pl.Int32)).sum() / pl.col("n").sum()).round(4))
     )
-    return pl.DataFrame(rows).with_columns(pl.col("n").cast(pl.Int32)).join(sizes, on=same, how="inner", maintain_order="left")
+    return accuracies(metrics).with_columns(pl.col("n").cast(pl.Int32)).join(sizes, on=same, how="inner", maintain_order="left")
 
 
-def by_candidates(accuracies: pl.DataFrame, sweep: Path | None, distractors: int) -> pl.DataFrame:
+def by_candidates(parts: pl.DataFrame, sweep: Path | None, distractors: int) -> pl.DataFrame:
     """Return accuracy by the number of candidates.
 
     It is that of the tasks of the splits, if some have more candidates than others; else that of the sweep over numbers of
@@ -155,11 +151,7 @@ def by_candidates(accuracies: pl.DataFrame, sweep: Path | None, distractors: int
     Raises:
         UserError: E-CORRUPT or E-MISSING.
     """
-    own = (
-        accuracies.filter(axis="candidates")
-        .with_columns(candidates=pl.col("value").cast(pl.Int32))
-        .drop("axis", "value", "tools")
-    )
+    own = parts.filter(axis="candidates").with_columns(candidates=pl.col("value").cast(pl.Int32)).drop("axis", "value", "tools")
     if sweep is None or counts(own) > 1:
         return own
     rows = pl.read_csv(verify(sweep), infer_schema_length=None).filter(

@@ -76,7 +76,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
     Raises:
         UserError: E-CORRUPT or E-MISSING.
     """
-    metrics = tables.read(sources.metrics)
+    metrics, artifacts = tables.read(sources.metrics), provenance.artifacts(sources.results())
     names = ["accuracy", *(name for names in SECTIONS.values() for name in names)]
     environment = Environment(
         loader=PackageLoader("metatoolagent.reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -94,7 +94,8 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         missing=sources.missing,
         tasks=browser.content(sources.predictions, sources.catalogs),
         params=json.dumps(params, indent=1),
-        artifacts=provenance.artifacts(sources.results()),
+        artifacts=artifacts,
+        environments=provenance.environments(artifacts),
         versions=provenance.versions(),
         machine=provenance.machine(),
         commit=provenance.commit(),
