@@ -154,7 +154,7 @@ def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
     assert all(isinstance(value, (int, float)) for value in found.values())
     assert len(read_manifest(tmp_path / "out")["inputs"]) == 4
     table = pl.read_csv(tmp_path / "out" / TABLE)
-    assert len(table) == 8  # two methods, two pools, two readings
+    assert len(table) == 4  # two methods, two readings
     assert table.filter(method="base", pool="all", reading="scored").row(0)[:6] == ("hd", "base", "all", "scored", 8, 0.875)
     before = (tmp_path / "out" / FILE).read_bytes()
     measure("hd", folds, 100, 0, tmp_path / "out")

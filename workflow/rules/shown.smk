@@ -5,12 +5,12 @@ import subprocess
 
 def offered():
     """Return each result beyond the main job that the page can show, with the first target of the Snakefile that makes it."""
-    targets = [
-        rule
-        for rule in workflow.rules
-        if not rule.output and rule.name not in ("eval_cd", "report")
-    ]
-    return {file: rule.name for rule in reversed(targets) for file in rule.input}
+    found = {}
+    for target in workflow.rules:
+        if not target.output and target.name not in ("eval_cd", "report"):
+            for file in target.input:
+                found.setdefault(file, target.name)
+    return found
 
 
 @functools.cache
