@@ -87,10 +87,10 @@ def stages(dag: Any) -> dict[str, Stage]:
 
 
 def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
-    """Return what DVC plots: the table of methods, drawn as .dvc/plots/methods.json says, and the training curves."""
+    """Return what DVC plots: the table of methods, drawn as .dvc/plots/accuracies.json says, and the training curves."""
     outs = [out for content in made.values() for out in content["outs"] if out.startswith("results/")]
     tables, logs = ([out for out in outs if Path(out).name == name] for name in (TABLE, CURVES))
-    methods = {"x": "accuracy", "y": dict.fromkeys(tables, "method"), "template": "methods"}
+    methods = {"x": "accuracy", "y": dict.fromkeys(tables, "method"), "template": "accuracies"}
     curves = [{f"training {column}": {"x": "update", "y": dict.fromkeys(logs, column)}} for column in ("loss", "right")]
     return [{"accuracy of every method": methods}, *curves]
 

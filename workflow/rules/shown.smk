@@ -23,15 +23,11 @@ def measured():
     there = [file for file in offered() if os.path.exists(file)]
     if not there:
         return []
-    given = [f"{key}={json.dumps(value)}" for key, value in config.items()]
+    command = [sys.executable, "-m", "snakemake", "--summary"]
+    command += ["--snakefile", workflow.main_snakefile, "--config"]
+    command += [f"{key}={json.dumps(value)}" for key, value in config.items()]
     asked = subprocess.run(
-        [
-            *[sys.executable, "-m", "snakemake", "--snakefile", workflow.main_snakefile],
-            *["--summary", "--config", *given, "--", *there],
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "--", *there], capture_output=True, text=True, check=False
     )
     if asked.returncode:
         print(asked.stderr, file=sys.stderr)
@@ -43,7 +39,8 @@ def measured():
 
 def not_shown():
     """Return the targets whose results the page lacks."""
-    return sorted({target for file, target in offered().items() if file not in measured()})
+    lacking = {file: name for file, name in offered().items() if file not in measured()}
+    return list(dict.fromkeys(lacking.values()))
 
 
 def shown_variants():
