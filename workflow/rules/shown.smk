@@ -1,6 +1,7 @@
 """What the page shows, as functions: the main job, and what else is there and up to date when the workflow starts."""
 
 import subprocess
+import tempfile
 
 
 def offered():
@@ -23,12 +24,13 @@ def measured():
     there = [file for file in offered() if os.path.exists(file)]
     if not there:
         return []
-    command = [sys.executable, "-m", "snakemake", "--summary"]
-    command += ["--snakefile", workflow.main_snakefile, "--config"]
-    command += [f"{key}={json.dumps(value)}" for key, value in config.items()]
-    asked = subprocess.run(
-        [*command, "--", *there], capture_output=True, text=True, check=False
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as given:
+        json.dump(config, given)
+        given.flush()
+        command = [sys.executable, "-m", "snakemake", "--summary"]
+        command += ["--snakefile", workflow.main_snakefile]
+        command += ["--configfile", given.name, "--", *there]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         print(asked.stderr, file=sys.stderr)
         os._exit(asked.returncode)

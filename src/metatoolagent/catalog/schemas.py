@@ -199,19 +199,6 @@ BREAKDOWNS = _table(
     },
     sorted_by=[],
 )
-ACCURACIES = _table(
-    {
-        "split": _text("the split"),
-        "method": _text("the method"),
-        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
-        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
-        "n": pa.Column(pl.Int64, pa.Check.ge(1), description="tasks"),
-        "accuracy": pa.Column(pl.Float64, _SHARE, description="share of the tasks in which the gold tool is selected"),
-        "low": pa.Column(pl.Float64, _SHARE, description="lower end of its 95 % interval"),
-        "high": pa.Column(pl.Float64, _SHARE, description="upper end"),
-    },
-    sorted_by=[],
-)
 CONFUSIONS = _table(
     {
         "split": _text("the split, or the benchmark and its candidate sets"),

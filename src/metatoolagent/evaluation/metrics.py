@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandera.polars as pa
 import polars as pl
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
-from metatoolagent.catalog.schemas import ACCURACIES, checked
+from metatoolagent.catalog.schemas import Table, checked
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
@@ -29,10 +30,21 @@ ALL_PAIRS = 5
 FOCUS = {"ft", "mta"}
 READINGS = ("free", "scored")
 DIGITS = 4
+ACCURACIES = Table(
+    {
+        **{name: pa.Column(pl.String) for name in ("split", "method", "pool", "reading")},
+        "n": pa.Column(pl.Int64, pa.Check.ge(1)),
+        **{name: pa.Column(pl.Float64, pa.Check.in_range(0, 1)) for name in ("accuracy", "low", "high")},
+    },
+    strict=True,
+    ordered=True,
+    metadata={"sorted_by": []},
+)
+"""The accuracies as a table: `low` and `high` are the ends of the 95 % interval, `n` counts tasks."""
 
 
 def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, seed: int, out: Path) -> None:
-    """Publish `metrics.json`, and `accuracies.csv`, those in it as a table (ACCURACIES in catalog/schemas.py), for DVC to plot.
+    """Publish `metrics.json`, and `accuracies.csv`, those in it as the table ACCURACIES, for DVC to plot.
 
     Args:
         split: first part of the keys.
