@@ -35,7 +35,9 @@ CONFIG: dict[str, Any] = {
         "domainColor": RULE,
         "tickColor": RULE,
         "labelLimit": 240,
+        "labelSeparation": 6,
     },
+    "axisXDiscrete": {"labelAngle": -30},
     "legend": {
         "orient": "top",
         "title": None,

@@ -10,8 +10,8 @@ from metatoolagent.params import PROBED
 Metrics = dict[str, float]
 READINGS = ("free", "scored")
 ABOUT = {
-    "abstention": "One more answer is `none of these`, and half of the tasks lack the gold tool. Over-calling: of those, the "
-    "share in which a tool is chosen. Under-calling: of the others, the share in which `none of these` is chosen; accuracy: in "
+    "abstention": "One more answer is “none of these”, and half of the tasks lack the gold tool. Over-calling: of those, the "
+    "share in which a tool is chosen. Under-calling: of the others, the share in which “none of these” is chosen; accuracy: in "
     "which the gold tool is. Balanced: right answers of all tasks. A free answer that names no candidate is neither.",
     "rotation": "The same candidates in every turn. Consistency: the share of questions in which one tool is chosen at all "
     "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list.",

@@ -85,7 +85,7 @@ def environments(made: Iterable[Artifact]) -> dict[str, list[str]]:
 def said(recorded: dict[str, Any]) -> str:
     """Return the `environment` of a manifest as text."""
     versions = ", ".join(f"{name} {number}" for name, number in recorded["versions"].items())
-    gpus = ", ".join(recorded["gpus"]) or "no GPU"
+    gpus = ", ".join(recorded["gpus"]) or "no NVIDIA GPU"
     return f"{recorded['processor']}, {recorded['cores']} cores, {gpus}; {versions}"
 
 
