@@ -6,15 +6,18 @@ import polars as pl
 import pytest
 
 from metatoolagent import params
-from metatoolagent.artifacts import publishing
+from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.evaluation import breakdowns, metrics
-from metatoolagent.reporting import figures, page
+from metatoolagent.reporting import figures, page, programme
+from metatoolagent.sweeps import distractors
 
-__all__ = ["drawn", "hostile_catalog", "html", "results"]
+__all__ = ["drawn", "hostile_catalog", "html", "probed", "results", "swept"]
 
 HOSTILE = "</script><img src=x onerror=\"window.broken = 'yes'\">{{ 7 * 7 }}<!--"
 METHODS = list(params.MAIN_JOB)
 TASKS = 24
+SHARE = {"rate": 0.123, "low": 0.0, "high": 0.456, "n": 42}
+"""What every measure of a probe is."""
 ROOT = Path(__file__).parents[1]
 COMMITTED = params.load(ROOT / "params.yaml").model_dump()
 
@@ -83,19 +86,66 @@ def results(hostile_catalog, tmp_path_factory) -> Path:
     return out
 
 
+def row(training: int, evaluation: int, method: str, value: float, against: str | None = None) -> dict:
+    """A row of the table of sweep `distractors`, over all seeds."""
+    labels = {"training": training, "evaluation": evaluation, "method": method, "against": against}
+    numbers = {"n": 50, "value": value, "low": value - 0.1, "high": value + 0.1, "p": None, "p_holm": 0.25 if against else None}
+    return labels | {"pool": "all", "reading": "scored", "seed": "all", "seeds": 2} | numbers
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory) -> Path:
+    """What sweep `distractors` ended in: mta ahead of ft by a tenth, and both the better the fewer distractors there are."""
+    out = tmp_path_factory.mktemp("sweep") / "distractors"
+    rows = []
+    for training in (2, 5):
+        for evaluation in (2, 5):
+            rows += [
+                row(training, evaluation, "ft", 0.7 - evaluation / 10),
+                row(training, evaluation, "mta", 0.8 - evaluation / 10),
+            ]
+            rows.append(row(training, evaluation, "mta", 0.1, "ft"))
+    made = pl.DataFrame(rows, schema_overrides={"p": pl.Float64, "p_holm": pl.Float64})
+    with publishing(out, programme.FILES, producer="sweep") as paths:
+        paths["finding.md"].write_text(f"{distractors.finding(made, {})}\n\n{HOSTILE}\n", encoding="utf-8")
+        paths["figure.json"].write_text(distractors.figure(made).to_json(), encoding="utf-8")
+        made.write_csv(paths["table.csv"])
+    return out
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory) -> Path:
+    """The metrics of probe abstention, of one method."""
+    out = tmp_path_factory.mktemp("probes") / "abstention"
+    measures = ("over_calling", "under_calling", "accuracy", "balanced")
+    numbers = {f"abstention.mta.scored.{name}.{part}": value for name in measures for part, value in SHARE.items()}
+    with publishing(out, ["metrics.json"], producer="metrics_probe") as paths:
+        paths["metrics.json"].write_text(canonical_json(numbers), encoding="utf-8")
+    return out / "metrics.json"
+
+
 @pytest.fixture(scope="session")
 def drawn(results) -> Path:
     """The folder of the figures."""
     logs = {method: results / method / "adapter" / "train_log.csv" for method in ("ft", "mta")}
     out = results.parent / "report" / "figures"
-    figures.publish([results / "metrics.json"], [results / "breakdowns"], logs, out)
+    figures.publish(figures.Sources([results / "metrics.json"], [results / "breakdowns"], logs), 2, out)
     return out
 
 
 @pytest.fixture(scope="session")
-def html(results, drawn, hostile_catalog) -> Path:
+def html(results, drawn, hostile_catalog, probed, swept) -> Path:
     """The page."""
     files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
-    sources = page.Sources(drawn, ROOT / "workflow/report", [results / "metrics.json"], files, {"cd": hostile_catalog})
+    sources = page.Sources(
+        figures=drawn,
+        captions=ROOT / "workflow/report",
+        metrics=[results / "metrics.json"],
+        predictions=files,
+        catalogs={"cd": hostile_catalog},
+        probes=[probed],
+        programme={"distractors": swept},
+        missing=["eval_sd", "multi_tool"],
+    )
     page.publish(sources, COMMITTED, drawn.parent)
     return drawn.parent / "index.html"

@@ -1,7 +1,7 @@
 """Artifacts: files that a stage publishes whole or not at all, with a manifest that is checked before use.
 
 A stage publishes into one folder. Each file is written under a temporary name, flushed to disk and renamed;
-`manifest.json` (size and SHA-256 of every file, and of every input) comes last. Neither DVC nor the file
+`manifest.json` comes last: size and SHA-256 of every file, SHA-256 of every input, machine and versions. Neither DVC nor the file
 formats notice a flipped bit (a damaged safetensors or parquet file mostly loads, with wrong content), so every
 stage verifies its inputs against their manifest.
 """
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from metatoolagent.environment import environment
 from metatoolagent.errors import Exit, UserError
 
 MANIFEST = "manifest.json"
@@ -107,6 +108,7 @@ def publishing(
             "producer": producer,
             "files": {name: describe(path) for name, path in temporaries.items()},
             "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
+            "environment": environment(),
             **(extra or {}),
         }
         for name, temporary in temporaries.items():

@@ -36,7 +36,7 @@ OF_ADAPTATION = ("materialize_adaptation", "adapt")
 REPORT, REPORT_RULES = "report/dvc.yaml", {"breakdowns", "figures", "page"}
 """The file of what `report` needs beside the results, and the rules of its stages."""
 METRICS = "metrics.json"
-CURVES = "train_log.csv"
+TABLE, CURVES = "accuracies.csv", "train_log.csv"
 HEADER = "# Written by `python -m metatoolagent.stages` from the Snakemake rules: edit those, then run it.\n"
 
 Stage = dict[str, Any]
@@ -87,9 +87,12 @@ def stages(dag: Any) -> dict[str, Stage]:
 
 
 def plots(made: dict[str, Stage]) -> list[dict[str, Any]]:
-    """Return the training curves that DVC plots."""
-    logs = [out for content in made.values() for out in content["outs"] if out.startswith("results/") and out.endswith(CURVES)]
-    return [{f"training {column}": {"x": "update", "y": dict.fromkeys(logs, column)}} for column in ("loss", "right")]
+    """Return what DVC plots: the table of methods, drawn as .dvc/plots/accuracies.json says, and the training curves."""
+    outs = [out for content in made.values() for out in content["outs"] if out.startswith("results/")]
+    tables, logs = ([out for out in outs if Path(out).name == name] for name in (TABLE, CURVES))
+    methods = {"x": "accuracy", "y": dict.fromkeys(tables, "method"), "template": "accuracies"}
+    curves = [{f"training {column}": {"x": "update", "y": dict.fromkeys(logs, column)}} for column in ("loss", "right")]
+    return [{"accuracy of every method": methods}, *curves]
 
 
 def file_of(job: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.metrics import FILE, check_paired, comparisons, invalid, measure, of_method, pairs
+from metatoolagent.evaluation.metrics import FILE, TABLE, check_paired, comparisons, invalid, measure, of_method, pairs
 from metatoolagent.evaluation.statistics import cluster_bootstrap
 
 GOLD = ["a", "a", "b", "b"]
@@ -153,6 +153,9 @@ def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
     assert found["hd.mta_vs_base.free.all.difference"] == 0.25
     assert all(isinstance(value, (int, float)) for value in found.values())
     assert len(read_manifest(tmp_path / "out")["inputs"]) == 4
+    table = pl.read_csv(tmp_path / "out" / TABLE)
+    assert len(table) == 4  # two methods, two readings
+    assert table.filter(method="base", pool="all", reading="scored").row(0)[:6] == ("hd", "base", "all", "scored", 8, 0.875)
     before = (tmp_path / "out" / FILE).read_bytes()
     measure("hd", folds, 100, 0, tmp_path / "out")
     assert (tmp_path / "out" / FILE).read_bytes() == before

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def measured(results, drawn):
     logs = {method: results / method / "adapter" / "train_log.csv" for method in ("ft", "mta")}
-    return figures.load([results / "metrics.json"], [results / "breakdowns"], logs)
+    return figures.load(figures.Sources([results / "metrics.json"], [results / "breakdowns"], logs), 2)
 
 
 def test_the_rules_the_captions_and_the_page_have_every_figure(measured):
@@ -66,10 +67,23 @@ def test_alternatives_say_the_numbers(measured):
 def test_one_number_of_candidates_is_said_in_a_sentence_and_two_are_drawn(measured):
     assert "3 candidates" in figures.candidates(measured).sentence
     more = measured.accuracies.filter(axis="candidates").with_columns(value=pl.lit("11"))
-    both = figures.Measured(measured.methods, pl.concat([measured.accuracies, more]), measured.confusions, measured.logs)
-    found = figures.candidates(both)
+    rows = figures.by_candidates(pl.concat([measured.accuracies, more]), None, 2)
+    found = figures.candidates(replace(measured, candidates=rows))
     assert found.sentence == ""
     assert sorted(found.rows["candidates"].unique()) == [3, 11]
+
+
+def test_the_sweep_over_distractors_draws_the_candidates_where_the_tasks_have_one_number(measured, swept):
+    rows = figures.by_candidates(measured.accuracies, swept / "table.csv", 5)
+    assert rows.select("split", "method", "candidates", "accuracy").rows() == [
+        ("cd", "ft", 3, pytest.approx(0.5)),
+        ("cd", "mta", 3, pytest.approx(0.6)),
+        ("cd", "ft", 6, pytest.approx(0.2)),
+        ("cd", "mta", 6, pytest.approx(0.3)),
+    ]
+    assert figures.candidates(replace(measured, candidates=rows)).sentence == ""
+    # No run of the sweep has as many distractors in training as the main job.
+    assert set(figures.by_candidates(measured.accuracies, swept / "table.csv", 10)["candidates"]) == {3}
 
 
 def test_the_chance_of_a_blind_guess_is_one_in_the_number_of_candidates(measured):

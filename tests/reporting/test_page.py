@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from metatoolagent.artifacts import read_manifest, verify
+from metatoolagent.reporting import page
 from metatoolagent.reporting.browser import shares
-from report_fixtures import HOSTILE, METHODS, TASKS
+from report_fixtures import HOSTILE, METHODS, ROOT, TASKS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -18,7 +19,7 @@ def own(html):
 
 def test_hostile_text_stays_text(html):
     text = own(html)
-    assert HOSTILE not in text and "<img" not in text
+    assert HOSTILE not in text and "<img src=x" not in text
     content = json.loads(re.search(r'id="data-tasks">(.*?)</script>', text, re.S)[1])
     assert HOSTILE in {tool[2] for tools in content["catalogs"].values() for tool in tools}
     assert HOSTILE in {task[2] for task in content["splits"]["cd"]["tasks"]}
@@ -41,6 +42,23 @@ def test_provenance_has_params_versions_and_hashes(html, results):
     text = html.read_text(encoding="utf-8")
     assert "&#34;distractors&#34;: 5" in text and "torch 2." in text
     assert read_manifest(results)["files"]["metrics.json"]["sha256"] in text
+
+
+def test_probes_and_sweeps_that_were_run_are_shown_and_the_others_named(html):
+    text = own(html)
+    assert re.findall(r"<h3>(Abstention|Rotation|Injection|Adaptation)</h3>", text) == ["Abstention"]
+    assert text.count("12.3 [0.0, 45.6]") == 4
+    assert re.findall(r'<article id="programme-(\w+)">', text) == ["distractors"]
+    assert "2 in training 20.0 % [10.0, 30.0]" in text  # ft with 5 distractors in evaluation: 0.7 - 0.5
+    missing = re.search(r'id="missing">(.*?)</p>', text, re.S)[1]
+    assert re.findall(r"<code>(\w+)</code>", missing) == ["eval_sd", "multi_tool"]
+
+
+def test_without_other_results_the_page_has_no_section_for_them(results, drawn, hostile_catalog):
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    captions, metrics = ROOT / "workflow/report", [results / "metrics.json"]
+    text = page.render(page.Sources(drawn, captions, metrics, files, {"cd": hostile_catalog}), {})
+    assert not re.findall(r'id="(?:probes|programme|missing)"|href="#(?:probes|programme)"', text)
 
 
 def test_shares_of_the_probability_among_the_candidates():

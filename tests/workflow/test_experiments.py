@@ -63,3 +63,4 @@ def test_diffs_and_plots_show_what_an_experiment_changed(copy, shell):
     shell("dvc plots show", copy)
     page = (copy / "dvc_plots/index.html").read_text()
     assert "training loss" in page and "train_log.csv" in page
+    assert "accuracy of every method" in page and '"method": "mta"' in page and "yOffset" in page  # the template's own

@@ -228,7 +228,7 @@ def fold_predictions(wildcards):
 
 def methods_of(variant):
     """Return the methods that a variant's results are shown of: all, once they were measured on it."""
-    everything = variant == "main" and os.path.exists(METHODS_METRICS)
+    everything = variant == "main" and METHODS_METRICS in measured()
     return ALL_METHODS if everything else METHODS
 
 

@@ -83,7 +83,12 @@ rule metrics_external:
             split=["cd", "sd"],
             method=METHODS,
         ),
-        code=code("evaluation/external", "evaluation/metrics", "evaluation/statistics"),
+        code=code(
+            "catalog/schemas",
+            "evaluation/external",
+            "evaluation/metrics",
+            "evaluation/statistics",
+        ),
     output:
         metrics="results/{benchmark}/metrics.json",
         manifest="results/{benchmark}/manifest.json",

@@ -1,10 +1,11 @@
 """Metrics, breakdowns and predictions -> figures, and one page that shows them all.
 
-The main job's results are required. Those of other splits, methods and benchmarks are shown, and kept up to date, once
-their metrics exist: docs/decisions/0012-what-the-page-shows.md.
+The main job's results are required. Those of other splits, methods, benchmarks, probes, chains and sweeps are shown where they
+are there and up to date, and never made for the page: docs/decisions/0012-what-the-page-shows.md.
 
 REQUIRED INPUTS: results/<variant>/metrics.json, results/<variant>/<method>/predictions.parquet, results/<variant>/breakdowns/,
-    results/main/<method>/adapter/train_log.csv, workflow/report/*.rst
+    results/main/<method>/adapter/train_log.csv, workflow/report/*.rst; where they are, results/probes/<probe>/metrics.json and
+    {finding.md,figure.json,table.csv} of results/multi_tool/ and results/sweep/<sweep>/
 OUTPUTS: results/report/figures/, results/report/index.html
 PARAMS: all, to be shown
 """
@@ -33,8 +34,11 @@ rule figures:
             table=["breakdowns", "confusions"],
         ),
         logs=shown_logs,
+        candidates=candidates_table,
         code=code(
             "catalog/schemas",
+            "evaluation/metrics",
+            "evaluation/statistics",
             "reporting/charts",
             "reporting/figures",
             "reporting/look",
@@ -57,7 +61,7 @@ rule figures:
     log:
         "logs/report/figures.log",
     params:
-        given=pick(),
+        given=pick("distractors"),
         metrics=lambda wildcards, input: [f"--metrics {path}" for path in input.metrics],
         breakdowns=lambda wildcards, input: [
             f"--breakdown {folder}"
@@ -66,9 +70,12 @@ rule figures:
         logs=lambda wildcards, input: [
             f"--curve {path.split('/')[2]}={path}" for path in input.logs
         ],
+        candidates=lambda wildcards, input: [
+            f"--candidates {path}" for path in input.candidates
+        ],
     shell:
-        "python -m metatoolagent figures {params.metrics} {params.breakdowns} {params.logs}"
-        " --out results/report/figures --log {log:q}"
+        "python -m metatoolagent figures {params.metrics} {params.breakdowns} {params.logs} {params.candidates}"
+        " --out results/report/figures --params {params.given:q} --log {log:q}"
 
 
 rule page:
@@ -78,6 +85,8 @@ rule page:
         captions=expand("workflow/report/{name}.rst", name=FIGURES),
         metrics=shown_metrics,
         predictions=shown_predictions,
+        probes=shown_probes,
+        programme=shown_programme,
         catalogs=lambda wildcards: sorted(
             {
                 path
@@ -104,6 +113,7 @@ rule page:
         given=pick(*config),
         metrics=lambda wildcards, input: [f"--metrics {path}" for path in input.metrics],
         predictions=options_of_predictions,
+        beyond=options_beyond,
     shell:
         "python -m metatoolagent page --figures results/report/figures --captions workflow/report {params.metrics}"
-        " {params.predictions} --out results/report --params {params.given:q} --log {log:q}"
+        " {params.predictions} {params.beyond} --out results/report --params {params.given:q} --log {log:q}"

@@ -136,6 +136,7 @@ rule metrics_probe:
             "results/probe-{{probe}}/{method}/manifest.json", method=checked.PROBED
         ),
         code=code(
+            "catalog/schemas",
             "evaluation/metrics",
             "evaluation/probes",
             "evaluation/statistics",

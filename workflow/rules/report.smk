@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS: results/<variant>/<method>/predictions.parquet
 OUTPUTS: results/main/metrics.json (split cd), results/sd/metrics.json, results/hd/metrics.json (all folds together);
-    results/<variant>/methods/metrics.json (every method)
+    results/<variant>/methods/metrics.json (every method); accuracies.csv beside each
 PARAMS: metrics, seed; held_out says which folds split hd has
 """
 
@@ -14,9 +14,10 @@ rule metrics:
             "results/{{variant}}/{method}/predictions.parquet", method=METHODS
         ),
         manifests=expand("results/{{variant}}/{method}/manifest.json", method=METHODS),
-        code=code("evaluation/metrics", "evaluation/statistics"),
+        code=code("catalog/schemas", "evaluation/metrics", "evaluation/statistics"),
     output:
         metrics="results/{variant}/metrics.json",
+        accuracies="results/{variant}/accuracies.csv",
         manifest="results/{variant}/manifest.json",
     log:
         "logs/{variant}/metrics.log",
@@ -38,9 +39,10 @@ rule metrics_methods:
         manifests=expand(
             "results/{{variant}}/{method}/manifest.json", method=ALL_METHODS
         ),
-        code=code("evaluation/metrics", "evaluation/statistics"),
+        code=code("catalog/schemas", "evaluation/metrics", "evaluation/statistics"),
     output:
         metrics="results/{variant}/methods/metrics.json",
+        accuracies="results/{variant}/methods/accuracies.csv",
         manifest="results/{variant}/methods/manifest.json",
     log:
         "logs/{variant}/methods/metrics.log",
@@ -57,9 +59,10 @@ rule metrics_hd:
     """Measuring all folds of split hd together: {params.given}"""
     input:
         predictions=fold_predictions,
-        code=code("evaluation/metrics", "evaluation/statistics"),
+        code=code("catalog/schemas", "evaluation/metrics", "evaluation/statistics"),
     output:
         metrics="results/hd/metrics.json",
+        accuracies="results/hd/accuracies.csv",
         manifest="results/hd/manifest.json",
     log:
         "logs/hd/metrics.log",

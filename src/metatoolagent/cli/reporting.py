@@ -64,13 +64,16 @@ def figures(
     breakdown: Annotated[list[Path], typer.Option(help="Folder of breakdowns, once for each split.")],
     curve: Annotated[list[str], typer.Option(help="METHOD=FILE of a training log.")],
     out: Out,
+    candidates: Annotated[Path | None, typer.Option(help="Table of the sweep over numbers of distractors.")] = None,
+    parameters: Parameters = None,
     log: Log = None,
 ) -> None:
     """Draw the figures of the report."""
     del log
     from metatoolagent.reporting import figures as stage
 
-    stage.publish(metrics, breakdown, {method: files[0] for method, files in by_method(curve).items()}, out)
+    logs = {method: files[0] for method, files in by_method(curve).items()}
+    stage.publish(stage.Sources(metrics, breakdown, logs, candidates), params.given(parameters).distractors, out)
 
 
 def page(
@@ -80,6 +83,9 @@ def page(
     prediction: Annotated[list[str], typer.Option(help="SPLIT:METHOD=FILE, once for each fold.")],
     catalog: Annotated[list[str], typer.Option(help="SPLIT=FOLDER of the catalog.")],
     out: Out,
+    probe: Annotated[list[Path] | None, typer.Option(help="Metrics file, once for each probe that was measured.")] = None,
+    programme: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of multi_tool or a sweep.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="Target whose results the page lacks.")] = None,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
@@ -91,8 +97,9 @@ def page(
     for key, paths in by_method(prediction).items():
         split, _, method = key.partition(":")
         files.setdefault(split, {})[method] = paths
-    catalogs = {split: paths[0] for split, paths in by_method(catalog).items()}
-    stage.publish(stage.Sources(figure, caption, metrics, files, catalogs), params.given(parameters).values, out)
+    catalogs, folders = ({key: paths[0] for key, paths in by_method(given).items()} for given in (catalog, programme or []))
+    sources = stage.Sources(figure, caption, metrics, files, catalogs, probe or [], folders, missing or [])
+    stage.publish(sources, params.given(parameters).values, out)
 
 
 def cost() -> None:

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandera.polars as pa
 import polars as pl
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent.catalog.schemas import Table, checked
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
 
-FILE = "metrics.json"
+FILE, TABLE = "metrics.json", "accuracies.csv"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
 """Of free answers; `evaluation/predicting.py` says what each means."""
 INVALID = OUTCOMES[2:]
@@ -28,10 +30,21 @@ ALL_PAIRS = 5
 FOCUS = {"ft", "mta"}
 READINGS = ("free", "scored")
 DIGITS = 4
+ACCURACIES = Table(
+    {
+        **{name: pa.Column(pl.String) for name in ("split", "method", "pool", "reading")},
+        "n": pa.Column(pl.Int64, pa.Check.ge(1)),
+        **{name: pa.Column(pl.Float64, pa.Check.in_range(0, 1)) for name in ("accuracy", "low", "high")},
+    },
+    strict=True,
+    ordered=True,
+    metadata={"sorted_by": []},
+)
+"""The accuracies as a table: `low` and `high` are the ends of the 95 % interval, `n` counts tasks."""
 
 
 def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, seed: int, out: Path) -> None:
-    """Publish `metrics.json`.
+    """Publish `metrics.json`, and `accuracies.csv`, those in it as the table ACCURACIES, for DVC to plot.
 
     Args:
         split: first part of the keys.
@@ -50,8 +63,19 @@ def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, s
         metrics |= of_method(f"{split}.{method}", frame, resamples, seed)
     metrics |= comparisons(split, frames, resamples, seed)
     inputs = [path for paths in predictions.values() for path in paths]
-    with publishing(out, (FILE,), producer="metrics", inputs=inputs) as paths:
+    with publishing(out, (FILE, TABLE), producer="metrics", inputs=inputs) as paths:
         paths[FILE].write_text(canonical_json(metrics), encoding="utf-8")
+        checked(accuracies(metrics), ACCURACIES, TABLE).write_csv(paths[TABLE])
+
+
+def accuracies(metrics: Mapping[str, float]) -> pl.DataFrame:
+    """Return the accuracies of some metrics, in their order: the columns of ACCURACIES."""
+    rows = []
+    for key in (key.removesuffix(".accuracy") for key in metrics if key.endswith(".accuracy")):
+        split, method, reading, pool = key.split(".")
+        numbers = {name: metrics[f"{key}.{name}"] for name in ("n", "accuracy", "low", "high")}
+        rows.append({"split": split, "method": method, "pool": pool, "reading": reading} | numbers)
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
 
 
 def check_paired(frames: Mapping[str, pl.DataFrame]) -> None:

@@ -34,14 +34,17 @@ def by_value(chosen: dict[str, str], methods: Sequence[str], order: Sequence[str
 
 
 def by_number(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
-    """Return accuracy against the number of candidates, a line for each method."""
+    """Return accuracy against the number of candidates, a line for each method, and the chance of a blind guess."""
+    number = alt.X("candidates:Q", title="candidates", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=False))
+    chance = _shown(chosen).transform_calculate(chance="1 / datum.candidates").mark_line(color=QUIET, strokeDash=[3, 3])
     base = _shown(chosen).encode(
-        x=alt.X("candidates:Q", title="candidates", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=False)),
+        x=number,
         y=alt.Y("accuracy:Q", title="accuracy", scale=SHARE, axis=PERCENT),
         color=_colour(methods),
     )
     band = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    return _spec(alt.layer(base.mark_line(), band, base.mark_point().encode(shape=_shape(methods))), chosen, height=260)
+    points = base.mark_point().encode(shape=_shape(methods))
+    return _spec(alt.layer(chance.encode(x=number, y="chance:Q"), base.mark_line(), band, points), chosen, height=260)
 
 
 def siblings(chosen: dict[str, str], methods: Sequence[str]) -> Spec:

@@ -14,8 +14,10 @@ import vl_convert
 
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, read
+from metatoolagent.evaluation.metrics import accuracies
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import charts, tables
+from metatoolagent.reporting.look import VEGA_LITE
 
 FORMS = ("json", "svg", "csv")
 SHOWN = ("bm25", "base", "ft", "mta")
@@ -24,9 +26,10 @@ FIRST = {"split": "cd", "pool": "all", "reading": "scored"}
 """What a figure shows before a reader chooses."""
 PAIRS = 10
 """Pairs of siblings that are shown of each split, pool and reading."""
+SWEEP = "sweep_distractors"
+"""The target that varies the number of candidates."""
 WIDTH = 640
 """Pixels of an SVG; on the page a figure is as wide as its place."""
-VEGA_LITE = "6.4"
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,43 @@ class Measured:
     accuracies: pl.DataFrame
     confusions: pl.DataFrame
     logs: pl.DataFrame
+    candidates: pl.DataFrame
+    """Accuracy by the number of candidates."""
 
 
-def publish(metrics: Sequence[Path], breakdowns: Sequence[Path], logs: Mapping[str, Path], out: Path) -> None:
+@dataclass(frozen=True)
+class Sources:
+    """What the figures are made from."""
+
+    metrics: Sequence[Path]
+    """The metrics files of the splits."""
+    breakdowns: Sequence[Path]
+    """The folders that hold a split's breakdowns and confusions."""
+    logs: Mapping[str, Path]
+    """The training log of each method that trains."""
+    sweep: Path | None = None
+    """The table of the sweep over numbers of distractors, where it has run."""
+
+    def inputs(self) -> list[Path]:
+        """Return the files."""
+        parted = [folder / file for folder in self.breakdowns for file in ("breakdowns.parquet", "confusions.parquet")]
+        return [*self.metrics, *parted, *self.logs.values(), *([self.sweep] if self.sweep else [])]
+
+
+def publish(sources: Sources, distractors: int, out: Path) -> None:
     """Publish every figure of `draw` in the folder `out`, in each of `FORMS`.
 
     Args:
-        metrics: the metrics files of the splits.
-        breakdowns: the folders that hold a split's breakdowns and confusions.
-        logs: the training log of each method that trains.
+        sources: what they are made from.
+        distractors: in the candidate sets that the methods were trained on.
         out: the folder.
 
     Raises:
         UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs.
     """
-    drawn = draw(load(metrics, breakdowns, logs))
-    inputs = [folder / file for folder in breakdowns for file in ("breakdowns.parquet", "confusions.parquet")]
+    drawn = draw(load(sources, distractors))
     names = [f"{name}.{form}" for name in drawn for form in FORMS]
-    with publishing(out, names, producer="figures", inputs=[*metrics, *inputs, *logs.values()]) as paths:
+    with publishing(out, names, producer="figures", inputs=sources.inputs()) as paths:
         for name, figure in drawn.items():
             rows = figure.rows.to_dicts()
             told = {"title": figure.title, "alt": figure.alt, "sentence": figure.sentence, "spec": figure.spec, "rows": rows}
@@ -85,39 +107,67 @@ def svg(spec: charts.Spec, rows: list[dict[str, Any]]) -> str:
     return str(vl_convert.vegalite_to_svg(json.dumps(whole), vl_version=VEGA_LITE))
 
 
-def load(metrics: Sequence[Path], breakdowns: Sequence[Path], logs: Mapping[str, Path]) -> Measured:
+def load(sources: Sources, distractors: int) -> Measured:
     """Read what the figures show.
+
+    Args:
+        sources: the files.
+        distractors: as for `publish`.
 
     Raises:
         UserError: E-CORRUPT, E-MISSING or E-SCHEMA.
     """
     curves = [
         pl.read_csv(verify(path)).select(pl.lit(method).alias("method"), "update", "loss", "right")
-        for method, path in logs.items()
+        for method, path in sources.logs.items()
     ]
-    accuracies = pl.concat(read(folder / "breakdowns.parquet", BREAKDOWNS) for folder in breakdowns)
+    parts = pl.concat(read(folder / "breakdowns.parquet", BREAKDOWNS) for folder in sources.breakdowns)
     return Measured(
-        by_method(tables.read(metrics), accuracies),
-        accuracies,
-        pl.concat(read(folder / "confusions.parquet", CONFUSIONS) for folder in breakdowns),
+        by_method(tables.read(sources.metrics), parts),
+        parts,
+        pl.concat(read(folder / "confusions.parquet", CONFUSIONS) for folder in sources.breakdowns),
         pl.concat(curves),
+        by_candidates(parts, sources.sweep, distractors),
     )
 
 
-def by_method(metrics: tables.Metrics, accuracies: pl.DataFrame) -> pl.DataFrame:
+def by_method(metrics: tables.Metrics, parts: pl.DataFrame) -> pl.DataFrame:
     """Return the accuracy of every method, with the chance of a blind guess among the candidates beside it."""
-    rows = []
-    for key in (key.removesuffix(".accuracy") for key in metrics if key.endswith(".accuracy")):
-        split, method, reading, pool = key.split(".")
-        values = {name: metrics[f"{key}.{name}"] for name in ("accuracy", "low", "high", "n")}
-        rows.append({"split": split, "method": method, "reading": reading, "pool": pool, **values})
     same = ["split", "method", "pool", "reading"]
     sizes = (
-        accuracies.filter(axis="candidates")
+        parts.filter(axis="candidates")
         .group_by(same)
         .agg(chance=((pl.col("n") / pl.col("value").cast(pl.Int32)).sum() / pl.col("n").sum()).round(4))
     )
-    return pl.DataFrame(rows).with_columns(pl.col("n").cast(pl.Int32)).join(sizes, on=same, how="inner", maintain_order="left")
+    return accuracies(metrics).with_columns(pl.col("n").cast(pl.Int32)).join(sizes, on=same, how="inner", maintain_order="left")
+
+
+def by_candidates(parts: pl.DataFrame, sweep: Path | None, distractors: int) -> pl.DataFrame:
+    """Return accuracy by the number of candidates.
+
+    It is that of the tasks of the splits, if some have more candidates than others; else that of the sweep over numbers of
+    distractors, as far as its methods were trained with the number of the main job; else that of the one number there is.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING.
+    """
+    own = parts.filter(axis="candidates").with_columns(candidates=pl.col("value").cast(pl.Int32)).drop("axis", "value", "tools")
+    if sweep is None or counts(own) > 1:
+        return own
+    rows = pl.read_csv(verify(sweep), infer_schema_length=None).filter(
+        pl.col("against").is_null(), seed="all", training=distractors
+    )
+    swept = rows.select(
+        *(pl.lit("cd").alias("split"), "method", "pool", "reading", pl.col("n").cast(pl.Int32)),
+        *(pl.col("value").alias("accuracy"), "low", "high", pl.col("evaluation").cast(pl.Int32).add(1).alias("candidates")),
+    )
+    return swept if counts(swept) > 1 else own
+
+
+def counts(rows: pl.DataFrame) -> int:
+    """Return how many numbers of candidates there are in the split and pool that has the most."""
+    numbers = rows.group_by("split", "pool").agg(pl.col("candidates").n_unique())["candidates"]
+    return max(numbers, default=0)
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
@@ -161,16 +211,13 @@ def axis(measured: Measured, name: str, title: str) -> Figure:
 
 def candidates(measured: Measured) -> Figure:
     """Return accuracy against the number of candidates; with a sentence where there is only one number."""
-    rows = (
-        measured.accuracies.filter(axis="candidates")
-        .with_columns(candidates=pl.col("value").cast(pl.Int32))
-        .drop("axis", "value")
-    )
-    counts = rows.group_by("split", "pool").agg(pl.col("candidates").unique().sort())
+    rows = measured.candidates
     sentence = ""
-    if counts.select(pl.col("candidates").list.len().max()).item() < 2:
+    if counts(rows) < 2:
         numbers = " or ".join(str(number) for number in rows["candidates"].unique().sort())
-        sentence = f"Every task of the runs on this page has {numbers} candidates, so there is no curve to draw."
+        sentence = (
+            f"Every task of the runs on this page has {numbers} candidates; snakemake --cores all {SWEEP} varies the number."
+        )
     methods = [name for name in OF_METHOD if name in set(rows["method"])]
     title = "Accuracy against the number of candidates"
     return Figure(title, _said(title, rows, "candidates"), charts.by_number(FIRST, methods), rows, sentence)

@@ -16,6 +16,8 @@ MARKS = {
 """Colour and shape by method, in the order of tables (`params.OF_METHOD`). From light to dark the trained methods are ft,
 masking, mta, so that a greyscale print keeps them apart; the colours differ also where red and green look alike."""
 
+VEGA_LITE = "6.4"
+"""The version of Vega-Lite that draws."""
 INK, QUIET, RULE = "#1c2430", "#5b6675", "#d9dee5"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -33,7 +35,9 @@ CONFIG: dict[str, Any] = {
         "domainColor": RULE,
         "tickColor": RULE,
         "labelLimit": 240,
+        "labelSeparation": 6,
     },
+    "axisXDiscrete": {"labelAngle": -30},
     "legend": {
         "orient": "top",
         "title": None,

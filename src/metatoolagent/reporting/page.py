@@ -6,7 +6,7 @@ with `<`, `>` and `&` as escapes, so that no text can end a script; the page's o
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.params import OF_METHOD
-from metatoolagent.reporting import browser, findings, provenance, tables
-from metatoolagent.reporting.figures import VEGA_LITE
+from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
+from metatoolagent.reporting.look import VEGA_LITE
 
 FILE = "index.html"
 SECTIONS = {
@@ -37,11 +37,22 @@ class Sources:
     metrics: Sequence[Path]
     predictions: browser.Files
     catalogs: Mapping[str, Path]
+    probes: Sequence[Path] = ()
+    """The metrics of the probes that were measured."""
+    programme: Mapping[str, Path] = field(default_factory=dict)
+    """The folder of each chain or sweep target that has run."""
+    missing: Sequence[str] = ()
+    """The targets whose results the page lacks."""
+
+    def results(self) -> list[Path]:
+        """Return the artifacts that it shows."""
+        files = [path for methods in self.predictions.values() for paths in methods.values() for path in paths]
+        outcomes = [folder / file for folder in self.programme.values() for file in programme.FILES]
+        return [*self.metrics, *files, *self.probes, *outcomes]
 
     def inputs(self) -> list[Path]:
-        """Return the artifacts."""
-        files = [path for methods in self.predictions.values() for paths in methods.values() for path in paths]
-        return [*self.metrics, *files, *sorted(self.figures.glob("*.json"))]
+        """Return the artifacts that it is made from."""
+        return [*self.results(), *sorted(self.figures.glob("*.json"))]
 
 
 def publish(sources: Sources, params: Mapping[str, Any], out: Path) -> None:
@@ -65,7 +76,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
     Raises:
         UserError: E-CORRUPT or E-MISSING.
     """
-    metrics = tables.read(sources.metrics)
+    metrics, artifacts = tables.read(sources.metrics), provenance.artifacts(sources.results())
     names = ["accuracy", *(name for names in SECTIONS.values() for name in names)]
     environment = Environment(
         loader=PackageLoader("metatoolagent.reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -78,11 +89,13 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         figures={name: figure(sources.figures / f"{name}.json", sources.captions) for name in names},
         sections=SECTIONS,
         splits=findings.splits(metrics),
+        probes=probe_tables(tables.read(sources.probes)),
+        programme=[programme.read(name, folder) for name, folder in sources.programme.items()],
+        missing=sources.missing,
         tasks=browser.content(sources.predictions, sources.catalogs),
         params=json.dumps(params, indent=1),
-        artifacts=provenance.artifacts(
-            [*sources.metrics, *(p for m in sources.predictions.values() for f in m.values() for p in f)]
-        ),
+        artifacts=artifacts,
+        environments=provenance.environments(artifacts),
         versions=provenance.versions(),
         machine=provenance.machine(),
         commit=provenance.commit(),
@@ -155,6 +168,20 @@ def _comparison(metrics: tables.Metrics, key: str) -> dict[str, Any]:
         "mdd": "–" if smallest is None else f"{100 * smallest:.1f}",
         "main": pair == "mta_vs_ft",
     }
+
+
+def probe_tables(metrics: tables.Metrics) -> list[dict[str, Any]]:
+    """Return the tables of the probes that were measured, as the terminal has them; the comparisons come last."""
+    return [
+        {
+            "title": table.title,
+            "about": table.caption or "",
+            "columns": [{"name": column.header, "number": column.justify == "right"} for column in table.columns],
+            "rows": list(zip(*(column.cells for column in table.columns), strict=True)),
+        }
+        for table in probes.tables(metrics)
+        if table.row_count
+    ]
 
 
 def _accuracy(metrics: tables.Metrics, key: str) -> dict[str, str]:

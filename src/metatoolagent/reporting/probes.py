@@ -1,4 +1,4 @@
-"""The tables of the probes in the terminal: a row a method, in per cent with 95 % intervals."""
+"""The tables of the probes, in the terminal and on the page: a row a method, in per cent with 95 % intervals."""
 
 import re
 from collections.abc import Sequence
@@ -9,6 +9,18 @@ from metatoolagent.params import PROBED
 
 Metrics = dict[str, float]
 READINGS = ("free", "scored")
+ABOUT = {
+    "abstention": "One more answer is “none of these”, and half of the tasks lack the gold tool. Over-calling: of those, the "
+    "share in which a tool is chosen. Under-calling: of the others, the share in which “none of these” is chosen; accuracy: in "
+    "which the gold tool is. Balanced: right answers of all tasks. A free answer that names no candidate is neither.",
+    "rotation": "The same candidates in every turn. Consistency: the share of questions in which one tool is chosen at all "
+    "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list.",
+    "injection": "The description of one distractor says to choose it. The share in which it is chosen without that sentence, "
+    "and with it over all attacks; the lift is the difference. Then each attack.",
+    "adaptation": "Accuracy after a number of inner steps on a few questions of the same unseen tools; none of those is asked.",
+    "comparisons": "In points, with 95 % intervals. p: McNemar's exact test after Holm.",
+}
+"""What is asked, and what the columns mean."""
 
 
 def tables(metrics: Metrics) -> list[Table]:
@@ -20,7 +32,7 @@ def abstention(metrics: Metrics) -> Table:
     """Return how often a method chooses a tool though none fits, and `none of these` though one does."""
     measures = ("over_calling", "under_calling", "accuracy", "balanced")
     titles = ("over-calling", "under-calling", "accuracy", "balanced")
-    table = _table("Abstention: one more answer is `none of these`, and half of the tasks lack the gold tool", titles)
+    table = _table("Abstention", ABOUT["abstention"], titles)
     for method, reading, key in _answers(metrics, "abstention", "balanced"):
         table.add_row(method, reading, *(_rate(metrics, f"{key}.{measure}") for measure in measures))
     return table
@@ -31,7 +43,7 @@ def rotation(metrics: Metrics) -> Table:
     pattern = re.compile(r"rotation\..*\.position-(\d+)\.rate")
     places = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
     titles = ("consistency", "always right", *(f"at {place}" for place in places))
-    table = _table("Rotation: the same candidates in every turn, and accuracy by the gold tool's place", titles)
+    table = _table("Rotation", ABOUT["rotation"], titles)
     for method, reading, key in _answers(metrics, "rotation", "consistency"):
         whole = [_rate(metrics, f"{key}.{measure}") for measure in ("consistency", "always_right")]
         by_place = [f"{100 * metrics[f'{key}.position-{place}.rate']:.1f}" for place in places]
@@ -44,7 +56,7 @@ def injection(metrics: Metrics) -> Table:
     pattern = re.compile(r"injection\.[^.]+\.[^.]+\.([^.]+)\.lift\.difference")
     attacks = sorted({found[1] for key in metrics if (found := pattern.fullmatch(key))} - {"all"})
     titles = ("clean", "attacked", "lift in points", *attacks)
-    table = _table("Injection: how often a distractor is chosen whose description says to choose it", titles)
+    table = _table("Injection", ABOUT["injection"], titles)
     for method, reading, key in _answers(metrics, "injection", "all.success"):
         shares = [_rate(metrics, f"{key}.{name}.success") for name in ("clean", "all")]
         by_attack = [f"{100 * metrics[f'{key}.{attack}.success.rate']:.1f}" for attack in attacks]
@@ -57,7 +69,7 @@ def adaptation(metrics: Metrics) -> Table:
     pattern = re.compile(r"adaptation\..*\.steps-(\d+)\.accuracy\.rate")
     steps = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
     titles = [f"{number} steps" for number in steps]
-    table = _table("Adaptation: accuracy after some inner steps on a few questions of the same unseen tools", titles)
+    table = _table("Adaptation", ABOUT["adaptation"], titles)
     for method, reading, key in _answers(metrics, "adaptation", "steps-0.accuracy"):
         table.add_row(method, reading, *(_rate(metrics, f"{key}.steps-{number}.accuracy") for number in steps))
     return table
@@ -65,7 +77,7 @@ def adaptation(metrics: Metrics) -> Table:
 
 def comparisons(metrics: Metrics) -> Table:
     """Return the paired differences between methods."""
-    table = Table(title="Probes: paired differences in points; p of McNemar's exact test after Holm")
+    table = Table(title="Probes: paired differences", caption=ABOUT["comparisons"])
     for column in ("probe", "comparison", "answer", "in", "difference", "p"):
         table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
     pattern = re.compile(r"((?:abstention|rotation|injection|adaptation)\.\w+_vs_\w+\.\w+\.[\w-]+)\.p_holm")
@@ -77,8 +89,8 @@ def comparisons(metrics: Metrics) -> Table:
     return table
 
 
-def _table(title: str, measures: Sequence[str]) -> Table:
-    table = Table(title=f"{title}; in %")
+def _table(title: str, about: str, measures: Sequence[str]) -> Table:
+    table = Table(title=title, caption=f"{about} In %, with 95 % intervals.")
     for column in ("method", "answer"):
         table.add_column(column)
     for column in measures:

@@ -1,17 +1,17 @@
 """What the page was made from: artifacts with their hashes, versions, machine."""
 
-import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
 from metatoolagent.artifacts import MANIFEST, read_manifest
+from metatoolagent.environment import environment
 
 PACKAGES = (
     "metatoolagent",
@@ -29,12 +29,13 @@ PACKAGES = (
 
 
 class Artifact(NamedTuple):
-    """A published file: where it lies, the stage that made it, its SHA-256, and the files that it was made from."""
+    """A published file: where it lies, the stage that made it, its SHA-256, what it was made from and on."""
 
     path: str
     producer: str
     sha256: str
     inputs: tuple[str, ...]
+    environment: str
 
 
 def artifacts(paths: Iterable[Path]) -> list[Artifact]:
@@ -50,7 +51,8 @@ def artifacts(paths: Iterable[Path]) -> list[Artifact]:
         inputs = tuple(manifest.get("inputs", {}))
         for above in inputs:
             visit(Path(above))
-        found[path.as_posix()] = Artifact(path.as_posix(), manifest["producer"], manifest["files"][path.name]["sha256"], inputs)
+        sha256, ran = manifest["files"][path.name]["sha256"], said(manifest["environment"]) if "environment" in manifest else ""
+        found[path.as_posix()] = Artifact(path.as_posix(), manifest["producer"], sha256, inputs, ran)
 
     for path in paths:
         visit(path)
@@ -72,14 +74,22 @@ def commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def environments(made: Iterable[Artifact]) -> dict[str, list[str]]:
+    """Return on what the stages ran, and which; those whose manifest does not say, last, under an empty text."""
+    found: dict[str, set[str]] = {}
+    for artifact in made:
+        found.setdefault(artifact.environment, set()).add(artifact.producer)
+    return {ran: sorted(found[ran]) for ran in sorted(found, reverse=True)}
+
+
+def said(recorded: dict[str, Any]) -> str:
+    """Return the `environment` of a manifest as text."""
+    versions = ", ".join(f"{name} {number}" for name, number in recorded["versions"].items())
+    gpus = ", ".join(recorded["gpus"]) or "no NVIDIA GPU"
+    return f"{recorded['processor']}, {recorded['cores']} cores, {gpus}; {versions}"
+
+
 def machine() -> str:
     """Return the kind of machine, without its name: system, processor, cores, memory."""
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores, {memory:.0f} GiB memory"
-
-
-def processor(path: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's model as Linux has it, else as Python has it."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown processor"
+    memory, here = psutil.virtual_memory().total / 2**30, environment()
+    return f"{platform.system()} {platform.machine()}, {here['processor']}, {here['cores']} cores, {memory:.0f} GiB memory"
