@@ -27,7 +27,7 @@ TOOLS, FILLINGS, A_DOMAIN = 22, 100, 150_000
 WORDS, SPOKEN = 4000, 10
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 
-SPLIT = params.Split(tools_list="", validation=0.14, test=0.27, held_out=[], near_duplicate=0.8)
+SPLIT = params.Split(tools_list="", validation=0.14, test=0.27, near_duplicate=0.8)
 META = materialization.META.model_copy(update={"count": 40, "documentation": 0.7})
 EVALUATION = materialization.EVALUATION.model_copy(update={"count": 300, "tasks_per_set": 8})
 

@@ -124,7 +124,9 @@ class Spool:
         for _, part, start, length in sorted(chain.from_iterable(_tools(part) for part in self.parts)):
             rows = pl.scan_ipc(part.path).slice(start, length).collect()
             wrong = rows["rejected"].to_numpy() | np.isin(rows["number"].to_numpy(), self.repeated)
-            waiting.append(rows.filter(pl.Series(~wrong)).select(list(COLUMNS)))
+            good = rows.filter(pl.Series(~wrong)).select(list(COLUMNS))
+            # A copy, since a slice keeps the text of its whole file in memory.
+            waiting.append(pl.DataFrame(good.to_arrow(compat_level=pl.CompatLevel.oldest())))
             if sum(map(len, waiting)) >= CHUNK:
                 yield pl.concat(waiting)
                 waiting = []
