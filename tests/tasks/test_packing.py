@@ -97,6 +97,13 @@ def test_a_task_longer_than_the_context_is_refused_and_never_cut():
     assert "needs 6 positions, the backbone has 5" in raised.value.what
 
 
+def test_room_is_kept_for_what_is_generated_after_the_longest_question():
+    assert pack(**SMALL, context=9, generated=5).tokens == 11  # prefix and question b are 4 long
+    with pytest.raises(UserError) as raised:
+        pack(**SMALL, context=8, generated=5)
+    assert "needs 9 positions, the backbone has 8" in raised.value.what
+
+
 def test_a_pack_needs_a_gold_position_for_each_question():
     with pytest.raises(ValueError, match="zip"):
         pack(**SMALL | {"gold": [0]}, context=10)

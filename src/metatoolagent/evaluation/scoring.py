@@ -40,8 +40,8 @@ def predict(
         max_new_tokens: limit of a free answer.
         opening: what the renderer was opened with, if it was read already; it is read with each pack otherwise.
     """
-    candidates = list(rows[0]["candidates"])
-    return select(model, weights, renderer.template, renderer.pack(rows), candidates, max_new_tokens, opening)
+    candidates, pack = list(rows[0]["candidates"]), renderer.pack(rows, generated=max_new_tokens)
+    return select(model, weights, renderer.template, pack, candidates, max_new_tokens, opening)
 
 
 @torch.no_grad()

@@ -154,6 +154,7 @@ def pack(
     task_ids: Sequence[str],
     *,
     context: int,
+    generated: int = 0,
     gold_only: bool = False,
 ) -> Pack:
     """Pack the tasks of one candidate set.
@@ -165,6 +166,7 @@ def pack(
         gold: index of the right candidate of each question.
         task_ids: names of the tasks, for messages.
         context: positions that the model has.
+        generated: positions that tokens generated after a question may need.
         gold_only: whether each question branches into its right answer alone.
 
     Raises:
@@ -177,9 +179,10 @@ def pack(
     row: list[int] = []
     target: list[int] = []
     branch: list[int] = []
-    branches = 0
+    branches = longest = 0
     for segment, right in zip(segments, gold, strict=True):
         question = tree.add(segment, root)
+        longest = max(longest, tree.ends[question] + generated)
         ask.append(len(keep))
         keep.append(len(tree.input_ids) - 1)
         for answer in [answers[right]] if gold_only else answers:
@@ -191,10 +194,10 @@ def pack(
             target += answer
             branch += [branches] * len(answer)
             branches += 1
-    if max(tree.ends) > context:
+    if (needed := max(longest, *tree.ends)) > context:
         raise UserError(
             "E-CTX",
-            f"a task needs {max(tree.ends)} positions, the backbone has {context}",
+            f"a task needs {needed} positions, the backbone has {context}",
             f"task {task_ids[0]}",
             fix="lower distractors, shorten the documentation, or choose a backbone with a longer context",
             exit_code=Exit.DATA,

@@ -34,6 +34,16 @@ class Template:
         """Return the tokens of a piece of the template."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
+    @property
+    def forgeable(self) -> list[str]:
+        """Return what parts the turns and is no special token, such as `[INST]`: as data it would be the same tokens."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        special = "|".join(re.escape(token.content) for token in added if token.special)
+        parts = (self.before_tools, self.before_question, self.before_answer, self.end)
+        lines = [line.strip() for part in parts for text in re.split(special or "(?!)", part) for line in text.splitlines()]
+        # A bare word, such as the name of a role, parts turns only beside a special token.
+        return sorted({line for line in lines if re.search(r"[^\w\s]", line)})
+
     def content(self, text: str) -> list[int]:
         """Return the tokens of a piece of data; what looks like a special token is plain text."""
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from metatoolagent.artifacts import verify
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.artifacts import KEPT, verify
+from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
 from metatoolagent.tasks.abstention import NONE, NONE_TOOL
 from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
 
@@ -30,6 +30,10 @@ class Renderer:
             catalog: the folder with tools.parquet and questions.parquet.
             template: the backbone's.
             context: positions that the backbone has.
+
+        Raises:
+            UserError: E-MISSING or E-CORRUPT for the catalog; E-MARKER if a text of it holds what parts the turns of the
+                backbone's template, and could forge one.
         """
         tools = pl.read_parquet(verify(catalog / "tools.parquet"))
         questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question", "tool"])
@@ -42,6 +46,7 @@ class Renderer:
         self.answers = {name: template.answer(name) for name in self.entries}
         self.questions: dict[str, str] = dict(questions.select("question_id", "question").iter_rows())
         self.asked_for: dict[str, str] = dict(questions.select("question_id", "tool").iter_rows())
+        _require_no_marker(template, {"tool": self.entries, "question": self.questions})
         self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
@@ -73,13 +78,14 @@ class Renderer:
             return self.segment(row["question_id"])
         return self.template.segment(self.sentences[self.asked_for[row["question_id"]]])
 
-    def pack(self, rows: Sequence[Row], *, gold_only: bool = False) -> "Pack":
+    def pack(self, rows: Sequence[Row], *, generated: int = 0, gold_only: bool = False) -> "Pack":
         """Return the pack of tasks that share a candidate set, in its order.
 
         Args:
             rows: tasks, with question_id, candidates and position; with documentation where some ask with it, with question
                 where what is asked does not stand in the catalog, and with attacked and instruction where the description
                 of a candidate has an instruction at its end.
+            generated: positions that tokens generated after a question may need.
             gold_only: whether each question branches into its right answer alone.
 
         Raises:
@@ -97,6 +103,7 @@ class Renderer:
             [row["position"] for row in rows],
             [row["question_id"] for row in rows],
             context=self.context,
+            generated=generated,
             gold_only=gold_only,
         )
 
@@ -106,3 +113,17 @@ class Renderer:
             return self
         tool = self.tools[row["attacked"]]
         return self.masked({tool["name"]: {**tool, "description": f"{tool['description']} {row['instruction']}"}})
+
+
+def _require_no_marker(template: Template, texts: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse texts, by kind and name, that hold a marker of the template which is no special token."""
+    what = "a text holds what parts the turns of the backbone's template"
+    fix = "reword the text, or choose a backbone whose template parts turns by special tokens"
+    findings = [
+        Finding("E-MARKER", what, f"{kind} {name}", shown(mark), fix)
+        for mark in template.forgeable
+        for kind, group in texts.items()
+        for name, text in group.items()
+        if mark in text
+    ]
+    raise_findings(findings, kept=KEPT)

@@ -100,7 +100,7 @@ def test_the_budget_is_a_limit_of_tokens(language, rows):
 def test_what_the_model_sees(style, language, rows):
     row = rows[0]
     decode = language.renderer.template.tokenizer.decode
-    packed = after(language, style, [row], [turn(style, "so it is")], branch=True)
+    packed = after(language, style, [row], [turn(style, "so it is")], generated=4, branch=True)
     text = decode(packed.input_ids_T[packed.node_T <= 1])
     assert text.startswith(f"<|im_start|>system\n{style.instruction}- ")
     assert text.endswith(
@@ -108,7 +108,7 @@ def test_what_the_model_sees(style, language, rows):
     )
     answers = [decode(packed.target_A[packed.branch_A == index]) for index in range(len(row["candidates"]))]
     assert answers == [f" {name}<|im_end|>" for name in row["candidates"]]
-    bare = after(language, style, [row], [style.opening], branch=False)
+    bare = after(language, style, [row], [style.opening], generated=4, branch=False)
     assert decode(bare.input_ids_T).endswith(f"<|im_start|>assistant\n{style.opening}")
 
 
@@ -119,7 +119,7 @@ def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, 
             language.model,
             language.weights,
             language.renderer.template,
-            after(language, style, [row], [turn(style, found.reasoning)], branch=True),
+            after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True),
             row["candidates"],
             1,
         )

@@ -44,8 +44,8 @@ def reasoned(job: Job, style: Style) -> Answer:
         candidates = list(rows[0]["candidates"])
         texts = reason(language, style, rows, budget)
         turns = [turn(style, text) for text in texts]
-        packed = after(language, style, rows, turns, branch=True)
         limit = language.max_new_tokens
+        packed = after(language, style, rows, turns, generated=limit, branch=True)
         found = select(language.model, language.weights, language.renderer.template, packed, candidates, limit)
         return [replace(read(item, candidates), reasoning=text) for item, text in zip(found, texts, strict=True)]
 
@@ -56,7 +56,8 @@ def reasoned(job: Job, style: Style) -> Answer:
 def reason(language: Language, style: Style, rows: Sequence[Row], budget: int) -> list[str]:
     """Return what the model says to each task of a candidate set before it ends its turn or its budget is spent."""
     model, weights = language.model, language.weights
-    packed = after(language, style, rows, [style.opening] * len(rows), branch=False).to(next(model.parameters()).device)
+    openings = [style.opening] * len(rows)
+    packed = after(language, style, rows, openings, generated=budget, branch=False).to(next(model.parameters()).device)
     cache = DynamicCache()
     out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     step = Step(model, cast(weights, next(model.parameters()).dtype), cache)
@@ -64,7 +65,7 @@ def reason(language: Language, style: Style, rows: Sequence[Row], budget: int) -
     return [text for text, _ in said]
 
 
-def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence[str], *, branch: bool) -> Pack:
+def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence[str], *, generated: int, branch: bool) -> Pack:
     """Return the pack of tasks whose answer goes on after what stands in the model's turn already.
 
     Args:
@@ -72,6 +73,7 @@ def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence
         style: of the method.
         rows: tasks that share a candidate set.
         turns: the beginning of the model's turn, for each task.
+        generated: tokens that are generated next, at most.
         branch: whether each question branches into all candidates' names.
     """
     renderer, candidates = language.renderer, list(rows[0]["candidates"])
@@ -85,6 +87,7 @@ def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence
         [row["position"] for row in rows],
         [row["question_id"] for row in rows],
         context=renderer.context,
+        generated=generated,
     )
 
 
