@@ -97,7 +97,7 @@ def shown_probes(wildcards):
 
 def shown_tables(wildcards):
     """Return the tables of the chains and of the sweeps that have run."""
-    return [file for file in measured() if file.endswith("/table.csv")]
+    return [file for file in measured() if os.path.basename(file) == "table.csv"]
 
 
 def shown_programme(wildcards):

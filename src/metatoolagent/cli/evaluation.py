@@ -91,10 +91,12 @@ def _job(
         UserError: E-PARAMS (exit code 64) if a section is missing that the method reads.
     """
     from metatoolagent.evaluation.job import Job
-    from metatoolagent.models.backbone import use_cores
 
-    use_cores()
     with_model = method not in params.MODEL_FREE
+    if with_model:
+        from metatoolagent.models.backbone import use_cores
+
+        use_cores()
     sections = params.EVALUATED_WITH.get(method, ())
     return Job(
         method=method,
