@@ -3,6 +3,8 @@
 OF_METHOD: dict[str, tuple[str, ...]] = {
     "random": (),
     "bm25": (),
+    "embedding": (),
+    "likelihood": (),
     "base": (),
     "icl": (),
     "cot": (),
@@ -22,5 +24,5 @@ PROBED = ("base", "ft", "mta")
 """The methods that the probes ask."""
 PROBES = ("abstention", "rotation", "injection", "adaptation")
 """The probes; the last is evaluated by a rule of its own."""
-MODULE = {"random": "random", "bm25": "bm25", "icl": "icl", "cot": "cot", "react": "react"}
+MODULE = {name: name for name in ("random", "bm25", "embedding", "likelihood", "icl", "cot", "react")}
 """The module of evaluation/methods that answers for a method; `direct` for all others."""

@@ -5,6 +5,8 @@ from typing import Any
 MARKS = {
     "random": ("#8c8c8c", "cross"),
     "bm25": ("#56a3c9", "square"),
+    "embedding": ("#2f6f9f", "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z"),
+    "likelihood": ("#7fbf9f", "M-1,-0.4H1V0.4H-1Z"),
     "base": ("#b0a78f", "triangle-up"),
     "icl": ("#9c8ac2", "triangle-down"),
     "cot": ("#6f9e7c", "triangle-left"),
@@ -13,8 +15,10 @@ MARKS = {
     "masking": ("#b3552b", "wedge"),
     "mta": ("#12355b", "circle"),
 }
-"""Colour and shape by method, in the order of tables (`params.OF_METHOD`). From light to dark the trained methods are ft,
-masking, mta, so that a greyscale print keeps them apart; the colours differ also where red and green look alike."""
+"""Colour and shape (a name of Vega's, or a path) by method, in the order of tables (`params.OF_METHOD`).
+
+From light to dark the trained methods are ft, masking, mta, so that a greyscale print keeps them apart; the colours differ also
+where red and green look alike."""
 
 VEGA_LITE = "6.4"
 """The version of Vega-Lite that draws."""

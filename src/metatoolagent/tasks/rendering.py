@@ -70,13 +70,17 @@ class Renderer:
         """Return the tokens of a question."""
         return self.template.segment(self.questions[question_id])
 
-    def asked(self, row: Row) -> list[int]:
-        """Return the tokens of what a task asks: its question, or the documentation or the text that stands for it."""
+    def said(self, row: Row) -> str:
+        """Return the text of what a task asks: its question, or the documentation or the text that stands for it."""
         if "question" in row:
-            return self.template.segment(row["question"])
-        if not row.get("documentation"):
-            return self.segment(row["question_id"])
-        return self.template.segment(self.sentences[self.asked_for[row["question_id"]]])
+            return str(row["question"])
+        if row.get("documentation"):
+            return self.sentences[self.asked_for[row["question_id"]]]
+        return self.questions[row["question_id"]]
+
+    def asked(self, row: Row) -> list[int]:
+        """Return the tokens of what a task asks."""
+        return self.template.segment(self.said(row))
 
     def pack(self, rows: Sequence[Row], *, generated: int = 0, gold_only: bool = False) -> "Pack":
         """Return the pack of tasks that share a candidate set, in its order.
