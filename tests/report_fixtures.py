@@ -60,7 +60,7 @@ def prediction(method: str, index: int, pool: str, catalog: Path) -> dict:
         "candidates": candidates,
         "gold": gold,
         "position": candidates.index(gold),
-        "log_probabilities": None if method in params.MODEL_FREE else [-1.0 if name == choice else -3.0 for name in candidates],
+        "log_probabilities": None if method in params.SELECTING else [-1.0 if name == choice else -3.0 for name in candidates],
         "scored": choice,
         "free": free,
         "free_text": free or HOSTILE,

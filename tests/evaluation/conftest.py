@@ -28,6 +28,7 @@ def job_of(job, materialized):
     def make(method):
         demonstrations = materialized / "meta_tasks.parquet" if method == "icl" else None
         backbone = None if method in params.MODEL_FREE else job.backbone
-        return replace(job, method=method, backbone=backbone, demonstrations=demonstrations, out=job.out / method)
+        short = None if method in params.SELECTING else job.evaluate
+        return replace(job, method=method, backbone=backbone, evaluate=short, demonstrations=demonstrations, out=job.out / method)
 
     return make

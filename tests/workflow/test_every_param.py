@@ -13,16 +13,17 @@ HERE = Path(__file__).parent
 
 METRICS = {"metrics", "metrics_methods"}
 MODEL_FREE = {"evaluate-random", "evaluate-bm25"}
+RETRIEVAL = {"evaluate-embedding", "evaluate-likelihood"}
 REASONING = {"evaluate-cot", "evaluate-react", "metrics_methods"}
 ICL = {"evaluate-icl", "metrics_methods"}
 GENERATION = REASONING | ICL | METRICS | {"evaluate-base", "evaluate-ft", "evaluate-masking", "evaluate-mta"}
 MTA = {"train-mta", "evaluate-mta"} | METRICS
 MASKING = {"train-masking", "evaluate-masking", "metrics_methods"}
 TRAINING = MTA | MASKING | {"train-ft", "evaluate-ft"}
-TASKS = {"materialize"} | TRAINING | GENERATION | MODEL_FREE
+TASKS = {"materialize"} | TRAINING | GENERATION | RETRIEVAL | MODEL_FREE
 SPLIT = {"split-cd"} | TASKS
 INGEST = {"ingest"} | SPLIT
-BACKBONE = {"backbone"} | TRAINING | GENERATION
+BACKBONE = {"backbone"} | TRAINING | GENERATION | RETRIEVAL
 
 EXPECTED = {
     "seed": (1, SPLIT),

@@ -212,7 +212,9 @@ def given_to_evaluate(wildcards):
     """Return the params of an evaluation: what the method reads, and no more."""
     sections = list(checked.OF_METHOD[wildcards.method][:1])
     if wildcards.method not in checked.MODEL_FREE:
-        sections += ["backbone", "evaluate"]
+        sections += ["backbone"]
+    if wildcards.method not in checked.SELECTING:
+        sections += ["evaluate"]
     reading = checked.EVALUATED_WITH.get(wildcards.method, ())
     return pick("seed", *sections, *reading)(wildcards)
 

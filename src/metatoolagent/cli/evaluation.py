@@ -102,7 +102,7 @@ def _job(
         method=method,
         backbone=given.section(params.Backbone) if with_model else None,
         adapter=given.section(params.Adapter) if adapter else None,
-        evaluate=given.section(params.Evaluate) if with_model else None,
+        evaluate=None if method in params.SELECTING else given.section(params.Evaluate),
         tasks=tasks,
         catalog=catalog,
         model=model,

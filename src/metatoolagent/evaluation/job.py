@@ -43,7 +43,7 @@ class Job:
     """None for the methods of `params.MODEL_FREE`."""
     adapter: params.Adapter | None
     evaluate: params.Evaluate | None
-    """None for the methods of `params.MODEL_FREE`."""
+    """None for the methods of `params.SELECTING`."""
     tasks: Path
     catalog: Path
     model: Path

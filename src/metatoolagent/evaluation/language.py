@@ -20,7 +20,7 @@ class Language:
     weights: Tensors | None
     renderer: Renderer
     max_new_tokens: int
-    """Limit of a free answer."""
+    """Limit of a free answer; 0 for the methods of `params.SELECTING`."""
 
 
 def load(job: Job) -> Language:
@@ -54,8 +54,8 @@ def adaptable(job: Job) -> tuple[Language, Tensors]:
 
 
 def _without_adapter(job: Job) -> Language:
-    assert job.backbone and job.evaluate, f"{job.method} needs a backbone"
+    assert job.backbone, f"{job.method} needs a backbone"
     model = backbone.load(job.model, job.backbone)
     context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
     renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
-    return Language(model, None, renderer, job.evaluate.max_new_tokens)
+    return Language(model, None, renderer, job.evaluate.max_new_tokens if job.evaluate else 0)

@@ -18,6 +18,8 @@ EVALUATED_WITH = {"icl": ("icl",), "cot": ("reasoning",), "react": ("reasoning",
 """The sections that the evaluation of some methods reads beside those of every method."""
 MODEL_FREE = ("random", "bm25")
 """The methods that select without the backbone."""
+SELECTING = (*MODEL_FREE, "embedding", "likelihood")
+"""The methods that name no candidate themselves: nothing is generated, and no name is scored."""
 MAIN_JOB = ("random", "bm25", "base", "ft", "mta")
 """The methods of `eval_cd`; `eval_methods` has all of them."""
 PROBED = ("base", "ft", "mta")

@@ -12,8 +12,6 @@ from metatoolagent.evaluation.metrics import OUTCOMES
 from metatoolagent.evaluation.predicting import FILE, evaluate
 from model_fixtures import tree
 
-SELECTING = {"random", "bm25", "embedding", "likelihood"}
-"""The methods that name no candidate themselves: nothing is generated, and no name is scored."""
 UNTRAINED = [method for method, sections in params.OF_METHOD.items() if not sections]
 
 
@@ -26,7 +24,7 @@ def test_it_answers_every_task_and_repeats_itself(method, job_of):
     assert found["scored"].is_in(found["candidates"]).all()
     assert found["outcome"].is_in(OUTCOMES).all()
     assert found["free"].is_in(found["candidates"]).sum() == found["outcome"].is_in(["right", "wrong"]).sum()
-    assert found["log_probabilities"].null_count() == (len(found) if method in SELECTING else 0)
+    assert found["log_probabilities"].null_count() == (len(found) if method in params.SELECTING else 0)
     assert found["reasoning"].null_count() == (0 if method in {"cot", "react"} else len(found))
     manifest = read_manifest(job.out)
     assert manifest["method"] == method
