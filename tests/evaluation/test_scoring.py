@@ -77,7 +77,7 @@ class Crafted:
     def segment(self, question_id):
         return self.segments[question_id]
 
-    def pack(self, rows):
+    def pack(self, rows, *, generated=0):
         names = rows[0]["candidates"]
         return pack(
             self.stem,
