@@ -7,16 +7,14 @@ clock stands still while they are evaluated. It first checks that a pack and its
 does not get there within the updates stands in the result with what it reached. Writes benchmarks/results/time_to_accuracy.json.
 """
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from drawing import CATALOG, MODEL, PARAMS, Bench, Groups
+from drawing import Bench, Groups, opened, parser
 from measuring import row, write
-from metatoolagent import params
 from metatoolagent.evaluation.scoring import predict
 from metatoolagent.meta.losses import evaluate
 from metatoolagent.meta.objectives import MetaTask, fine_tuning
@@ -98,17 +96,13 @@ def run(side: Side, groups: Groups, accuracy: float, every: int) -> Reached:
 
 def main() -> None:
     """Train both sides."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--catalog", type=Path, default=CATALOG)
-    parser.add_argument("--accuracy", type=float, default=0.7, help="share of the validation tasks")
-    parser.add_argument("--updates", type=int, default=None, help="at most; meta_tasks.count of params.yaml where left out")
-    parser.add_argument("--tasks", type=int, default=126, help="to evaluate on")
-    parser.add_argument("--every", type=int, default=8, help="updates between evaluations")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    backbone.use_cores()
-    bench = Bench(given.model, given.catalog, params.load(PARAMS))
+    options = parser(__doc__, RESULT)
+    options.add_argument("--accuracy", type=float, default=0.7, help="share of the validation tasks")
+    options.add_argument("--updates", type=int, default=None, help="at most; meta_tasks.count of params.yaml where left out")
+    options.add_argument("--tasks", type=int, default=126, help="to evaluate on")
+    options.add_argument("--every", type=int, default=8, help="updates between evaluations")
+    given = options.parse_args()
+    bench = opened(given)
     chosen = bench.chosen
     updates, size = given.updates or chosen.meta_tasks.count, chosen.meta_tasks.tasks_per_pack
     packs_per_update = chosen.meta_tasks.support_packs + chosen.meta_tasks.query_packs
