@@ -36,7 +36,7 @@ def shown(bench: Bench, renderer: Renderer, distractors: int) -> Renderer:
 
 def answers(model: nn.Module, renderer: Renderer, groups: Groups, limit: int, opening: Opening | None = None) -> list[Prediction]:
     """Return the scores and free answers of all tasks."""
-    return [item for rows in groups for item in predict(model, None, renderer, rows, limit, opening)]
+    return [item for of_set in predict(model, None, renderer, groups, limit, opening) for item in of_set]
 
 
 def difference(found: list[Prediction], expected: list[Prediction]) -> float:

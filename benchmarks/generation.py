@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from drawing import Groups, evaluation_parser, opened
 from measuring import median_time, row, write
+from metatoolagent.evaluation.predicting import SETS
 from metatoolagent.evaluation.scoring import predict
 from metatoolagent.models import backbone
 from metatoolagent.tasks.rendering import Renderer
@@ -24,7 +25,9 @@ PEER = "transformers' generate, one task at a time"
 
 def ours(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> list[str]:
     """Return the free answers, and work out the scores besides."""
-    return [item.free_text for rows in groups for item in predict(model, None, renderer, rows, limit)]
+    together = (groups[start : start + SETS] for start in range(0, len(groups), SETS))
+    found = (of_set for sets in together for of_set in predict(model, None, renderer, sets, limit))
+    return [item.free_text for of_set in found for item in of_set]
 
 
 @torch.no_grad()

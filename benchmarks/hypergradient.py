@@ -105,7 +105,7 @@ def prepare(side: str, steps: int, model: Path) -> Callable[[], Tensors]:
         if "lora_B" in name:  # as after some training: with B = 0 half of the Hessian is 0
             weights[name] = 0.01 * torch.randn(weights[name].shape, generator=generator)
     train = committed.train.model_copy(update={"loss": "answer"})
-    changes = {"hypergradient": "exact", "inner_steps": steps, "inner_lr": 0.001, "learn_inner_lr": False}
+    changes = {"hypergradient": "exact", "inner_steps": steps, "inner_lr": 0.001, "learn_inner_lr": False, "support_share": 0.0}
     chosen = committed.mta.model_copy(update={**changes, "optimistic": False, "early_stop": False})
     task = MetaTask(0, [random_pack(seed) for seed in range(steps)], [random_pack(steps)])
     return lambda: SIDES[side](lambda theta, given: evaluate(adapted, theta, given, train), weights, task, chosen)

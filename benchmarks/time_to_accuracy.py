@@ -64,7 +64,7 @@ class Side:
         found = [
             prediction.scored == task["gold"]
             for rows in groups
-            for prediction, task in zip(predict(self.model, weights, self.renderer, rows, 1), rows, strict=True)
+            for prediction, task in zip(predict(self.model, weights, self.renderer, [rows], 1)[0], rows, strict=True)
         ]
         return sum(found) / len(found)
 

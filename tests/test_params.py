@@ -75,6 +75,13 @@ def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
         load(tmp_path, ("hypergradient: first_order", "hypergradient: reptile"))
 
 
+def test_differences_of_gradients_need_float32(tmp_path):
+    changes = [("hypergradient: first_order", "hypergradient: exact"), ("product: double_backward", "product: finite_difference")]
+    load(tmp_path, *changes)
+    with pytest.raises(UserError, match=r"takes differences that backbone\.dtype bfloat16 rounds away"):
+        load(tmp_path, *changes, ("dtype: float32", "dtype: bfloat16"))
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):
     with pytest.raises(UserError) as raised:
         load(tmp_path, ("  inner_steps:", "  inner_step:"))

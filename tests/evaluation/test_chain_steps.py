@@ -8,7 +8,7 @@ import pytest
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chain_stage import ingest
 from metatoolagent.evaluation.chains import FILE, best, evaluate, follow
-from metatoolagent.evaluation.job import Prediction
+from metatoolagent.evaluation.job import Prediction, set_by_set
 from metatoolagent.params import Chains
 from metatoolagent.tasks.chain_tasks import materialize
 from metatoolagent.tasks.prompts import with_calls
@@ -19,7 +19,7 @@ TASK = {"task_id": "x", "question": "Q?", "candidates": ["a", "b", "c", "d"], "g
 def scripted(script, seen):
     """Answers from (log-probabilities, free answer) by what is asked."""
 
-    def answer(rows):
+    def answer_set(rows):
         seen.append([row["question"] for row in rows])
         found = []
         for row in rows:
@@ -28,7 +28,7 @@ def scripted(script, seen):
             found.append(Prediction(scores, top, free or "nonsense", free, cut=False))
         return found
 
-    return answer
+    return set_by_set(answer_set)
 
 
 def test_names_of_called_tools_come_behind_the_question():

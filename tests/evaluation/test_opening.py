@@ -5,10 +5,14 @@ from metatoolagent.errors import UserError
 from metatoolagent.evaluation import opening as module
 from metatoolagent.evaluation import scoring
 from metatoolagent.evaluation.opening import read
-from metatoolagent.evaluation.scoring import predict
 from model_fixtures import ids
 
 SETS = [["pulse", "oven_preheat", "atlas"], ["atlas", "pulse"]]
+
+
+def predict(model, weights, renderer, rows, count, shared=None):
+    """The predictions for the tasks of one candidate set."""
+    return scoring.predict(model, weights, renderer, [rows], count, shared)[0]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,13 @@ def test_predictions_are_those_of_packs_that_hold_the_opening(with_adapter, mode
             assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-4)
             assert (one.scored, one.free, one.free_text, one.cut) == (other.scored, other.free, other.free_text, other.cut)
     assert len(generated) == 4  # random weights name no tool, so that decoding behind the opening was compared too
+
+
+def test_sets_that_answer_together_share_the_opening(adapted, weights, opened, groups):
+    expected = [predict(adapted, weights, opened, rows, 6) for rows in groups]
+    shared = read(adapted, weights, opened.opening, opened.context)
+    for found, answers in zip(scoring.predict(adapted, weights, opened, groups, 6, shared), expected, strict=True):
+        assert [one.free_text for one in found] == [one.free_text for one in answers]
 
 
 def test_the_opening_changes_what_is_predicted(model, renderer, opened, groups):

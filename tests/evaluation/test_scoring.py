@@ -8,13 +8,20 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from metatoolagent.artifacts import publishing
 from metatoolagent.evaluation import scoring
-from metatoolagent.evaluation.scoring import Step, generate, greedy_names, predict
+from metatoolagent.evaluation.generation import generate, reading
+from metatoolagent.evaluation.scoring import greedy_names
+from metatoolagent.meta.losses import log_probabilities
 from metatoolagent.models import adapter
 from metatoolagent.tasks.packing import pack
 from metatoolagent.tasks.prompts import Template
 from model_fixtures import ADAPTER, ids
 
 CANDIDATES = ["pulse", "oven_preheat", "atlas"]
+
+
+def predict(model, weights, renderer, rows, count):
+    """The predictions for the tasks of one candidate set."""
+    return scoring.predict(model, weights, renderer, [rows], count)[0]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,8 @@ def free_answers(model, weights, renderer, rows, count):
     packed = renderer.pack(rows)
     cache = DynamicCache()
     out = adapter.forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
-    return generate(Step(model, weights or {}, cache), packed, out.logits[0], renderer.template, count)
+    left = reading(packed, cache, out.logits[0], range(len(rows)))
+    return generate(model, weights, [left], renderer.template, count)
 
 
 def expected_text(template, tokens, end):
@@ -135,6 +143,17 @@ def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, row
     assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen
 
 
+def test_sets_that_answer_together_answer_as_alone(adapted, weights, renderer, rows):
+    """One set has questions that name a candidate and generate nothing, another one has only such that do not."""
+    sets = [rows, rows[:1], [{**row, "candidates": CANDIDATES[:2], "position": 0} for row in rows[1:3]]]
+    expected = [predict(adapted, weights, renderer, of_set, 12) for of_set in sets]
+    together = scoring.predict(adapted, weights, renderer, sets, 12)
+    assert [len(found) for found in together] == [4, 1, 2]
+    texts = [[(one.free_text, one.cut) for one in found] for found in together]
+    assert texts == [[(one.free_text, one.cut) for one in found] for found in expected]
+    assert len({text for of_set in texts for text in of_set}) > 2
+
+
 @pytest.fixture(scope="module")
 def said(theirs):
     """A prefix, twelve questions of random tokens, and the greedy continuation of each in the plain model."""
@@ -170,7 +189,7 @@ def test_greedy_names_agrees_with_generation(adapted, weights, template, said):
         answers[f"longer-{index}"] = [*tokens[: length + 1], (tokens[length + 1] + 1) % 256]
         answers[f"altered-{index}"] = [*tokens[:length], (tokens[length] + 1) % 256]
     packed = Crafted(template, stem, segments, answers).pack(tasks_of(greedy, answers))
-    named = greedy_names(adapter.logits(adapted, weights, packed), packed).tolist()
+    named = greedy_names(log_probabilities(adapter.logits(adapted, weights, packed), packed)[1], packed).tolist()
     for index, (tokens, found) in enumerate(zip(greedy.values(), named, strict=True)):
         assert found == [answer == tokens[: len(answer)] for answer in answers.values()]
         assert found[list(answers).index(f"right-{index}")]
@@ -189,7 +208,7 @@ def test_only_the_tasks_that_name_no_candidate_take_the_generated_answer(adapted
     stem, segments, greedy = said
     (first, tokens), (second, _) = list(greedy.items())[:2]
     answers = {"other": [1, 2, 3], "spelled": tokens[:3]}
-    monkeypatch.setattr(scoring, "generate", lambda *_: [("wrong place", False), ("other", False)])
+    monkeypatch.setattr(scoring, "generate", lambda *_: [("other", False)])
     found = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([first, second], answers), 8)
     assert [one.free_text for one in found] == ["spelled", "other"]
 

@@ -87,12 +87,14 @@ def test_first_and_second_derivatives_are_those_of_dense_attention():
 def test_a_step_of_decoding_sees_what_its_bias_says():
     generator = torch.Generator().manual_seed(0)
     query, key, value = (
-        torch.randn(1, heads, length, 8, generator=generator, dtype=torch.float64) for heads, length in ((4, 3), (2, 9), (2, 9))
+        torch.randn(2, heads, length, 8, generator=generator, dtype=torch.float64) for heads, length in ((4, 3), (2, 9), (2, 9))
     )
-    seen = torch.rand(3, 9, generator=generator) < 0.5
-    seen[:, 0] = True
+    seen = torch.rand(2, 1, 3, 9, generator=generator) < 0.5
+    seen[..., 0] = True
     out, _ = tree_attention(torch.nn.Identity(), query, key, value, None, scaling=0.3, tree=Dense(bias(seen, torch.float64)))
-    assert close(out, dense(query, key, value, seen, 0.3), 1e-12)
+    for index in range(2):
+        one = slice(index, index + 1)
+        assert close(out[one], dense(query[one], key[one], value[one], seen[index, 0], 0.3), 1e-12)
 
 
 def test_the_layout_is_that_of_a_pack_worked_out_by_hand():

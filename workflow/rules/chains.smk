@@ -85,6 +85,7 @@ rule evaluate_chains:
             "strict_yaml",
             "catalog/schemas",
             "evaluation/chains",
+            "evaluation/generation",
             "evaluation/job",
             "evaluation/language",
             "evaluation/opening",

@@ -87,6 +87,7 @@ rule adapt:
         adapter=adapter_files,
         code=code(
             "evaluation/adapting",
+            "evaluation/generation",
             "evaluation/job",
             "evaluation/language",
             "evaluation/opening",

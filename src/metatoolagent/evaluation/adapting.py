@@ -6,6 +6,7 @@ episode's one support pack, with the training's loss and rate: theta_{k+1} = the
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -59,12 +60,10 @@ def run(adaptation: Adaptation) -> None:
         for examples, asked in episodes(support, tasks):
             theta_K = iterates(language, phi, examples, adaptation)
             for steps in adaptation.steps:
-                for _, group in asked.group_by("candidates", maintain_order=True):
-                    batch = group.to_dicts()
-                    limit = language.max_new_tokens
-                    predictions += predict(language.model, theta_K[steps], language.renderer, batch, limit)
-                    rows += [row | {"steps": steps} for row in batch]
-                    bar.update(len(batch))
+                sets = [group.to_dicts() for _, group in asked.group_by("candidates", maintain_order=True)]
+                predictions += chain(*predict(language.model, theta_K[steps], language.renderer, sets, language.max_new_tokens))
+                rows += [row | {"steps": steps} for row in chain(*sets)]
+                bar.update(len(asked))
     inputs, extra = [*job.inputs(), adaptation.support], {"method": job.method}
     with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=extra) as paths:
         table(rows, predictions, catalog).sort("steps", "task_id").write_parquet(paths[FILE])

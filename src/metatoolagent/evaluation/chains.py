@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from metatoolagent.artifacts import publishing
 from metatoolagent.catalog import schemas
-from metatoolagent.evaluation.job import Answer, Job, Prediction, prepare
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, prepare, set_by_set
 from metatoolagent.tasks.prompts import with_calls
 from metatoolagent.tasks.rendering import Row
 
@@ -55,7 +55,7 @@ def follow(answer: Answer, task: Row) -> dict[str, list[str]]:
         called: dict[str, Called] = {reading: tuple(chosen[reading]) for reading in READINGS if len(chosen[reading]) == step}
         called["forced"] = tuple(task["gold"][:step])
         before = list(dict.fromkeys(called.values()))
-        found = dict(zip(before, answer([step_row(task, step, names) for names in before]), strict=True))
+        found = dict(zip(before, answer([[step_row(task, step, names) for names in before]])[0], strict=True))
         for reading, names in called.items():
             choice = found[names].free if reading == "free" else best(found[names], task["candidates"], names)
             chosen[reading] += [choice] if choice is not None else []
@@ -86,10 +86,10 @@ def best(prediction: Prediction, candidates: Sequence[str], called: Called) -> s
 def among_uncalled(answer: Answer) -> Answer:
     """Return a method without a model as one that sees the bare question, and the candidates that were not called."""
 
-    def answer_uncalled(rows: Sequence[Row]) -> list[Prediction]:
-        return [prediction for row in rows for prediction in answer([_uncalled(row)])]
+    def answer_uncalled(rows: Tasks) -> list[Prediction]:
+        return [found[0] for found in answer([[_uncalled(row)] for row in rows])]
 
-    return answer_uncalled
+    return set_by_set(answer_uncalled)
 
 
 def _uncalled(row: Row) -> Row:

@@ -30,8 +30,10 @@ class Prediction:
     """What was generated before the answer, as it came; None for methods that answer at once."""
 
 
-Answer = Callable[[Sequence[Row]], list[Prediction]]
-"""Gives the predictions for tasks that share a candidate set, in its order."""
+Tasks = Sequence[Row]
+"""Tasks that share a candidate set."""
+Answer = Callable[[Sequence[Tasks]], list[list[Prediction]]]
+"""Gives the predictions for the tasks of several candidate sets, in their order."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Job:
 
             paths.append(self.weights / WEIGHTS)
         return paths + ([self.demonstrations] if self.demonstrations else [])
+
+
+def set_by_set(answer: Callable[[Tasks], list[Prediction]]) -> Answer:
+    """Return the `Answer` of a method that gains nothing by seeing several candidate sets at once."""
+    return lambda sets: [answer(rows) for rows in sets]
 
 
 def prepare(job: Job) -> Answer:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from itertools import chain, islice
 
 import polars as pl
 from tqdm import tqdm
@@ -12,6 +13,8 @@ from metatoolagent.evaluation.job import Job, Prediction, prepare
 from metatoolagent.tasks.rendering import SHARED, Row
 
 FILE = "predictions.parquet"
+SETS = 8
+"""Candidate sets that a method is given together; free answers to all of their questions are generated at once."""
 
 
 def evaluate(job: Job) -> None:
@@ -23,17 +26,18 @@ def evaluate(job: Job) -> None:
     tasks = pl.read_parquet(verify(job.tasks))
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
     answer = prepare(job)
-    rows, predictions = [], []
+    rows: list[Row] = []
+    predictions: list[Prediction] = []
     groups = tasks.group_by("pool", *(name for name in SHARED if name in tasks.columns), maintain_order=True)
+    sets = (group.to_dicts() for _, group in groups)
     started = time.monotonic()
     interval = 0.5 if sys.stderr.isatty() else 15.0
     with tqdm(total=len(tasks), desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
-        for _, group in groups:
-            batch = group.to_dicts()
-            predictions += answer(batch)
-            rows += batch
+        while together := list(islice(sets, SETS)):
+            predictions += chain(*answer(together))
+            rows += chain(*together)
             bar.set_postfix_str(f"{len(rows) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
-            bar.update(len(batch))
+            bar.update(len(rows) - bar.n)
     extra = {"method": job.method}
     with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=extra) as paths:
         table(rows, predictions, catalog).sort("task_id").write_parquet(paths[FILE])

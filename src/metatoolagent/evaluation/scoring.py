@@ -2,46 +2,67 @@
 
 The pass gives every candidate's log-probability. It also gives the greedy continuation for as long as that spells a
 candidate's name, and most answers of a trained model do, to the end. Only where the greedy path leaves all names are
-tokens generated, for all such questions of the pack in lockstep.
+tokens generated, for all such questions of all candidate sets that are given together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from metatoolagent.evaluation.generation import Reading, generate, reading
 from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.opening import Opening
 from metatoolagent.meta.losses import by_branch, log_probabilities
-from metatoolagent.models.adapter import Tensors, cast, forward
-from metatoolagent.models.attention import Dense, bias
+from metatoolagent.models.adapter import Tensors, forward
 from metatoolagent.tasks.packing import Pack, behind
 from metatoolagent.tasks.prompts import Template
 from metatoolagent.tasks.rendering import Renderer, Row
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A pack whose questions branch into the names of all candidates."""
+
+    pack: Pack
+    candidates: Sequence[str]
+    """In the order of the branches."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the pass over a pack tells."""
+
+    scores: list[list[float]]
+    """Of each question, the log-probability of each candidate."""
+    named: list[int | None]
+    """The candidate that greedy decoding spells."""
+    left: Reading | None
+    """Where the questions stand for which it spells none."""
 
 
 def predict(
     model: nn.Module,
     weights: Tensors | None,
     renderer: Renderer,
-    rows: Sequence[Row],
+    sets: Sequence[Sequence[Row]],
     max_new_tokens: int,
     opening: Opening | None = None,
-) -> list[Prediction]:
-    """Return the predictions for tasks that share a candidate set.
+) -> list[list[Prediction]]:
+    """Return the predictions for the tasks of each candidate set.
 
     Args:
         model: the backbone, or the adapted backbone.
         weights: the LoRA tensors; None for the backbone alone.
         renderer: of the catalog.
-        rows: the tasks.
+        sets: tasks that share a candidate set, for each set.
         max_new_tokens: limit of a free answer.
         opening: what the renderer was opened with, if it was read already; it is read with each pack otherwise.
     """
-    candidates, pack = list(rows[0]["candidates"]), renderer.pack(rows, generated=max_new_tokens)
-    return select(model, weights, renderer.template, pack, candidates, max_new_tokens, opening)
+    asked = [Asked(renderer.pack(rows, generated=max_new_tokens), list(rows[0]["candidates"])) for rows in sets]
+    return select(model, weights, renderer.template, asked, max_new_tokens, opening)
 
 
 @torch.no_grad()
@@ -49,97 +70,55 @@ def select(
     model: nn.Module,
     weights: Tensors | None,
     template: Template,
-    pack: Pack,
-    candidates: Sequence[str],
+    asked: Sequence[Asked],
     max_new_tokens: int,
     opening: Opening | None = None,
-) -> list[Prediction]:
-    """Return the predictions for the tasks of a pack whose questions branch into all candidates' answers.
+) -> list[list[Prediction]]:
+    """Return the predictions for the tasks of each pack.
 
     Args:
         model: as for `predict`.
         weights: as for `predict`.
         template: the backbone's.
-        pack: the tasks.
-        candidates: the names, in the order of the branches.
+        asked: the packs.
         max_new_tokens: limit of a free answer.
-        opening: the first tokens of the pack's prefix, if they were read already.
+        opening: the first tokens of each pack's prefix, if they were read already.
     """
+    scored = [score(model, weights, one.pack, opening) for one in asked]
+    left = [one.left for one in scored if one.left]
+    generated = iter(generate(model, weights, left, template, max_new_tokens) if left else [])
+    predictions = []
+    for one, of_set in zip(asked, scored, strict=True):
+        answers = [next(generated) if index is None else (one.candidates[index], False) for index in of_set.named]
+        predictions.append([_prediction(one.candidates, *found) for found in zip(of_set.scores, answers, strict=True)])
+    return predictions
+
+
+def score(model: nn.Module, weights: Tensors | None, pack: Pack, opening: Opening | None) -> Scored:
+    """Return what one pass over a pack tells; arguments as for `select`."""
     packed = (behind(pack, opening.length) if opening else pack).to(next(model.parameters()).device)
     cache = opening.cache() if opening else DynamicCache()
     out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     logits_KV = out.logits[0].float()
-    scores_QC = by_branch(log_probabilities(logits_KV, packed)[0], packed)
-    named_QC = greedy_names(logits_KV, packed)
-    answers = [(candidates[index], False) for index in named_QC.float().argmax(1).tolist()]
-    if not bool(named_QC.any(1).all()):
-        step = Step(model, cast(weights, next(model.parameters()).dtype), cache)
-        generated = generate(step, packed, logits_KV, template, max_new_tokens)
-        answers = [answers[index] if named else generated[index] for index, named in enumerate(named_QC.any(1).tolist())]
-    return [
-        Prediction(scores, candidates[scores.index(max(scores))], text, text if text in candidates and not cut else None, cut)
-        for scores, (text, cut) in zip(scores_QC.tolist(), answers, strict=True)
-    ]
+    log_p_A, top_A = log_probabilities(logits_KV, packed)
+    scores_QC, named_QC = by_branch(log_p_A, packed), greedy_names(top_A, packed)
+    best = zip(named_QC.any(1).tolist(), named_QC.float().argmax(1).tolist(), strict=True)
+    named = [index if any_named else None for any_named, index in best]
+    unnamed = [question for question, index in enumerate(named) if index is None]
+    return Scored(scores_QC.tolist(), named, reading(packed, cache, logits_KV, unnamed) if unnamed else None)
 
 
-def greedy_names(logits_KV: Tensor, pack: Pack) -> Tensor:
-    """Return whether greedy decoding spells each candidate's name and ends there (Q, C); at most one a question."""
-    top_A = log_probabilities(logits_KV, pack)[1]
+def greedy_names(top_A: Tensor, pack: Pack) -> Tensor:
+    """Return whether greedy decoding spells each candidate's name and ends there (Q, C); at most one a question.
+
+    Args:
+        top_A: whether each answer token is the most probable one.
+        pack: the tasks.
+    """
     return by_branch(top_A.float(), pack) == by_branch(torch.ones_like(top_A, dtype=torch.float32), pack)
 
 
-def generate(step: "Step", pack: Pack, logits_KV: Tensor, template: Template, max_new_tokens: int) -> list[tuple[str, bool]]:
-    """Return the greedy answer to each question of a pack, and whether it was cut off.
-
-    All questions go on in lockstep from the cache of the pass that scored them. Each sees the prefix, its own question
-    and its own answer; the candidates' branches, which are in the cache too, are hidden from it.
-
-    Args:
-        step: the model and the cache of the pass over `pack`.
-        pack: the tasks.
-        logits_KV: the logits of that pass.
-        template: the backbone's.
-        max_new_tokens: limit of an answer.
-    """
-    end = template.marker(template.end)[0]
-    last_Q = pack.keep_K[pack.ask_Q]
-    position_Q = pack.position_ids_T[last_Q]
-    seen_QT = (pack.node_T == 0) | (pack.node_T == pack.node_T[last_Q][:, None])
-    seen_QT = nn.functional.pad(seen_QT, (pack.before, 0), value=True)
-    own_QQ = torch.eye(len(last_Q), dtype=torch.bool, device=last_Q.device)
-    taken = [logits_KV[pack.ask_Q].argmax(-1)]
-    ended_Q = taken[-1] == end
-    while len(taken) < max_new_tokens and not bool(ended_Q.all()):
-        position_Q = position_Q + 1
-        seen_QT = torch.cat([seen_QT, own_QQ], 1)
-        taken.append(step(taken[-1], position_Q, seen_QT))
-        ended_Q |= taken[-1] == end
-    return [_text(template, tokens, end) for tokens in torch.stack(taken, 1).tolist()]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of decoding: a token for every question."""
-
-    model: nn.Module
-    weights: Mapping[str, Tensor]
-    cache: DynamicCache
-
-    def __call__(self, token_Q: Tensor, position_Q: Tensor, seen_QT: Tensor) -> Tensor:
-        """Return the next token of each question (Q), given the last ones and what each sees of all tokens."""
-        call = {
-            "input_ids": token_Q[None],
-            "position_ids": position_Q[None],
-            "tree": Dense(bias(seen_QT, next(self.model.parameters()).dtype)),
-            "use_cache": True,
-            "past_key_values": self.cache,
-        }
-        next_Q: Tensor = torch.func.functional_call(self.model, dict(self.weights), (), call).logits[0].argmax(-1)
-        return next_Q
-
-
-def _text(template: Template, tokens: list[int], end: int) -> tuple[str, bool]:
-    """Return the text up to the end token, and whether there was none."""
-    cut = end not in tokens
-    kept = tokens if cut else tokens[: tokens.index(end)]
-    return str(template.tokenizer.decode(kept)).strip(), cut
+def _prediction(candidates: Sequence[str], scores: list[float], answer: tuple[str, bool]) -> Prediction:
+    text, cut = answer
+    named = text if text in candidates and not cut else None
+    return Prediction(scores, candidates[scores.index(max(scores))], text, named, cut)

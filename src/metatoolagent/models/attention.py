@@ -11,6 +11,7 @@ Shapes: T tokens, P of them prefix, R the rest, S keys (of the tokens before the
 tokens a block, H heads, G key-value heads, M query heads for each of them, D head size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Dense:
-    """What each token of a step sees of everything so far, as a bias added to the scores (new tokens, all tokens)."""
+    """What each token of a step of decoding sees of everything so far, as a bias added to the scores.
+
+    Its shape is (sequences, 1, new tokens, all tokens).
+    """
 
     bias: Tensor
 
@@ -92,7 +96,7 @@ def tree_attention(
 
     Args:
         module: the attention layer; unused.
-        query: (1, H, T, D).
+        query: (1, H, T, D); a step of decoding may have several sequences in place of 1.
         key: (1, G, S, D).
         value: (1, G, S, D).
         attention_mask: unused; the layout has the biases.
@@ -100,16 +104,18 @@ def tree_attention(
         tree: the pack's layout, passed to the model's forward as a keyword; a step of decoding passes a bias.
     """
     del module, attention_mask
+    if isinstance(tree, Dense):
+        attend = nn.functional.scaled_dot_product_attention
+        return attend(query, key, value, attn_mask=tree.bias, scale=scaling, enable_gqa=True).transpose(1, 2), None
     groups, (length, size) = key.shape[1], query.shape[2:]
     q_GMTD = (query[0] * scaling).view(groups, -1, length, size)
     k_GSD, v_GSD = key[0], value[0]
-    if isinstance(tree, Dense):
-        out = _attend(q_GMTD, k_GSD, v_GSD, tree.bias)
-        return out.reshape(1, -1, length, size).transpose(1, 2), None
-    shared = tree.shared
-    top = _attend(q_GMTD[:, :, : tree.prefix], k_GSD[:, :shared], v_GSD[:, :shared], tree.prefix_bias_PS)
-    below = _blocks(q_GMTD, k_GSD, v_GSD, tree)
-    out_GMTD = torch.cat([top, below], 2)
+    # Split, not sliced: the gradient of each slice would be zeros of the whole's size, but for the slice.
+    below = length - tree.prefix
+    q_GMPD, q_GMRD = q_GMTD.split_with_sizes([tree.prefix, below], 2)
+    k, v = (state.split_with_sizes([tree.shared, below], 1) for state in (k_GSD, v_GSD))
+    top = _attend(q_GMPD, k[0], v[0], tree.prefix_bias_PS)
+    out_GMTD = torch.cat([top, _blocks(q_GMRD, k, v, tree)], 2)
     return out_GMTD.reshape(1, -1, length, size).transpose(1, 2), None
 
 
@@ -121,21 +127,27 @@ def _attend(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, bias_TS: Tensor) -> Te
     return (p.view(groups, members * length, -1) @ v_GSD).view(groups, members, length, size)
 
 
-def _blocks(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, tree: Layout) -> Tensor:
-    """Return the attention of all tokens below the prefix (G, M, R, D)."""
-    groups, members, _, size = q_GMTD.shape
+def _blocks(q_GMRD: Tensor, k: Sequence[Tensor], v: Sequence[Tensor], tree: Layout) -> Tensor:
+    """Return the attention of all tokens below the prefix (G, M, R, D).
+
+    Args:
+        q_GMRD: their queries.
+        k: keys of the tokens that all of them see, and their own.
+        v: values, likewise.
+        tree: the layout.
+    """
+    groups, members, _, size = q_GMRD.shape
     questions, longest = tree.block_QL.shape
-    shared, in_pack = tree.shared, tree.block_QL.flatten()
-    in_keys = tree.before + in_pack
-    q = q_GMTD.index_select(2, in_pack)
-    to_prefix = (q.view(groups, -1, size) @ k_GSD[:, :shared].transpose(1, 2)).view(groups, members, questions, longest, -1)
+    gathered = tree.block_QL.flatten() - tree.prefix
+    q = q_GMRD.index_select(2, gathered)
+    to_prefix = (q.view(groups, -1, size) @ k[0].transpose(1, 2)).view(groups, members, questions, longest, -1)
     q_blocks = q.view(groups, members, questions, longest, size).transpose(1, 2).reshape(groups * questions, -1, size)
-    k_blocks = k_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
-    v_blocks = v_GSD.index_select(1, in_keys).view(groups * questions, longest, size)
+    k_blocks, v_blocks = (own.index_select(1, gathered).view(groups * questions, longest, size) for own in (k[1], v[1]))
     to_block = (q_blocks @ k_blocks.transpose(1, 2)).view(groups, questions, members, longest, longest).transpose(1, 2)
     p = torch.cat([to_prefix, to_block + tree.block_bias_QLL], -1).softmax(-1)
-    from_prefix = p[..., :shared].reshape(groups, -1, shared) @ v_GSD[:, :shared]
-    own = p[..., shared:].transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
+    p_prefix, p_own = p.split_with_sizes([tree.shared, longest], -1)
+    from_prefix = p_prefix.reshape(groups, -1, tree.shared) @ v[0]
+    own = p_own.transpose(1, 2).reshape(groups * questions, -1, longest) @ v_blocks
     own = own.view(groups, questions, members, longest, size).transpose(1, 2)
     out = from_prefix.view(groups, members, -1, size) + own.reshape(groups, members, -1, size)
     return out.index_select(2, tree.place_R)

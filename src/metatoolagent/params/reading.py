@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from metatoolagent import strict_yaml
@@ -39,6 +39,17 @@ class Params(sections.Section):
     reasoning: sections.Reasoning
     icl: sections.Icl
     metrics: sections.Metrics
+
+    @field_validator("mta", mode="after")
+    @classmethod
+    def _have_numbers_fine_enough_for_differences(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:
+        backbone = info.data.get("backbone")
+        if backbone and backbone.dtype != "float32" and (mta.hypergradient, mta.product) == ("exact", "finite_difference"):
+            raise ValueError(
+                f"product finite_difference takes differences that backbone.dtype {backbone.dtype} rounds away;"
+                " set that to float32, or the product to double_backward"
+            )
+        return mta
 
 
 class Given:

@@ -62,7 +62,7 @@ def test_questions_and_documentation_come_from_the_catalog(job_of):
     described = dict(pl.read_parquet(job.catalog / "tools.parquet").select("name", "description").iter_rows())
     documents = [f"{name.replace('_', ' ')} {described[name]}" for name in candidates]
     questions = pl.read_parquet(job.catalog / "questions.parquet").filter(pl.col("tool").is_in(candidates))
-    found = prepare(job)([{"question_id": name, "candidates": candidates} for name in questions["question_id"]])
+    found = prepare(job)([[{"question_id": name, "candidates": candidates} for name in questions["question_id"]]])[0]
     best = [candidates[index] for index in most_similar(documents, questions["question"].to_list())]
     assert [one.free for one in found] == [one.scored for one in found] == best
     assert len(set(best)) > 1

@@ -39,11 +39,13 @@ def test_a_task_alone_is_answered_as_among_others(method, job_of):
     job = job_of(method)
     answer = prepare(job)
     tasks = pl.read_parquet(job.tasks)
-    (_, group) = next(iter(tasks.group_by("pool", "candidates", maintain_order=True)))
-    rows = group.to_dicts()
-    assert len(rows) > 1
-    for row, together in zip(rows, answer(rows), strict=True):
-        (alone,) = answer([row])
+    groups = list(tasks.group_by("pool", "candidates", maintain_order=True))[:2]
+    first, second = (group.to_dicts() for _, group in groups)
+    assert len(first) > 1
+    together_in_sets = answer([first, second])
+    assert [len(found) for found in together_in_sets] == [len(first), len(second)]
+    for row, together in zip([*first, *second], [item for found in together_in_sets for item in found], strict=True):
+        ((alone,),) = answer([[row]])
         assert (alone.scored, alone.free, alone.free_text, alone.cut, alone.reasoning) == (
             together.scored,
             together.free,

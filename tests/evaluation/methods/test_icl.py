@@ -61,12 +61,12 @@ def packed_end(renderer, row):
 def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, renderer, monkeypatch):
     seen = []
     real = icl.predict
-    monkeypatch.setattr(icl, "predict", lambda *args: seen.append(args[2].prefix(args[3][0]["candidates"])) or real(*args))
+    monkeypatch.setattr(icl, "predict", lambda *args: seen.append(args[2].prefix(args[3][0][0]["candidates"])) or real(*args))
     job = job_of("icl")
     answer = prepare(job)
     tasks = pl.read_parquet(job.tasks)
     for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:2]:
-        answer(group.to_dicts())
+        answer([group.to_dicts()])
     opening = [token for row in chosen(meta_tasks, 2) for token in conversation(renderer, row)]
     assert seen[0] != seen[1]
     for tokens in seen:
@@ -81,7 +81,7 @@ def test_the_answers_are_those_of_packs_that_hold_the_demonstrations(job_of, met
     tasks = pl.read_parquet(job.tasks)
     for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:3]:
         rows = group.to_dicts()
-        whole = predict(language.model, None, opened, rows, language.max_new_tokens)
-        for one, other in zip(answer(rows), whole, strict=True):
+        whole = predict(language.model, None, opened, [rows], language.max_new_tokens)[0]
+        for one, other in zip(answer([rows])[0], whole, strict=True):
             assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-4)
             assert (one.scored, one.free_text) == (other.scored, other.free_text)

@@ -39,7 +39,7 @@ def test_the_most_probable_candidate_is_chosen(job_of, rows):
     job = job_of("likelihood")
     language = load(job)
     scores_CQ = torch.stack([likelihoods(language, name, rows) for name in CANDIDATES])
-    found = prepare(job)(rows)
+    found = prepare(job)([rows])[0]
     assert [one.scored for one in found] == [CANDIDATES[index] for index in scores_CQ.argmax(0).tolist()]
     assert all(one.free == one.scored == one.free_text for one in found)
 

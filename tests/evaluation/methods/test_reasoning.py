@@ -84,13 +84,15 @@ def rows(catalog):
 
 @pytest.mark.parametrize("style", [cot.STYLE, react.STYLE])
 def test_many_reason_as_one_by_one(style, language, rows):
-    together = reason(language, style, rows, 12)
-    assert together == [reason(language, style, [row], 12)[0] for row in rows]
-    assert len(set(together)) > 1
+    together = reason(language, style, [rows[:5], rows[5:]], 12)
+    assert [len(of_set) for of_set in together] == [5, 3]
+    found = [text for of_set in together for text in of_set]
+    assert found == [reason(language, style, [[row]], 12)[0][0] for row in rows]
+    assert len(set(found)) > 1
 
 
 def test_the_budget_is_a_limit_of_tokens(language, rows):
-    short, long = (reason(language, cot.STYLE, rows, budget) for budget in (3, 12))
+    short, long = (reason(language, cot.STYLE, [rows], budget)[0] for budget in (3, 12))
     for one, other in zip(short, long, strict=True):
         assert other.startswith(one)
         assert len(one.encode()) <= 12  # a token of the tiny model is a byte; an impossible one is shown as three
@@ -114,15 +116,10 @@ def test_what_the_model_sees(style, language, rows):
 
 @pytest.mark.parametrize("style", [cot.STYLE, react.STYLE])
 def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, language, rows):
-    for row, found in zip(rows, reasoned(job, style)(rows), strict=True):
-        (expected,) = scoring.select(
-            language.model,
-            language.weights,
-            language.renderer.template,
-            after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True),
-            row["candidates"],
-            1,
-        )
+    for row, found in zip(rows, reasoned(job, style)([rows])[0], strict=True):
+        packed = after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True)
+        asked = [scoring.Asked(packed, row["candidates"])]
+        ((expected,),) = scoring.select(language.model, language.weights, language.renderer.template, asked, 1)
         assert found.log_probabilities == pytest.approx(expected.log_probabilities, abs=1e-4)
         assert found.scored == row["candidates"][found.log_probabilities.index(max(found.log_probabilities))]
 
@@ -130,8 +127,8 @@ def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, 
 def test_a_model_that_names_a_tool_by_itself_is_taken_at_its_word(job, language, rows, monkeypatch):
     said = [f"A reason.\nTool: {row['gold']}" for row in rows]
     answers = [(f"{row['gold']}\nmore", True) for row in rows]
-    monkeypatch.setattr(reasoning, "reason", lambda *_: said)
+    monkeypatch.setattr(reasoning, "reason", lambda *_: [said])
     monkeypatch.setattr(scoring, "generate", lambda *_: answers)
-    found = reasoned(job, cot.STYLE)(rows)
+    (found,) = reasoned(job, cot.STYLE)([rows])
     assert [one.free for one in found] == [row["gold"] for row in rows]
     assert [one.reasoning for one in found] == said

@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from metatoolagent.artifacts import verify
-from metatoolagent.evaluation.job import Answer, Job, Prediction
-from metatoolagent.tasks.rendering import Row
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 
 
 def prepare(job: Job) -> Answer:
@@ -22,13 +21,13 @@ def prepare(job: Job) -> Answer:
     documents = {name: f"{name.replace('_', ' ')} {description}" for name, description in tools.iter_rows()}
     asked: dict[str, str] = dict(questions.iter_rows())
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
+    def answer(rows: Tasks) -> list[Prediction]:
         candidates = rows[0]["candidates"]
         texts = [row["question"] if "question" in row else asked[row["question_id"]] for row in rows]
         best = most_similar([documents[name] for name in candidates], texts)
         return [Prediction(None, candidates[index], candidates[index], candidates[index], cut=False) for index in best]
 
-    return answer
+    return set_by_set(answer)
 
 
 def most_similar(documents: Sequence[str], questions: Sequence[str]) -> list[int]:

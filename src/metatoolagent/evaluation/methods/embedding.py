@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 from metatoolagent.evaluation.language import load
 from metatoolagent.models.adapter import forward
 from metatoolagent.tasks.packing import pack
-from metatoolagent.tasks.rendering import Row
 
 LAYER = -2
 """Whose output is taken, the last but one: chosen on validation tools (docs/log.md)."""
@@ -30,14 +29,14 @@ def prepare(job: Job) -> Answer:
     def encoded(text: str) -> Tensor:
         return vector(language.model, renderer.template.content(text), renderer.context)
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
+    def answer(rows: Tasks) -> list[Prediction]:
         candidates = rows[0]["candidates"]
         documents_CH = torch.stack([encoded(renderer.entries[name]) for name in candidates])
         questions_QH = torch.stack([encoded(" ".join(renderer.said(row).split())) for row in rows])
         best = [candidates[index] for index in nearest(documents_CH, questions_QH).tolist()]
         return [Prediction(None, name, name, name, cut=False) for name in best]
 
-    return answer
+    return set_by_set(answer)
 
 
 def nearest(documents_CH: Tensor, questions_QH: Tensor) -> Tensor:

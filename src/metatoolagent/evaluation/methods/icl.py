@@ -11,7 +11,7 @@ import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks
 from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.opening import read
 from metatoolagent.evaluation.scoring import predict
@@ -30,8 +30,8 @@ def prepare(job: Job) -> Answer:
     renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
     opening = read(language.model, language.weights, renderer.opening, renderer.context)
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
-        return predict(language.model, language.weights, renderer, rows, language.max_new_tokens, opening)
+    def answer(sets: Sequence[Tasks]) -> list[list[Prediction]]:
+        return predict(language.model, language.weights, renderer, sets, language.max_new_tokens, opening)
 
     return answer
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 from metatoolagent.evaluation.language import Language, load
 from metatoolagent.meta.losses import by_branch, log_probabilities
 from metatoolagent.models.adapter import logits
@@ -21,13 +21,13 @@ def prepare(job: Job) -> Answer:
     """Load the model."""
     language = load(job)
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
+    def answer(rows: Tasks) -> list[Prediction]:
         candidates = rows[0]["candidates"]
         scores_CQ = torch.stack([likelihoods(language, name, rows) for name in candidates])
         best = [candidates[index] for index in scores_CQ.argmax(0).tolist()]
         return [Prediction(None, name, name, name, cut=False) for name in best]
 
-    return answer
+    return set_by_set(answer)
 
 
 @torch.no_grad()

@@ -1,8 +1,6 @@
 """A candidate at random: what chance gives on these very tasks."""
 
-from collections.abc import Sequence
-
-from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 from metatoolagent.tasks.distractors import generator_of
 from metatoolagent.tasks.rendering import Row
 
@@ -10,10 +8,10 @@ from metatoolagent.tasks.rendering import Row
 def prepare(job: Job) -> Answer:
     """Return the draw of each task, which depends on the seed and the task alone."""
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
+    def answer(rows: Tasks) -> list[Prediction]:
         return [drawn(row, job.seed) for row in rows]
 
-    return answer
+    return set_by_set(answer)
 
 
 def drawn(row: Row, seed: int) -> Prediction:

@@ -1,6 +1,6 @@
 """Answers after a piece of reasoning, in two stages: what `cot` and `react` share.
 
-1. The model reasons, greedily, all questions of a candidate set in lockstep over one cache, up to a budget of tokens.
+1. The model reasons, greedily, up to a budget of tokens, all questions in lockstep (`evaluation/generation.py`).
 2. Its reasoning up to the first line that starts with the answer's marker goes back behind the question, then the
    marker itself, and what follows is scored and generated as a direct answer is (`evaluation/scoring.py`).
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import DynamicCache
 
-from metatoolagent.evaluation.job import Answer, Job, Prediction
+from metatoolagent.evaluation.generation import Reading, generate, reading
+from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks
 from metatoolagent.evaluation.language import Language, load
-from metatoolagent.evaluation.scoring import Step, generate, select
-from metatoolagent.models.adapter import cast, forward
+from metatoolagent.evaluation.scoring import Asked, select
+from metatoolagent.models.adapter import forward
 from metatoolagent.tasks.packing import Pack, pack
-from metatoolagent.tasks.rendering import Row
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,43 @@ def reasoned(job: Job, style: Style) -> Answer:
     assert job.reasoning, "cot and react need a budget"
     language, budget = load(job), job.reasoning.tokens
 
-    def answer(rows: Sequence[Row]) -> list[Prediction]:
-        candidates = list(rows[0]["candidates"])
-        texts = reason(language, style, rows, budget)
-        turns = [turn(style, text) for text in texts]
+    def answer(sets: Sequence[Tasks]) -> list[list[Prediction]]:
+        said = reason(language, style, sets, budget)
         limit = language.max_new_tokens
-        packed = after(language, style, rows, turns, generated=limit, branch=True)
-        found = select(language.model, language.weights, language.renderer.template, packed, candidates, limit)
-        return [replace(read(item, candidates), reasoning=text) for item, text in zip(found, texts, strict=True)]
+        asked = [
+            Asked(
+                after(language, style, rows, [turn(style, text) for text in texts], generated=limit, branch=True),
+                list(rows[0]["candidates"]),
+            )
+            for rows, texts in zip(sets, said, strict=True)
+        ]
+        found = select(language.model, language.weights, language.renderer.template, asked, limit)
+        return [
+            [replace(read(item, one.candidates), reasoning=text) for item, text in zip(of_set, texts, strict=True)]
+            for one, of_set, texts in zip(asked, found, said, strict=True)
+        ]
 
     return answer
 
 
+def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int) -> list[list[str]]:
+    """Return what the model says to each task of each candidate set before it ends its turn or its budget is spent."""
+    readings = [_begin(language, style, rows, budget) for rows in sets]
+    said = iter(generate(language.model, language.weights, readings, language.renderer.template, budget))
+    return [[next(said)[0] for _ in rows] for rows in sets]
+
+
 @torch.no_grad()
-def reason(language: Language, style: Style, rows: Sequence[Row], budget: int) -> list[str]:
-    """Return what the model says to each task of a candidate set before it ends its turn or its budget is spent."""
-    model, weights = language.model, language.weights
+def _begin(language: Language, style: Style, rows: Tasks, budget: int) -> Reading:
     openings = [style.opening] * len(rows)
-    packed = after(language, style, rows, openings, generated=budget, branch=False).to(next(model.parameters()).device)
-    cache = DynamicCache()
-    out = forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
-    step = Step(model, cast(weights, next(model.parameters()).dtype), cache)
-    said = generate(step, packed, out.logits[0].float(), language.renderer.template, budget)
-    return [text for text, _ in said]
+    packed = after(language, style, rows, openings, generated=budget, branch=False)
+    packed, cache = packed.to(next(language.model.parameters()).device), DynamicCache()
+    options = {"logits_to_keep": packed.keep_K, "use_cache": True, "past_key_values": cache}
+    out = forward(language.model, language.weights, packed, **options)
+    return reading(packed, cache, out.logits[0], range(len(rows)))
 
 
-def after(language: Language, style: Style, rows: Sequence[Row], turns: Sequence[str], *, generated: int, branch: bool) -> Pack:
+def after(language: Language, style: Style, rows: Tasks, turns: Sequence[str], *, generated: int, branch: bool) -> Pack:
     """Return the pack of tasks whose answer goes on after what stands in the model's turn already.
 
     Args:
