@@ -93,17 +93,19 @@ class Bench:
             return pl.read_parquet(out / f"{table}.parquet")
 
 
-def parser(description: str | None, result: Path) -> argparse.ArgumentParser:
+def parser(description: str | None, result: Path, *, repeated: bool = True) -> argparse.ArgumentParser:
     """Return a parser of the options that all benchmarks on a backbone have.
 
     Args:
         description: of the benchmark.
         result: where its results go unless another place is named.
+        repeated: whether it measures several times.
     """
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--model", type=Path, default=Path("models/backbone"))
     options.add_argument("--catalog", type=Path, default=Path("data/interim"))
-    options.add_argument("--runs", type=int, default=RUNS)
+    if repeated:
+        options.add_argument("--runs", type=int, default=RUNS)
     options.add_argument("--out", type=Path, default=result)
     return options
 

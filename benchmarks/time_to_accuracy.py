@@ -96,7 +96,7 @@ def run(side: Side, groups: Groups, accuracy: float, every: int) -> Reached:
 
 def main() -> None:
     """Train both sides."""
-    options = parser(__doc__, RESULT)
+    options = parser(__doc__, RESULT, repeated=False)
     options.add_argument("--accuracy", type=float, default=0.7, help="share of the validation tasks")
     options.add_argument("--updates", type=int, default=None, help="at most; meta_tasks.count of params.yaml where left out")
     options.add_argument("--tasks", type=int, default=126, help="to evaluate on")
