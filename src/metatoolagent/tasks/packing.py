@@ -126,6 +126,12 @@ class Tree:
         self.node: list[int] = []
         self.paths: list[list[int]] = []
         self.ends: list[int] = []
+        self.keep: list[int] = []
+        self.ask: list[int] = []
+        self.row: list[int] = []
+        self.target: list[int] = []
+        self.branch: list[int] = []
+        self.branches = 0
 
     def add(self, ids: Sequence[int], parent: int | None) -> int:
         """Append a node under another one and return its index."""
@@ -137,6 +143,21 @@ class Tree:
         self.position_ids += range(start, start + len(ids))
         self.node += [index] * len(ids)
         return index
+
+    def branch_out(self, question: int, answers: Sequence[Sequence[int]]) -> None:
+        """Append the answers under a question that was just added, and note which logits predict their tokens."""
+        asked = len(self.keep)
+        self.ask.append(asked)
+        self.keep.append(len(self.input_ids) - 1)
+        for answer in answers:
+            # The last token of an answer predicts nothing, so it is no input.
+            start, inputs = len(self.input_ids), len(answer) - 1
+            self.add(answer[:-1], question)
+            self.row += [asked, *range(len(self.keep), len(self.keep) + inputs)]
+            self.keep += range(start, start + inputs)
+            self.target += answer
+            self.branch += [self.branches] * len(answer)
+            self.branches += 1
 
     def above(self) -> Tensor:
         """Return which nodes are above which (N, N)."""
@@ -172,28 +193,12 @@ def pack(
     Raises:
         UserError: E-CTX if a task is longer than the model's context. Nothing is ever cut.
     """
-    tree = Tree()
+    tree, longest = Tree(), 0
     root = tree.add(prefix, None)
-    keep: list[int] = []
-    ask: list[int] = []
-    row: list[int] = []
-    target: list[int] = []
-    branch: list[int] = []
-    branches = longest = 0
     for segment, right in zip(segments, gold, strict=True):
         question = tree.add(segment, root)
         longest = max(longest, tree.ends[question] + generated)
-        ask.append(len(keep))
-        keep.append(len(tree.input_ids) - 1)
-        for answer in [answers[right]] if gold_only else answers:
-            # The last token of an answer predicts nothing, so it is no input.
-            start = len(tree.input_ids)
-            tree.add(answer[:-1], question)
-            row += [ask[-1], *range(len(keep), len(keep) + len(answer) - 1)]
-            keep += range(start, start + len(answer) - 1)
-            target += answer
-            branch += [branches] * len(answer)
-            branches += 1
+        tree.branch_out(question, [answers[right]] if gold_only else answers)
     if (needed := max(longest, *tree.ends)) > context:
         raise UserError(
             "E-CTX",
@@ -209,10 +214,10 @@ def pack(
         position_ids_T=torch.tensor(tree.position_ids),
         node_T=torch.tensor(tree.node),
         above_NN=tree.above(),
-        keep_K=torch.tensor(keep),
-        ask_Q=torch.tensor(ask),
-        row_A=torch.tensor(row),
-        target_A=torch.tensor(target),
-        branch_A=torch.tensor(branch),
+        keep_K=torch.tensor(tree.keep),
+        ask_Q=torch.tensor(tree.ask),
+        row_A=torch.tensor(tree.row),
+        target_A=torch.tensor(tree.target),
+        branch_A=torch.tensor(tree.branch),
         gold_Q=torch.tensor(right_branch),
     )
