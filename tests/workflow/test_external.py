@@ -1,19 +1,13 @@
 """`snakemake --cores 8 eval_toolalpaca` as a user types it, on the tiny model and the published files."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from metatoolagent.sources import MIRRORS
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get(MIRRORS), reason=f"{MIRRORS} names no folder with the benchmarks"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("published")]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`snakemake multi_tool sweep_overlap` as a user types it, on the tiny model and the published files."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,12 +8,8 @@ import polars as pl
 import pytest
 
 from metatoolagent.params import MAIN_JOB
-from metatoolagent.sources import MIRRORS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get(MIRRORS), reason=f"{MIRRORS} names no folder with the benchmarks"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("published")]
 
 
 @pytest.fixture
