@@ -144,7 +144,7 @@ def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, row
 
 
 def test_sets_that_answer_together_answer_as_alone(adapted, weights, renderer, rows):
-    """One set has questions that name a candidate and generate nothing, another one has only such that do not."""
+    """Sets of unequal lengths and numbers of questions."""
     sets = [rows, rows[:1], [{**row, "candidates": CANDIDATES[:2], "position": 0} for row in rows[1:3]]]
     expected = [predict(adapted, weights, renderer, of_set, 12) for of_set in sets]
     together = scoring.predict(adapted, weights, renderer, sets, 12)
@@ -211,6 +211,18 @@ def test_only_the_tasks_that_name_no_candidate_take_the_generated_answer(adapted
     monkeypatch.setattr(scoring, "generate", lambda *_: [("other", False)])
     found = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([first, second], answers), 8)
     assert [one.free_text for one in found] == ["spelled", "other"]
+
+
+def test_generated_answers_go_to_the_tasks_that_name_no_candidate(adapted, weights, template, said):
+    """The first task of the first set spells a candidate's name, all others generate, those of both sets together."""
+    stem, segments, greedy = said
+    names = list(greedy)[:4]
+    answers = {"other": [1, 2, 3], "spelled": greedy[names[0]][:3]}
+    sets = [tasks_of(names[:2], answers), tasks_of(names[2:], answers)]
+    found = scoring.predict(adapted, weights, Crafted(template, stem, segments, answers), sets, 8)
+    expected = [("spelled", False), *(expected_text(template, greedy[name], 257) for name in names[1:])]
+    assert [(one.free_text, one.cut) for of_set in found for one in of_set] == expected
+    assert len(set(expected)) == 4
 
 
 def test_a_generated_name_counts_only_if_it_ended(adapted, weights, template, said, monkeypatch):
