@@ -15,6 +15,7 @@ from metatoolagent import cli, params
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks.channel import Channel
 from metatoolagent.tasks.packing import Pack, pack
 from metatoolagent.tasks.prompts import Template, read_template
 from metatoolagent.tasks.rendering import Renderer
@@ -113,6 +114,18 @@ def ids(generator: torch.Generator, length: int) -> list[int]:
 def random_pack(tasks: int, candidates: int, *, seed: int = 0, gold_only: bool = False) -> Pack:
     """Return a pack of random tokens with uneven segments and answers."""
     return pack(**random_parts(tasks, candidates, seed), context=8192, gold_only=gold_only)
+
+
+def random_channel(tasks: int, candidates: int, *, seed: int = 0) -> Channel:
+    """Return a channel pack of random tokens: candidates of uneven documentation, questions of uneven length."""
+    generator = torch.Generator().manual_seed(seed)
+    questions = [ids(generator, 2 + 3 * index % 5) for index in range(tasks)]
+    names = [f"q-{index}" for index in range(tasks)]
+    trees = [
+        pack(ids(generator, 9 + index), [[1, 2]] * tasks, questions, list(range(tasks)), names, context=8192, gold_only=True)
+        for index in range(candidates)
+    ]
+    return Channel(tuple(trees), torch.randint(0, candidates, (tasks,), generator=generator))
 
 
 def random_parts(tasks: int, candidates: int, seed: int = 0) -> dict[str, list]:

@@ -5,6 +5,7 @@ import torch
 
 from metatoolagent.meta import losses
 from metatoolagent.meta.losses import Outcome, by_branch, evaluate, gradient, leaves, log_probabilities
+from metatoolagent.tasks.channel import Channel
 from metatoolagent.tasks.packing import pack
 from model_fixtures import TRAIN, random_pack
 
@@ -75,6 +76,24 @@ def test_the_selection_loss_is_the_choice_among_candidates_and_a_share_of_the_an
 def test_right_means_that_greedy_decoding_spells_the_answer_and_ends(fake, loss):
     # Question b's greedy path takes 8, but then token 0 in place of the end.
     assert outcome_of(loss).right_Q.tolist() == [True, False]
+
+
+def test_the_channel_loss_is_the_choice_among_documentations_by_the_probability_of_the_question(monkeypatch):
+    """Questions 6 7 and 8, below two candidates of which the second finds both half as probable at every token."""
+    trees = tuple(pack([root], [[3], [3]], [[6, 7], [8]], [0, 1], ["a", "b"], context=10, gold_only=True) for root in (1, 2))
+    probabilities = {1: [{6: 0.5}, {7: 0.4}, {8: 0.6}], 2: [{6: 0.25}, {7: 0.2}, {8: 0.3}]}
+
+    def fake(model, weights, tree):
+        rows = []
+        for given in probabilities[tree.input_ids_T[0].item()]:
+            rest = (1 - sum(given.values())) / (10 - len(given))
+            rows.append([math.log(given.get(token, rest)) for token in range(10)])
+        return torch.tensor(rows, dtype=torch.float64)
+
+    monkeypatch.setattr(losses, "logits", fake)
+    outcome = evaluate(None, None, Channel(trees, torch.tensor([0, 1])), TRAIN)
+    assert outcome.loss_Q.tolist() == pytest.approx([-math.log(0.2 / (0.2 + 0.05)), -math.log(0.3 / (0.6 + 0.3))])
+    assert outcome.right_Q.tolist() == [True, False]
 
 
 def test_the_answer_loss_of_gold_answers_alone_is_the_same(monkeypatch):

@@ -6,7 +6,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.meta import available, memory, training
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.losses import evaluate
-from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, random_pack
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, random_channel, random_pack
 from saved import saved_bytes
 
 ALL = ADAPTER.model_copy(update={"targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]})
@@ -25,6 +25,15 @@ def test_the_formula_gives_what_autograd_keeps(tasks, candidates, adapted, weigh
     measured = saved_bytes(lambda: evaluate(adapted, theta, pack, TRAIN))
     shape = memory.Shape(adapted.config, pack, 4)
     assert shape.kept(ADAPTER, recompute=False) + shape.logits(4) == pytest.approx(measured, rel=0.15)
+
+
+def test_the_trees_of_a_channel_pack_wait_for_each_other(adapted, weights):
+    pack = random_channel(8, 6)
+    theta = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
+    measured = saved_bytes(lambda: evaluate(adapted, theta, pack, TRAIN))
+    shapes = [memory.Shape(adapted.config, tree, 4) for tree in pack.trees]
+    expected = sum(shape.kept(ADAPTER, recompute=False) + shape.logits(4) for shape in shapes)
+    assert expected == pytest.approx(measured, rel=0.15)
 
 
 def test_recomputation_more_packs_and_more_steps_move_the_estimate(job, adapted):

@@ -11,7 +11,7 @@ from metatoolagent.meta import training
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.losses import evaluate
 from metatoolagent.meta.splitting import evaluate_in_parts
-from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, close, random_pack
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, close, random_channel, random_pack
 from saved import saved_bytes
 
 CPU = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -38,9 +38,9 @@ def derivatives(outcome, theta):
     return [outcome.loss_Q, *slope, *torch.autograd.grad(product, list(theta.values()))]
 
 
+@pytest.mark.parametrize("pack", [random_pack(5, 3), random_channel(5, 3)], ids=["names", "channel"])
 @pytest.mark.parametrize("parts", [2, 3, 9])
-def test_parts_give_the_losses_gradients_and_hessian_products_of_the_whole(parts, loss, weights):
-    pack = random_pack(5, 3)
+def test_parts_give_the_losses_gradients_and_hessian_products_of_the_whole(parts, pack, loss, weights):
     theta = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
     whole = loss(theta, pack)
     pieces = evaluate_in_parts(loss, theta, pack, parts)

@@ -22,7 +22,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.meta import checkpoints, training
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.meta.training import Job
-from metatoolagent.models import adapter
+from metatoolagent.models import adapter, backbone
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
 
 UPDATES = 6
@@ -224,6 +224,41 @@ def test_masking_goes_on_after_a_pause_with_the_same_names(job, monkeypatch):
                 training.train(halved)
     training.train(halved)
     assert tree(halved.out) == tree(whole.out)
+
+
+def test_channel_trains_on_the_questions_that_documentation_stands_for_otherwise(job, monkeypatch):
+    rows = pl.read_parquet(job.tasks)
+    assert rows["documentation"].any()
+    seen = []
+    real = training.evaluate
+    monkeypatch.setattr(
+        training, "evaluate", lambda model, weights, pack, train: seen.append(pack) or real(model, weights, pack, train)
+    )
+    channel = replace(job, method="channel", mta=None, out=job.out / "channel")
+    training.train(channel)
+    catalog = pl.read_parquet(job.catalog / "questions.parquet")
+    question = dict(catalog.select("question_id", "question").iter_rows())
+    assert sum(len(pack.gold_Q) for pack in seen) == len(rows)
+    tokenizer = backbone.load_tokenizer(job.model)
+    for pack in seen:
+        for one in pack.trees:
+            parts = [one.target_A[one.branch_A == index].tolist() for index in range(len(one.task_ids))]
+            assert [tokenizer.decode(part) for part in parts] == [question[name] for name in one.task_ids]
+    assert read_manifest(channel.out)["method"] == "channel"
+    assert len(log(channel)) == UPDATES
+
+
+def test_channel_learns_what_it_is_trained_on(job):
+    """Questions of the same meta-tasks, over and over: the share that is right rises above chance by far."""
+    rows = pl.read_parquet(job.tasks).filter(pl.col("meta_task") == 0)
+    repeated = pl.concat([rows.with_columns(meta_task=pl.lit(index, pl.Int32)) for index in range(30)])
+    path = job.out.parent / "repeated/meta_tasks.parquet"
+    with publishing(path.parent, (path.name,), producer="test", inputs=[]) as paths:
+        repeated.write_parquet(paths[path.name])
+    channel = replace(job, method="channel", mta=None, tasks=path, out=job.out / "channel")
+    training.train(channel)
+    falling = [row["loss"] for row in log(channel)]
+    assert sum(falling[-5:]) / 5 < 0.5 * sum(falling[:5]) / 5
 
 
 def test_meta_batches_average_meta_tasks(job, monkeypatch):

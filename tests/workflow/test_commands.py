@@ -85,7 +85,7 @@ def test_another_configuration_is_not_committed(copy, shell):
 def test_eval_methods_adds_every_other_method_and_makes_nothing_of_the_main_job_again(with_methods, shell, tmp_path):
     copy = Path(shutil.copytree(with_methods, tmp_path / "project", symlinks=True))
     printed = json.loads((copy / "logs/eval_methods.json").read_text())
-    others = {"embedding", "likelihood", "icl", "cot", "react", "masking"}
+    others = {"embedding", "likelihood", "icl", "cot", "react", "channel", "masking"}
     assert set(re.findall(r"method=(\w+)", printed["listed"])) == others
     assert "masking" in printed["stdout"]
     # Times of files would not tell: DVC links what it commits anew.

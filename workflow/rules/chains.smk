@@ -92,6 +92,7 @@ rule evaluate_chains:
             "evaluation/scoring",
             "meta/losses",
             "models",
+            "tasks/channel",
             "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",

@@ -27,6 +27,7 @@ rule evaluate:
             "meta/losses",
             "models",
             "tasks/abstention",
+            "tasks/channel",
             "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",

@@ -98,6 +98,7 @@ rule adapt:
             "meta/losses",
             "models",
             "tasks/abstention",
+            "tasks/channel",
             "tasks/distractors",
             "tasks/packing",
             "tasks/prompts",

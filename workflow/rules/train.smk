@@ -1,4 +1,4 @@
-"""Meta-tasks -> an adapter, by fine-tuning (ft; masking: on masked names) or meta-learning (mta).
+"""Meta-tasks -> an adapter, by fine-tuning (ft; channel: on the likelihood of questions; masking: on masked names) or meta-learning (mta).
 
 REQUIRED INPUTS: results/<variant>/tasks/meta_tasks.parquet, data/interim/, models/backbone/
 OUTPUTS: results/<variant>/<method>/adapter/
@@ -20,6 +20,7 @@ rule train:
             "meta",
             "models",
             "tasks/abstention",
+            "tasks/channel",
             "tasks/distractors",
             "tasks/masking",
             "tasks/packing",

@@ -28,7 +28,7 @@ def train(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Train an adapter: METHOD is ft, masking or mta. The same command goes on after a kill; torchrun starts several."""
+    """Train an adapter: METHOD is ft, channel, masking or mta. The same command goes on after a kill; torchrun starts several."""
     del log
     require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import training

@@ -24,7 +24,7 @@ from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.models import backbone
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.channel import AnyPack
 from metatoolagent.tasks.rendering import Row
 
 
@@ -85,7 +85,7 @@ def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptatio
     """
     pack = language.renderer.pack(examples.to_dicts(), gold_only=adaptation.train.loss == "answer").to(backbone.device())
 
-    def loss(weights: Tensors, pack: Pack) -> Outcome:
+    def loss(weights: Tensors, pack: AnyPack) -> Outcome:
         return evaluate(language.model, weights, pack, adaptation.train)
 
     plain = {"inner_steps": adaptation.steps[-1], "optimistic": False, "early_stop": False}

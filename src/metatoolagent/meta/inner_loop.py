@@ -20,9 +20,9 @@ from metatoolagent import params
 from metatoolagent.meta import inner_rates
 from metatoolagent.meta.losses import Outcome, gradient, leaves
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.channel import AnyPack
 
-Evaluate = Callable[[Tensors, Pack], Outcome]
+Evaluate = Callable[[Tensors, AnyPack], Outcome]
 """Gives the outcome of a pack under LoRA tensors."""
 
 
@@ -32,7 +32,7 @@ class Trajectory:
 
     iterates: list[Tensors]
     """theta_0 to theta_k*."""
-    support: list[Pack]
+    support: list[AnyPack]
     """The pack of each step from one iterate to the next."""
     rates: Tensors
     """The inner rate of each LoRA tensor."""
@@ -64,7 +64,9 @@ class Look:
         return all(bool(outcome.right_Q.all()) for outcome in self.outcomes)
 
 
-def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequence[Pack], chosen: params.Mta) -> Trajectory:
+def adapt(
+    evaluate: Evaluate, phi: Tensors, support: Sequence[AnyPack], query: Sequence[AnyPack], chosen: params.Mta
+) -> Trajectory:
     """Run the inner loop.
 
     Args:
@@ -110,7 +112,7 @@ def adapt(evaluate: Evaluate, phi: Tensors, support: Sequence[Pack], query: Sequ
     )
 
 
-def look(evaluate: Evaluate, step: int, theta: Tensors, query: Sequence[Pack]) -> Look:
+def look(evaluate: Evaluate, step: int, theta: Tensors, query: Sequence[AnyPack]) -> Look:
     """Return the query set seen from iterate `step`."""
     outcomes = [evaluate(theta, pack) for pack in query]
     loss = sum((outcome.loss for outcome in outcomes[1:]), outcomes[0].loss) / len(outcomes)

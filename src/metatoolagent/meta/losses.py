@@ -4,6 +4,9 @@
     L = -1/Q sum_q 1/|a_q| sum_t log p(a_q,t | prefix, question q, a_q,<t)
 `selection` is the cross-entropy over the candidates' log-probabilities, plus a share w of `answer`:
     L = -1/Q sum_q [ s_q,gold - logsumexp_c s_q,c ] + w L_answer,    s_q,c = sum_t log p(a_c,t | ...)
+Of a channel pack it is the same cross-entropy over the question's log-probabilities, after the documentation of each candidate:
+    L = -1/Q sum_q [ s_q,gold - logsumexp_c s_q,c ],    s_q,c = sum_t log p(q_t | documentation of c, q_<t)
+Query likelihood trained to tell candidates apart: dos Santos et al. 2020, arXiv 2010.03073.
 """
 
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 
 from metatoolagent import params
 from metatoolagent.models.adapter import Tensors, logits
+from metatoolagent.tasks.channel import AnyPack, Channel
 from metatoolagent.tasks.packing import Pack
 
 
@@ -23,7 +27,7 @@ class Outcome:
     loss_Q: Tensor
     """Loss of each task, in nats."""
     right_Q: Tensor
-    """Whether greedy decoding gives the right answer, token for token."""
+    """Whether greedy decoding gives the right answer, token for token; of a channel pack, whether the best candidate is right."""
 
     @property
     def loss(self) -> Tensor:
@@ -44,8 +48,12 @@ def by_branch(values_A: Tensor, pack: Pack) -> Tensor:
     return total.index_add(0, pack.branch_A, values_A).view(len(pack.gold_Q), -1)
 
 
-def evaluate(model: nn.Module, weights: Tensors | None, pack: Pack, train: params.Train) -> Outcome:
+def evaluate(model: nn.Module, weights: Tensors | None, pack: AnyPack, train: params.Train) -> Outcome:
     """Return the loss of each task of a pack; differentiable in `weights`."""
+    if isinstance(pack, Channel):
+        scores_QC = likelihoods(model, weights, pack)
+        tasks = torch.arange(len(pack.gold_Q), device=scores_QC.device)
+        return Outcome(-scores_QC.log_softmax(-1)[tasks, pack.gold_Q], scores_QC.detach().argmax(1) == pack.gold_Q)
     log_p_A, top_A = log_probabilities(logits(model, weights, pack), pack)
     tasks = torch.arange(len(pack.gold_Q), device=log_p_A.device)
     scores_QC = by_branch(log_p_A, pack)
@@ -56,6 +64,12 @@ def evaluate(model: nn.Module, weights: Tensors | None, pack: Pack, train: param
         return Outcome(answer_Q, right_Q)
     selection_Q = -scores_QC.log_softmax(-1)[tasks, pack.gold_Q]
     return Outcome(selection_Q + train.answer_share * answer_Q, right_Q)
+
+
+def likelihoods(model: nn.Module, weights: Tensors | None, pack: Channel) -> Tensor:
+    """Return the log-probability of each question after the documentation of each candidate alone (Q, C), in nats."""
+    scores = [by_branch(log_probabilities(logits(model, weights, tree), tree)[0], tree) for tree in pack.trees]
+    return torch.cat(scores, 1)
 
 
 def gradient(loss: Tensor, weights: Tensors) -> Tensors:

@@ -1,5 +1,7 @@
 """The memory of a run: an estimate before it starts, an error if it will not fit, and the measured peak.
 
+Of a channel pack all trees wait for each other, so their activations add up.
+
 Shapes: T tokens of the longest pack, P of them prefix, Q questions, L tokens of the longest question with its answers,
 K rows of logits, V vocabulary, N layers, h hidden size, I intermediate size, H heads, G key-value heads, D head size,
 r LoRA rank, n LoRA numbers, s bytes of an activation. The backbone is frozen, so a linear layer keeps its input for
@@ -12,7 +14,7 @@ A layer keeps
     s [H P^2 + 2 H Q L (P + L)]              attention, prefix and blocks; a block's is kept once more in two pieces
     s [(P + 2 Q L) H D + 2 (T + Q L) G D]    queries, keys and values, gathered into blocks
 which is kept for all N layers, and once more as temporaries of the backward pass. Recomputation keeps s T h a layer,
-and two layers whole. Logits take (12 + s) K V while their pass goes back, 4 K V while it waits.
+and two layers whole. Logits take (12 + s) K V while their tree's pass goes back, 4 K V while it waits.
 """
 
 import os
@@ -31,6 +33,7 @@ from metatoolagent.meta.available import available
 from metatoolagent.meta.job import Job
 from metatoolagent.models import backbone
 from metatoolagent.models.attention import layout
+from metatoolagent.tasks.channel import AnyPack
 from metatoolagent.tasks.packing import Pack
 
 LATER = 300 * 2**20
@@ -48,7 +51,7 @@ FIXES = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model and its longest pack decides the size of the activations."""
+    """What of a model and a tree of its longest pack decides the size of the activations."""
 
     config: Any
     pack: Pack
@@ -78,7 +81,7 @@ class Shape:
 
     def logits(self, bytes_each: int) -> int:
         """Return the bytes of numbers for each of the K V logits."""
-        return bytes_each * len(self.pack.keep_K) * int(self.config.vocab_size)
+        return bytes_each * self.pack.rows * int(self.config.vocab_size)
 
 
 def waiting(mta: params.Mta | None, query_packs: int) -> int:
@@ -89,7 +92,7 @@ def waiting(mta: params.Mta | None, query_packs: int) -> int:
     return query_packs - 1 if mta else 0
 
 
-def estimate(job: Job, model: nn.Module, longest: Pack, query_packs: int, program: int) -> dict[str, int]:
+def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, program: int) -> dict[str, int]:
     """Return the bytes that a run needs at its peak, by what takes them.
 
     Args:
@@ -100,10 +103,13 @@ def estimate(job: Job, model: nn.Module, longest: Pack, query_packs: int, progra
         program: bytes that the program and its libraries take.
     """
     parameters = list(model.named_parameters())
-    shape = Shape(model.config, longest, parameters[0][1].element_size())
+    size = parameters[0][1].element_size()
+    shapes = [Shape(model.config, tree, size) for tree in longest.trees]
     lora = 4 * sum(tensor.numel() for name, tensor in parameters if "lora_" in name)
     recompute = job.train.activation_checkpointing
-    kept, layer = shape.kept(job.adapter, recompute=recompute), shape.layer(job.adapter)
+    kept = sum(shape.kept(job.adapter, recompute=recompute) for shape in shapes)
+    layer = max(shape.layer(job.adapter) for shape in shapes)
+    back = max(shape.logits(8 + size) for shape in shapes)
     held = waiting(job.mta, query_packs)
     return {
         "program": program,
@@ -112,7 +118,7 @@ def estimate(job: Job, model: nn.Module, longest: Pack, query_packs: int, progra
         "adapter": 6 * lora,
         "iterates": lora * (job.mta.inner_steps + 1) if job.mta else 0,
         "recomputed activations" if recompute else "activations": (1 + held) * kept + (2 if recompute else 1) * layer,
-        "logits": shape.logits(12 + shape.size) + held * shape.logits(4),
+        "logits": back + (1 + held) * sum(shape.logits(4) for shape in shapes),
     }
 
 
@@ -127,7 +133,7 @@ class Memory:
         self.sharing = 1 if self.device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.shares: dict[str, int] = {}
 
-    def require(self, job: Job, model: nn.Module, longest: Pack, query_packs: int) -> str:
+    def require(self, job: Job, model: nn.Module, longest: AnyPack, query_packs: int) -> str:
         """Return a line that tells of the estimate; arguments as `estimate`.
 
         Raises:

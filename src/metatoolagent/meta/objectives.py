@@ -12,7 +12,7 @@ from metatoolagent.meta.hypergradient import HYPERGRADIENTS
 from metatoolagent.meta.inner_loop import Evaluate, adapt
 from metatoolagent.meta.losses import Outcome, gradient, leaves
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.channel import AnyPack
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class MetaTask:
     """Packs over disjoint tools: the support set for the inner loop, the query set for the outer loss."""
 
     index: int
-    support: list[Pack]
-    query: list[Pack]
+    support: list[AnyPack]
+    query: list[AnyPack]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fine_tuning() -> Objective:
     return step
 
 
-def _mean_gradient(evaluate: Evaluate, phi: Tensors, packs: Sequence[Pack], outcomes: list[Outcome]) -> Tensors:
+def _mean_gradient(evaluate: Evaluate, phi: Tensors, packs: Sequence[AnyPack], outcomes: list[Outcome]) -> Tensors:
     """Return the mean gradient over packs, computed one after the other, and add their outcomes to a list."""
     total: Tensors = {}
     for pack in packs:

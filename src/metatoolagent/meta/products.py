@@ -11,16 +11,16 @@ from torch import Tensor
 from metatoolagent.meta.inner_loop import Evaluate
 from metatoolagent.meta.losses import gradient, leaves
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.channel import AnyPack
 
-Product = Callable[[Evaluate, Tensors, Pack, Tensors], tuple[Tensors, Tensors]]
+Product = Callable[[Evaluate, Tensors, AnyPack, Tensors], tuple[Tensors, Tensors]]
 
 STEP = 1e-3
 """h / |theta| of the central difference, for gradients in float32. The truncation error grows with h^2, the rounding error with
 1 / h. On the tiny model the hypergradient is off by 2e-5 here, by 1e-4 at a tenth of it and by 1e-3 at ten times of it."""
 
 
-def double_backward(evaluate: Evaluate, theta: Tensors, pack: Pack, u: Tensors) -> tuple[Tensors, Tensors]:
+def double_backward(evaluate: Evaluate, theta: Tensors, pack: AnyPack, u: Tensors) -> tuple[Tensors, Tensors]:
     """Return grad L and H u = grad <grad L, u>, exactly: the gradient is differentiated once more.
 
     Pearlmutter 1994 (doi 10.1162/neco.1994.6.1.147). Its graph, about twice that of a gradient, is gone on return.
@@ -31,7 +31,7 @@ def double_backward(evaluate: Evaluate, theta: Tensors, pack: Pack, u: Tensors) 
     return dict(zip(point, (tensor.detach() for tensor in slope), strict=True)), dict(zip(point, product, strict=True))
 
 
-def finite_difference(evaluate: Evaluate, theta: Tensors, pack: Pack, u: Tensors) -> tuple[Tensors, Tensors]:
+def finite_difference(evaluate: Evaluate, theta: Tensors, pack: AnyPack, u: Tensors) -> tuple[Tensors, Tensors]:
     """Return grad L and H u by a central difference of gradients; no more memory than a gradient.
 
     H u = |u| [grad L(theta + h d) - grad L(theta - h d)] / 2h + O(h^2),    d = u / |u|
@@ -50,7 +50,7 @@ def norm(tensors: Tensors) -> Tensor:
     return torch.stack([tensor.square().sum() for tensor in tensors.values()]).sum().sqrt()
 
 
-def _slope(evaluate: Evaluate, theta: Tensors, pack: Pack) -> Tensors:
+def _slope(evaluate: Evaluate, theta: Tensors, pack: AnyPack) -> Tensors:
     point = leaves(theta)
     return gradient(evaluate(point, pack).loss, point)
 

@@ -7,8 +7,8 @@ from metatoolagent.meta.job import Job
 from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.models import backbone
 from metatoolagent.tasks.abstention import NONE
+from metatoolagent.tasks.channel import AnyPack, channel
 from metatoolagent.tasks.masking import Masks
-from metatoolagent.tasks.packing import Pack
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
 
@@ -19,6 +19,7 @@ class MetaTasks:
     def __init__(self, job: Job, model: nn.Module) -> None:
         """Read the rows, and the catalog that they name."""
         context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+        self.channel = job.method == "channel"
         self.gold_only = job.train.loss == "answer"
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
         self.rows = pl.read_parquet(job.tasks)
@@ -29,12 +30,12 @@ class MetaTasks:
     def read(self, index: int) -> MetaTask:
         """Return a meta-task with its packs on the device."""
         rows = self.rows.filter(pl.col("meta_task") == index)
-        packs: dict[str, list[Pack]] = {"support": [], "query": []}
+        packs: dict[str, list[AnyPack]] = {"support": [], "query": []}
         for (role, number), group in rows.group_by("role", "pack", maintain_order=True):
             packs[str(role)].append(self._pack(group, self._renderer(group, (index, str(role), int(str(number))))))
         return MetaTask(index, packs["support"], packs["query"])
 
-    def longest(self) -> Pack:
+    def longest(self) -> AnyPack:
         """Return the pack with the most text, which needs the most memory; text is counted without rendering it."""
         sizes = {name: len(text) for name, text in self.renderer.entries.items()}
         questions = {name: len(text) for name, text in self.renderer.questions.items()}
@@ -52,6 +53,9 @@ class MetaTasks:
         candidates = [self.renderer.tools[name] for name in group["candidates"][0] if name != NONE]
         return self.renderer.masked(self.masks.tools(key, candidates))
 
-    def _pack(self, group: pl.DataFrame, renderer: Renderer) -> Pack:
+    def _pack(self, group: pl.DataFrame, renderer: Renderer) -> AnyPack:
+        if self.channel:
+            # Documentation in the place of questions would be repeated from right above: nothing is to be learnt from it.
+            return channel(renderer, group.drop("documentation").sort("task").to_dicts()).to(backbone.device())
         tasks = group.sort("task").to_dicts()
         return renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())

@@ -18,10 +18,10 @@ from metatoolagent.errors import Exit, UserError
 from metatoolagent.meta.inner_loop import Evaluate
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.packing import Pack, split
+from metatoolagent.tasks.channel import AnyPack, split
 
 
-def evaluate_in_parts(evaluate: Evaluate, weights: Tensors, pack: Pack, parts: int) -> Outcome:
+def evaluate_in_parts(evaluate: Evaluate, weights: Tensors, pack: AnyPack, parts: int) -> Outcome:
     """Return the outcome of a pack, computed in at most `parts` parts; twice differentiable in `weights`."""
     if min(parts, len(pack.gold_Q)) == 1:
         return evaluate(weights, pack)
@@ -35,7 +35,7 @@ class _Loss(torch.autograd.Function):
     """The losses of a part (Q) and whether its answers are right (Q)."""
 
     @staticmethod
-    def forward(ctx: Any, evaluate: Evaluate, pack: Pack, names: tuple[str, ...], *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, evaluate: Evaluate, pack: AnyPack, names: tuple[str, ...], *tensors: Tensor) -> tuple[Tensor, Tensor]:
         outcome = evaluate(dict(zip(names, tensors, strict=True)), pack)
         ctx.given = evaluate, pack, names
         ctx.save_for_backward(*tensors)
@@ -52,7 +52,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, evaluate: Evaluate, pack: Pack, names: tuple[str, ...], slope_Q: Tensor, *tensors: Tensor
+        ctx: Any, evaluate: Evaluate, pack: AnyPack, names: tuple[str, ...], slope_Q: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.given = evaluate, pack, names
         ctx.save_for_backward(slope_Q, *tensors)
@@ -72,7 +72,13 @@ def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _gradient(
-    evaluate: Evaluate, pack: Pack, names: tuple[str, ...], slope_Q: Tensor, tensors: list[Tensor], *, create_graph: bool = False
+    evaluate: Evaluate,
+    pack: AnyPack,
+    names: tuple[str, ...],
+    slope_Q: Tensor,
+    tensors: list[Tensor],
+    *,
+    create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
     with torch.enable_grad():
         loss_Q = evaluate(dict(zip(names, tensors, strict=True)), pack).loss_Q
@@ -84,7 +90,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def more_parts(parts: int, packs: Iterable[Pack], update: int, message: str) -> int:
+def more_parts(parts: int, packs: Iterable[AnyPack], update: int, message: str) -> int:
     """Return twice as many parts, after a warning.
 
     Args:
@@ -101,7 +107,7 @@ def more_parts(parts: int, packs: Iterable[Pack], update: int, message: str) -> 
         raise UserError(
             "E-OOM",
             f"no memory at update {update} for one question at a time",
-            f"a pack of {len(largest.gold_Q)} questions, {largest.tokens} tokens, {len(largest.keep_K)} rows of logits",
+            f"a pack of {len(largest.gold_Q)} questions, {largest.tokens} tokens, {largest.rows} rows of logits",
             message.splitlines()[0],
             "lower distractors or adapter.rank, set train.activation_checkpointing, or choose a smaller backbone",
             kept="no update was applied; the last checkpoint is kept",

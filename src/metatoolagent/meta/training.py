@@ -32,7 +32,7 @@ from metatoolagent.meta.supervision import Pause, Supervisor
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.models.recomputation import recompute_layers
-from metatoolagent.tasks.packing import Pack
+from metatoolagent.tasks.channel import AnyPack
 
 LOG = "train_log.csv"
 FILES = (adapter.WEIGHTS, adapter.CONFIG, LOG)
@@ -152,14 +152,14 @@ class Trainer:
         for update in range(self.update, self.updates):
             yield range(update * size, min(self.tasks.count, (update + 1) * size))
 
-    def _evaluate(self, weights: Tensors, pack: Pack) -> Outcome:
+    def _evaluate(self, weights: Tensors, pack: AnyPack) -> Outcome:
         outcome = evaluate_in_parts(self._evaluate_whole, weights, pack, self.parts)
         if not torch.isfinite(outcome.loss_Q).all():
             bad = [name for name, loss in zip(pack.task_ids, outcome.loss_Q.tolist(), strict=True) if not math.isfinite(loss)]
             raise self._nonfinite("a loss is NaN or infinite", ", ".join(bad[:8]))
         return outcome
 
-    def _evaluate_whole(self, weights: Tensors, pack: Pack) -> Outcome:
+    def _evaluate_whole(self, weights: Tensors, pack: AnyPack) -> Outcome:
         return evaluate(self.model, weights, pack, self.job.train)
 
     def _contribute(self, task: MetaTask) -> Contribution:

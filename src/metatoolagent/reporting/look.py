@@ -12,6 +12,7 @@ MARKS = {
     "cot": ("#6f9e7c", "triangle-left"),
     "react": ("#3f7f63", "triangle-right"),
     "ft": ("#e08a00", "diamond"),
+    "channel": ("#8a1c4a", "M-0.35,-1H0.35V1H-0.35Z"),
     "masking": ("#b3552b", "wedge"),
     "mta": ("#12355b", "circle"),
 }

@@ -46,6 +46,16 @@ class Pack:
         return len(self.input_ids_T)
 
     @property
+    def rows(self) -> int:
+        """The number of positions whose logits are needed."""
+        return len(self.keep_K)
+
+    @property
+    def trees(self) -> "tuple[Pack, ...]":
+        """The pack itself, which is one sequence."""
+        return (self,)
+
+    @property
     def before(self) -> int:
         """The number of tokens before the sequence, whose keys and values a cache holds; 0 unless `behind` made the pack."""
         return int(self.position_ids_T[0])

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from metatoolagent.artifacts import publishing
 from metatoolagent.evaluation.job import prepare
 from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.methods.likelihood import likelihoods
+from metatoolagent.models import adapter
+from model_fixtures import ADAPTER, random_weights
 
 CANDIDATES = ["pulse", "oven_preheat", "atlas"]
 
@@ -13,7 +18,7 @@ CANDIDATES = ["pulse", "oven_preheat", "atlas"]
 @pytest.fixture
 def rows(catalog):
     asked = pl.read_parquet(catalog / "questions.parquet").filter(pl.col("tool").is_in(CANDIDATES))
-    return [{"question_id": name, "candidates": CANDIDATES} for name in asked["question_id"]]
+    return [{"question_id": name, "candidates": CANDIDATES, "position": 0} for name in asked["question_id"]]
 
 
 def by_transformers(tiny, language, name, question):
@@ -29,22 +34,37 @@ def by_transformers(tiny, language, name, question):
 
 def test_it_is_the_probability_of_the_question_after_one_tool_alone(job_of, tiny, rows):
     language = load(job_of("likelihood"))
-    for name in CANDIDATES[:2]:
-        found = likelihoods(language, name, rows[:3])
+    found_QC = likelihoods(language, rows[:3])
+    for name, found_Q in zip(CANDIDATES, found_QC.unbind(1), strict=True):
         expected = [by_transformers(tiny, language, name, language.renderer.said(row)) for row in rows[:3]]
-        assert found.tolist() == pytest.approx(expected, abs=1e-3)
+        assert found_Q.tolist() == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_most_probable_candidate_is_chosen(job_of, rows):
     job = job_of("likelihood")
     language = load(job)
-    scores_CQ = torch.stack([likelihoods(language, name, rows) for name in CANDIDATES])
+    scores_QC = likelihoods(language, rows)
     found = prepare(job)([rows])[0]
-    assert [one.scored for one in found] == [CANDIDATES[index] for index in scores_CQ.argmax(0).tolist()]
+    assert [one.scored for one in found] == [CANDIDATES[index] for index in scores_QC.argmax(1).tolist()]
     assert all(one.free == one.scored == one.free_text for one in found)
+
+
+def test_channel_answers_the_same_way_with_its_adapter(job_of, adapted, rows, tmp_path):
+    paths = {name: tmp_path / "adapter" / name for name in (adapter.WEIGHTS, adapter.CONFIG)}
+    weights = random_weights(adapted, 3)
+    with publishing(tmp_path / "adapter", tuple(paths), producer="test", inputs=[]) as published:
+        adapter.save(weights, ADAPTER, "tiny", published)
+    job = replace(job_of("channel"), adapter=ADAPTER, weights=tmp_path / "adapter")
+    found = likelihoods(load(job), rows)
+    plain = load(job_of("likelihood"))
+    attached = replace(plain, model=adapted, weights=weights)
+    assert torch.allclose(found, likelihoods(attached, rows), atol=1e-2)
+    assert not torch.allclose(found, likelihoods(plain, rows), atol=1)
+    (answers,) = prepare(job)([rows])
+    assert [one.scored for one in answers] == [CANDIDATES[index] for index in found.argmax(1).tolist()]
 
 
 def test_what_stands_for_a_question_is_asked(job_of, rows):
     language = load(job_of("likelihood"))
-    other = likelihoods(language, "atlas", [rows[0] | {"question": "Another one entirely?"}])
-    assert other.item() != pytest.approx(likelihoods(language, "atlas", rows[:1]).item(), abs=1e-3)
+    other = likelihoods(language, [rows[0] | {"question": "Another one entirely?"}])
+    assert other.tolist()[0] != pytest.approx(likelihoods(language, rows[:1]).tolist()[0], abs=1e-3)
