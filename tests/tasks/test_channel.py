@@ -45,6 +45,11 @@ def test_what_stands_for_a_question_is_asked(renderer, rows):
     assert other.target_A.tolist() == renderer.template.content("Another one entirely?")
 
 
+def test_documentation_never_stands_for_a_question(renderer, rows):
+    other = below(renderer, "atlas", [row | {"documentation": True} for row in rows])
+    assert torch.equal(other.input_ids_T, below(renderer, "atlas", rows).input_ids_T)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 5, 9])
 def test_parts_have_all_candidates_and_some_questions(parts, renderer, rows):
     whole = channel(renderer, rows)

@@ -54,8 +54,7 @@ class MetaTasks:
         return self.renderer.masked(self.masks.tools(key, candidates))
 
     def _pack(self, group: pl.DataFrame, renderer: Renderer) -> AnyPack:
-        if self.channel:
-            # Documentation in the place of questions would be repeated from right above: nothing is to be learnt from it.
-            return channel(renderer, group.drop("documentation").sort("task").to_dicts()).to(backbone.device())
         tasks = group.sort("task").to_dicts()
+        if self.channel:
+            return channel(renderer, tasks).to(backbone.device())
         return renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())

@@ -55,7 +55,8 @@ def below(renderer: Renderer, name: str, rows: Sequence[Row]) -> Pack:
     Args:
         renderer: of the catalog.
         name: of the tool.
-        rows: the tasks, with question_id; with documentation or question as for `Renderer.pack`.
+        rows: the tasks, with question_id, and with question where what is asked does not stand in the catalog. Documentation
+            never stands for a question here: it would be repeated from right above, and nothing is to be learnt from that.
 
     Raises:
         UserError: E-CTX if a question ends beyond the context.
@@ -64,7 +65,7 @@ def below(renderer: Renderer, name: str, rows: Sequence[Row]) -> Pack:
     return packing.pack(
         renderer.prefix([name]),
         [template.marker(template.before_question)] * len(rows),
-        [template.content(renderer.said(row)) for row in rows],
+        [template.content(renderer.said({**row, "documentation": False})) for row in rows],
         list(range(len(rows))),
         [row["question_id"] for row in rows],
         context=renderer.context,
