@@ -37,6 +37,7 @@ COMMANDS = (
     measuring.breakdowns,
     reporting.results,
     reporting.show,
+    evaluation.rank,
     reporting.figures,
     reporting.page,
     reporting.cost,

@@ -1,5 +1,6 @@
 """Commands that let a method answer tasks."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoolagent import params
-from metatoolagent.cli.options import BACKBONE, Adapter, Catalog, Log, Model, Out, Parameters, Tasks, require_known
+from metatoolagent.cli.options import (
+    BACKBONE,
+    CHANNEL,
+    INTERIM,
+    Adapter,
+    Catalog,
+    Log,
+    Model,
+    Out,
+    Parameters,
+    Tasks,
+    require_known,
+)
 
 if TYPE_CHECKING:
     from metatoolagent.evaluation.job import Job
@@ -73,6 +86,32 @@ def adapt(
     job = replace(_job(method, given, tasks, catalog, out, model, adapter), adapter=given.section(params.Adapter))
     train, mta, probes = given.section(params.Train), given.section(params.Mta), given.section(params.Probes)
     adapting.run(adapting.Adaptation(job, support, train, mta, probes.steps))
+
+
+def rank(
+    question: str,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="Name of a tool to rank, once for each; the catalog's where left out.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Rank the tools of this domain alone.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many to print.")] = 5,
+    catalog: Catalog = INTERIM,
+    model: Model = BACKBONE,
+    adapter: Annotated[
+        Path | None, typer.Option(help=f"Folder of an adapter of method channel; {CHANNEL} where left out, if it is there.")
+    ] = None,
+    parameters: Parameters = None,
+) -> None:
+    """Print which tools of the catalog fit QUESTION best, by how probable each one's documentation makes it."""
+    from metatoolagent.reporting import rank as room
+
+    weights = adapter or (CHANNEL if CHANNEL.is_dir() else None)
+    if weights is None:
+        fix = f"snakemake --cores 8 {CHANNEL}/adapter_model.safetensors"
+        print(f"no adapter in {CHANNEL}: the backbone ranks untrained; to train one: {fix}", file=sys.stderr)
+    method = "channel" if weights else "likelihood"
+    job = _job(method, params.given(parameters), Path(), catalog, Path(), model, weights)
+    room.show(room.rank(question, job, tool or [], domain), top)
 
 
 def _job(

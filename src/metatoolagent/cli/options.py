@@ -9,6 +9,8 @@ from metatoolagent.errors import Exit, UserError, shown
 
 INTERIM, BACKBONE = Path("data/interim"), Path("models/backbone")
 """Where the workflow keeps the ingested catalog and the backbone."""
+CHANNEL = Path("results/main/channel/adapter")
+"""Where the workflow keeps the adapter of method channel."""
 
 Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]

@@ -46,7 +46,7 @@ class Renderer:
         self.answers = {name: template.answer(name) for name in self.entries}
         self.questions: dict[str, str] = dict(questions.select("question_id", "question").iter_rows())
         self.asked_for: dict[str, str] = dict(questions.select("question_id", "tool").iter_rows())
-        _require_no_marker(template, {"tool": self.entries, "question": self.questions})
+        self.require_no_marker({"tool": self.entries, "question": self.questions})
         self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
@@ -61,6 +61,23 @@ class Renderer:
         other.entries = self.entries | {name: entry(tool) for name, tool in tools.items()}
         other.answers = self.answers | {name: self.template.answer(tool["name"]) for name, tool in tools.items()}
         return other
+
+    def require_no_marker(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuse texts, by kind and name, that hold a marker of the template which is no special token.
+
+        Raises:
+            UserError: E-MARKER.
+        """
+        what = "a text holds what parts the turns of the backbone's template"
+        fix = "reword the text, or choose a backbone whose template parts turns by special tokens"
+        findings = [
+            Finding("E-MARKER", what, f"{kind} {name}", shown(mark), fix)
+            for mark in self.template.forgeable
+            for kind, group in texts.items()
+            for name, text in group.items()
+            if mark in text
+        ]
+        raise_findings(findings, kept=KEPT)
 
     def prefix(self, candidates: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
         """Return the tokens of a candidate set."""
@@ -117,17 +134,3 @@ class Renderer:
             return self
         tool = self.tools[row["attacked"]]
         return self.masked({tool["name"]: {**tool, "description": f"{tool['description']} {row['instruction']}"}})
-
-
-def _require_no_marker(template: Template, texts: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse texts, by kind and name, that hold a marker of the template which is no special token."""
-    what = "a text holds what parts the turns of the backbone's template"
-    fix = "reword the text, or choose a backbone whose template parts turns by special tokens"
-    findings = [
-        Finding("E-MARKER", what, f"{kind} {name}", shown(mark), fix)
-        for mark in template.forgeable
-        for kind, group in texts.items()
-        for name, text in group.items()
-        if mark in text
-    ]
-    raise_findings(findings, kept=KEPT)

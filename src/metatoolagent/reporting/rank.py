@@ -1,0 +1,101 @@
+"""A question in the terminal: the tools of a catalog by how probable each one's documentation makes it.
+
+With the adapter of method `channel` this is the selector that the project measures as its best; without one it is `likelihood`.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.evaluation.job import Job
+from metatoolagent.evaluation.language import load
+from metatoolagent.evaluation.methods.likelihood import likelihoods
+from metatoolagent.reporting.show import printable
+from metatoolagent.tasks.abstention import NONE
+from metatoolagent.tasks.rendering import Renderer
+
+NEAR = 3
+"""Names that are suggested for one that is not there."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A tool and how well it fits."""
+
+    name: str
+    description: str
+    probability: float
+    """Of the tool given the question, if one of those ranked is right and all are as likely before."""
+    log_probability: float
+    """Of the question after the tool's documentation, in nats."""
+
+
+def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> list[Ranked]:
+    """Return tools by their fit, the best first; ties in the order of names.
+
+    Args:
+        question: what a user asks.
+        job: method `channel` with its adapter, or `likelihood`; its tasks are not read.
+        tools: names to rank; none for all of the domain.
+        domain: of the catalog; None for the whole.
+
+    Raises:
+        UserError: E-QUESTION for a blank question; E-TOOL or E-DOMAIN for a name that the catalog does not have; E-MARKER, E-CTX;
+            E-CORRUPT or E-MISSING for inputs.
+    """
+    if not question.strip():
+        fix = "name what a user would ask"
+        raise UserError("E-QUESTION", "the question is blank", "argument QUESTION", shown(question), fix, exit_code=Exit.PARAMS)
+    language = load(job)
+    language.renderer.require_no_marker({"question": {shown(question): question}})
+    names = chosen(language.renderer, tools, domain)
+    row = {"question_id": "asked", "question": question, "position": 0}
+    nats = [
+        likelihoods(language, [row | {"candidates": [name]}]).item()
+        for name in tqdm(names, desc="rank", unit="tool", leave=False)
+    ]
+    log_share = torch.tensor(nats, dtype=torch.float64).log_softmax(0).tolist()
+    found = [
+        Ranked(name, language.renderer.tools[name]["description"], exp(share), value)
+        for name, share, value in zip(names, log_share, nats, strict=True)
+    ]
+    return sorted(found, key=lambda one: (-one.log_probability, one.name))
+
+
+def chosen(renderer: Renderer, tools: Sequence[str], domain: str | None) -> list[str]:
+    """Return the names to rank, in order; arguments and errors as `rank`."""
+    known = {name: tool for name, tool in renderer.tools.items() if name != NONE}
+    for name in tools:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=NEAR, cutoff=0)
+            raise _unknown("tool", name, near)
+    domains = sorted({tool["domain"] for tool in known.values()})
+    if domain is not None and domain not in domains:
+        raise _unknown("domain", domain, domains)
+    return sorted(name for name in tools or known if domain in (None, known[name]["domain"]))
+
+
+def _unknown(what: str, name: str, instead: Sequence[str]) -> UserError:
+    fix = f"name one such as {', '.join(instead)}"
+    return UserError(
+        f"E-{what.upper()}", f"the catalog has no such {what}", f"option --{what}", shown(name), fix, exit_code=Exit.PARAMS
+    )
+
+
+def show(found: Sequence[Ranked], top: int) -> None:
+    """Print the best tools, a row each."""
+    table = Table("", "tool", "probability", "log p(question)", "description")
+    for place, one in enumerate(found[:top], 1):
+        cells = [str(place), one.name, f"{one.probability:.1%}", f"{one.log_probability:.1f}", one.description]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(found)} tools ranked; the probability is among these.")
