@@ -20,7 +20,7 @@ from metatoolagent.reporting import charts, tables
 from metatoolagent.reporting.look import VEGA_LITE
 
 FORMS = ("json", "svg", "csv")
-SHOWN = ("bm25", "base", "ft", "mta")
+SHOWN = ("bm25", "base", "ft", "channel", "mta")
 """The methods of the figures that part the tasks; the files have all of them."""
 FIRST = {"split": "cd", "pool": "all", "reading": "scored"}
 """What a figure shows before a reader chooses."""
@@ -205,7 +205,8 @@ def axis(measured: Measured, name: str, title: str) -> Figure:
     if name == "position":
         rows = rows.with_columns(("place " + (pl.col("value").cast(pl.Int32) + 1).cast(pl.String)).alias("value"))
     order = rows["value"].unique(maintain_order=True).to_list()
-    spec = charts.by_value(FIRST, SHOWN, order)
+    there = [method for method in SHOWN if method in set(rows["method"])]
+    spec = charts.by_value(FIRST, there, order)
     return Figure(title, _said(title, rows, "value"), spec, rows)
 
 

@@ -60,7 +60,7 @@ def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> l
     row = {"question_id": "asked", "question": question, "position": 0}
     nats = [
         likelihoods(language, [row | {"candidates": [name]}]).item()
-        for name in tqdm(names, desc="rank", unit="tool", leave=False)
+        for name in tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
     ]
     log_share = torch.tensor(nats, dtype=torch.float64).log_softmax(0).tolist()
     found = [
