@@ -77,7 +77,7 @@ class Target:
 
 TARGETS = [
     Target("eval_cd", "base, ft, mta; 1 seed", 1, 1, 3),
-    Target("table2", "7 methods that name tools (no embedding, likelihood, channel), 9 splits (sd, cd, 7 folds), 5 seeds", 90, 45, 315, reasoning=90),
+    Target("table2", "7 methods that name tools, 9 splits (sd, cd, 7 folds), 5 seeds", 90, 45, 315, reasoning=90),
     Target("sweep_distractors", "4 numbers in training x 4 in evaluation, ft and mta, 5 seeds", 20, 20, 160, (2, 5, 10, 20)),
     Target("sweep_scale", "one rung: base, ft, mta, 5 seeds", 5, 5, 15),
     Target("sweep_queries", "6 numbers of questions x 4 of tools, ft and mta, 5 seeds", 120, 120, 240),
