@@ -162,13 +162,21 @@ def test_what_dead_writers_left_is_removed_and_living_ones_keep_theirs(tmp_path)
     assert (tmp_path / f".a.txt.tmp.{os.getppid()}").exists()
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(
+    ("call", "done_before"),
+    [("fsync", 0), ("fsync", 1), ("fsync", 2), ("replace", 0)],
+    ids=["first", "second", "manifest", "rename"],
+)
+def test_a_full_disk_keeps_the_old_files(tmp_path, monkeypatch, call, done_before):
     publish(tmp_path)
     before = content(tmp_path)
+    real, done = getattr(os, call), []
 
     def full(*given):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        done.append(given)
+        if len(done) > done_before:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match="No space left"):

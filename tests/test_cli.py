@@ -230,6 +230,17 @@ def test_an_unknown_method_is_refused_instead_of_run_as_another(stage, method, m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "named", "told"), [("mta", [], "is trained and needs"), ("base", ["--adapter", "a"], "has no adapter")]
+)
+def test_an_adapter_is_named_for_the_methods_that_are_trained_and_for_no_other(method, named, told, mta, tmp_path):
+    places = [text for name in ("tasks", "catalog", "out") for text in (f"--{name}", tmp_path / name)]
+    code, _, err = mta("evaluate", method, *places, *named, "--params", given("backbone", "adapter", "evaluate"))
+    assert code == 64
+    assert err.startswith(f"error[E-ADAPTER] {method} {told}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_without_a_command_exports_the_dataset(mta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for named in ([], ["dataset"]):

@@ -96,9 +96,10 @@ def publishing(
         The temporary path of each name, all of which the block must write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporaries = {name: folder / f".{name}.tmp.{os.getpid()}" for name in names}
-    for name in names:
+    temporaries = {name: folder / f".{name}.tmp.{os.getpid()}" for name in (*names, MANIFEST)}
+    for name in temporaries:
         remove_stale_temporaries(folder / name)
+    manifest_path = temporaries.pop(MANIFEST)
     try:
         yield temporaries
         for temporary in temporaries.values():
@@ -111,12 +112,15 @@ def publishing(
             "environment": environment(),
             **(extra or {}),
         }
+        # Whatever can fail for want of space has been written before the first file of the earlier artifact goes.
+        manifest_path.write_text(canonical_json(manifest), encoding="utf-8")
+        flush(manifest_path)
         for name, temporary in temporaries.items():
             os.replace(temporary, folder / name)
-        with atomic_path(folder / MANIFEST) as path:
-            path.write_text(canonical_json(manifest), encoding="utf-8")
+        os.replace(manifest_path, folder / MANIFEST)
+        flush(folder)
     finally:
-        for temporary in temporaries.values():
+        for temporary in (*temporaries.values(), manifest_path):
             temporary.unlink(missing_ok=True)
 
 

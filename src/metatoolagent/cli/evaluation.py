@@ -21,6 +21,7 @@ from metatoolagent.cli.options import (
     Tasks,
     require_known,
 )
+from metatoolagent.errors import Exit, UserError, shown
 
 if TYPE_CHECKING:
     from metatoolagent.evaluation.job import Job
@@ -72,7 +73,7 @@ def adapt(
     catalog: Catalog,
     out: Out,
     model: Model = BACKBONE,
-    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for a fresh one.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for base, which gets a fresh one.")] = None,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
@@ -127,10 +128,16 @@ def _job(
     """Return what to evaluate, with this job's cores in use.
 
     Raises:
-        UserError: E-PARAMS (exit code 64) if a section is missing that the method reads.
+        UserError: E-PARAMS (exit code 64) if a section is missing that the method reads; E-ADAPTER (64) if the method is trained
+            and no adapter is named, or the other way round.
     """
     from metatoolagent.evaluation.job import Job
 
+    trained = bool(params.OF_METHOD[method])
+    if trained != bool(adapter):
+        what = f"{method} is trained and needs its adapter" if trained else f"{method} has no adapter"
+        fix = "name its folder with --adapter" if trained else "leave --adapter out, or name the method that it was trained with"
+        raise UserError("E-ADAPTER", what, "option --adapter", shown(str(adapter or "")), fix, exit_code=Exit.PARAMS)
     with_model = method not in params.MODEL_FREE
     if with_model:
         from metatoolagent.models.backbone import use_cores

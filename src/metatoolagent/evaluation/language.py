@@ -1,10 +1,14 @@
 """The language model of a job: backbone, LoRA tensors where the method has them, and the renderer of its catalog."""
 
+import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from metatoolagent.artifacts import read_manifest, verify
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
@@ -27,7 +31,8 @@ def load(job: Job) -> Language:
     """Load what a job names.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, and those of the adapter.
+        UserError: E-CORRUPT or E-MISSING for inputs, E-BASE-MISMATCH or E-ADAPTER if the adapter was trained with another
+            backbone, method, rank, alpha or targets, and those of its tensors.
     """
     if job.weights is None:
         return _without_adapter(job)
@@ -49,6 +54,7 @@ def adaptable(job: Job) -> tuple[Language, Tensors]:
     model = adapter.attach(plain.model, job.adapter)
     weights = adapter.initial(model, torch.Generator().manual_seed(job.seed))
     if job.weights is not None:
+        _require_fit(job, job.weights)
         weights = adapter.load(job.weights, weights)
     return replace(plain, model=model, weights=weights), weights
 
@@ -59,3 +65,32 @@ def _without_adapter(job: Job) -> Language:
     context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
     renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
     return Language(model, None, renderer, job.evaluate.max_new_tokens if job.evaluate else 0)
+
+
+def _require_fit(job: Job, weights: Path) -> None:
+    """Refuse an adapter that was trained otherwise than it is to be used: its tensors would load and mean something else."""
+    manifest, config = read_manifest(weights), json.loads(verify(weights / adapter.CONFIG).read_text(encoding="utf-8"))
+    assert job.adapter is not None
+    trained = {
+        "method": manifest.get("method"),
+        "backbone": manifest.get("backbone"),
+        "rank": config["r"],
+        "alpha": config["lora_alpha"],
+        "targets": sorted(config["target_modules"]),
+    }
+    asked = {
+        "method": job.method,
+        "backbone": backbone.fingerprint(job.model),
+        "rank": job.adapter.rank,
+        "alpha": job.adapter.alpha,
+        "targets": sorted(job.adapter.targets),
+    }
+    if wrong := [name for name in asked if trained[name] != asked[name]]:
+        raise UserError(
+            "E-BASE-MISMATCH" if wrong == ["backbone"] else "E-ADAPTER",
+            f"the adapter was trained with another {', '.join(wrong)}",
+            str(weights),
+            "; ".join(f"{name} {shown(trained[name])}, asked for {shown(asked[name])}" for name in wrong),
+            "name the adapter, the backbone and the params that belong together",
+            exit_code=Exit.ARTIFACT,
+        )

@@ -1,0 +1,46 @@
+"""An adapter is used as it was trained, or not at all."""
+
+from dataclasses import replace
+
+import pytest
+
+from metatoolagent.artifacts import publishing
+from metatoolagent.errors import Exit, UserError
+from metatoolagent.evaluation import language
+from metatoolagent.models import adapter, backbone
+from model_fixtures import ADAPTER
+
+
+@pytest.fixture
+def trained(job, weights, tmp_path):
+    """Makes a job with an adapter whose manifest has other facts than it should."""
+
+    def make(**facts):
+        extra = {"method": "mta", "backbone": backbone.fingerprint(job.model), **facts}
+        with publishing(tmp_path / "adapter", (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
+            adapter.save(weights, ADAPTER, "tiny", paths)
+        return replace(job, method="mta", adapter=ADAPTER, weights=tmp_path / "adapter")
+
+    return make
+
+
+def test_an_adapter_loads_as_it_was_trained(trained, weights):
+    loaded = language.adaptable(trained())[1]
+    assert loaded.keys() == weights.keys() and all(loaded[name].equal(weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("facts", "changed", "code", "told"),
+    [
+        ({"backbone": "0" * 64}, {}, "E-BASE-MISMATCH", "backbone"),
+        ({"method": "channel"}, {}, "E-ADAPTER", 'method "channel", asked for "mta"'),
+        ({}, {"alpha": ADAPTER.alpha + 1}, "E-ADAPTER", f'alpha "{ADAPTER.alpha}", asked for "{ADAPTER.alpha + 1}"'),
+        ({}, {"rank": ADAPTER.rank + 1}, "E-ADAPTER", f'rank "{ADAPTER.rank}", asked for "{ADAPTER.rank + 1}"'),
+    ],
+)
+def test_an_adapter_that_was_trained_otherwise_is_refused(trained, facts, changed, code, told):
+    job = trained(**facts)
+    with pytest.raises(UserError) as raised:
+        language.load(replace(job, adapter=ADAPTER.model_copy(update=changed)))
+    assert (raised.value.code, raised.value.exit_code) == (code, Exit.ARTIFACT)
+    assert told in raised.value.got and str(job.weights) in raised.value.where
