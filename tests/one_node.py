@@ -21,13 +21,16 @@ FILES = ("slurm.conf", "gres.conf")
 PATIENCE = 30.0
 """Seconds that the daemons may take to start, and to end."""
 
+# cred_expire: a requeued job waits until the credential of its first run is void, two minutes by default.
 # config_overrides: the node says it has more cores and memory than this machine, so that the profile runs as it is.
+WRITTEN_HERE = "# A test's: tests/one_node.py wrote it.\n"
+"""First line of a configuration that may be replaced: a killed test leaves its own."""
 CONFIGURATION = """ClusterName=tiny
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -62,7 +65,7 @@ def missing() -> str:
         return "the extra `slurm` is not installed"
     if os.geteuid():
         return "Slurm's daemons are started by root alone here"
-    if any((SYSTEM / name).exists() for name in FILES):
+    if any((SYSTEM / name).exists() and not (SYSTEM / name).read_text().startswith(WRITTEN_HERE) for name in FILES):
         return f"{SYSTEM} has a configuration of its own"
     return ""
 
@@ -71,8 +74,10 @@ def missing() -> str:
 def cluster(folder: Path) -> Iterator[Path]:
     """Run the cluster; its files lie in `folder`, which is yielded. The daemons end with the block, however it ends."""
     host = socket.gethostname().partition(".")[0]
-    (folder / FILES[0]).write_text(CONFIGURATION.format(host=host, folder=folder))
-    (folder / FILES[1]).write_text(f"NodeName={host} Name=gpu File=/dev/zero\n")
+    for name, lines in zip(
+        FILES, (CONFIGURATION.format(host=host, folder=folder), f"NodeName={host} Name=gpu File=/dev/zero\n"), strict=True
+    ):
+        (folder / name).write_text(WRITTEN_HERE + lines)
     for what in ("begin", "end"):
         line = f'echo "{what} $SLURM_JOB_ID $(date +%s.%N) $SLURM_JOB_GPUS" >> {folder}/jobs.txt'
         (folder / what).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{line}\n")
@@ -102,7 +107,7 @@ def cluster(folder: Path) -> Iterator[Path]:
 def _linked(folder: Path) -> Iterator[None]:
     SYSTEM.mkdir(exist_ok=True)
     for name in FILES:
-        (SYSTEM / name).unlink(missing_ok=True)  # a link that leads nowhere: what a killed test left
+        (SYSTEM / name).unlink(missing_ok=True)  # what a killed test left
         (SYSTEM / name).symlink_to(folder / name)
     try:
         yield
@@ -131,12 +136,18 @@ def told(*command: str) -> str:
     return subprocess.run(command, text=True, capture_output=True, check=False, timeout=PATIENCE).stdout
 
 
-def wait_for(condition, what: str) -> None:
+def wait_for(condition, what: str, seconds: float = PATIENCE) -> None:
     """Wait until a condition holds; AssertionError if it does not in time."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} is not there after {PATIENCE} seconds"
+        assert time.monotonic() < deadline, f"{what} is not there after {seconds} seconds"
         time.sleep(0.2)
+
+
+def begun(folder: Path) -> int:
+    """Return how often a job has begun on the node; one that was requeued counts again."""
+    file = folder / "jobs.txt"
+    return sum(line.startswith("begin ") for line in file.read_text().splitlines()) if file.exists() else 0
 
 
 def finished(folder: Path) -> list[tuple[float, float, int]]:

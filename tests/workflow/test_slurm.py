@@ -1,5 +1,7 @@
-"""The workflow on a real Slurm of one node: same bytes as on this machine, and one GPU job at a time."""
+"""The workflow on a real Slurm of one node: same bytes as on this machine, one GPU job at a time, and preemption."""
 
+import shutil
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import one_node
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(one_node.missing()), reason=one_node.missing())]
 QUICK = "--slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 1"
 SLURM = f"snakemake --workflow-profile profiles/slurm {QUICK}"
+ADAPTER = Path("results/main/ft/adapter/adapter_model.safetensors")
 SAME = (
     "tasks/meta_tasks.parquet",
     "ft/adapter/adapter_model.safetensors",
@@ -29,6 +32,16 @@ def submitted(cluster, fresh, shell) -> Path:
     """A copy in which `eval_cd` has run on the cluster."""
     folder = fresh("submitted")
     shell(f"timeout 900 {SLURM} eval_cd", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(fresh, shell) -> Path:
+    """A copy in which a training has run locally that takes long enough to be stopped."""
+    folder = fresh("trained")
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("count: 6 ", "count: 120 "))
+    shell(f"snakemake --cores all {ADAPTER}", folder)
     return folder
 
 
@@ -56,3 +69,23 @@ def test_two_gpu_jobs_never_share_the_gpu(submitted, cluster):
     assert len(jobs) == 12 and [gpus for *_, gpus in with_gpu] == [1] * 5  # two trainings, and three methods with a model
     for (_, end, _), (start, _, _) in pairwise(with_gpu):
         assert start >= end
+
+
+@pytest.mark.parametrize("stop", ["scontrol requeue", "scancel --signal=TERM"], ids=["preempted", "near_its_time_limit"])
+def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(cluster, trained, environment, tmp_path, stop):
+    """Slurm ends and requeues a preempted job; it sends a job near its limit the profile's signal, and snakemake retries."""
+    folder = Path(shutil.copytree(trained, tmp_path / "project", symlinks=True))
+    shutil.rmtree(folder / ADAPTER.parent)
+    shutil.rmtree(folder / "work")
+    command = f"timeout 400 {SLURM} {ADAPTER} --set-threads train=1".split()  # as many as in the local run
+    begun = one_node.begun(cluster)
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as run:
+        one_node.wait_for(lambda: any(folder.glob("work/*/*/state.safetensors")) or run.poll() is not None, "a checkpoint", 120)
+        (job,) = one_node.told("squeue", "-h", "-t", "running", "-o", "%i").split()
+        one_node.told(*stop.split(), job)
+        said, _ = run.communicate()
+    assert run.returncode == 0, said
+    assert one_node.begun(cluster) == begun + 2
+    assert (folder / ADAPTER).read_bytes() == (trained / ADAPTER).read_bytes()
