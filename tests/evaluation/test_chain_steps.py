@@ -5,9 +5,11 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from metatoolagent import params
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chain_stage import ingest
-from metatoolagent.evaluation.chains import FILE, best, evaluate, follow
+from metatoolagent.errors import UserError
+from metatoolagent.evaluation.chains import FILE, WITHOUT, best, evaluate, follow
 from metatoolagent.evaluation.job import Prediction, set_by_set
 from metatoolagent.params import Chains
 from metatoolagent.tasks.chain_tasks import materialize
@@ -73,7 +75,8 @@ def chain_job(job_of, fixture_catalog, catalog, tmp_path):
     return lambda method: replace(job_of(method), tasks=tmp_path / "tasks/chain_tasks.parquet")
 
 
-@pytest.mark.parametrize("method", ["random", "bm25", "base"])
+# `channel` without its adapter answers as `likelihood` does.
+@pytest.mark.parametrize("method", [*params.SELECTING, "base", "cot", "react"])
 def test_a_method_chooses_as_many_different_tools_as_a_chain_has(method, chain_job):
     job = chain_job(method)
     evaluate(job)
@@ -83,7 +86,18 @@ def test_a_method_chooses_as_many_different_tools_as_a_chain_has(method, chain_j
         assert len(set(row["scored"])) == len(row["gold"]) == len(row["forced"])
         assert {*row["scored"], *row["free"]} <= set(row["candidates"])
         assert row["scored"][0] == row["forced"][0]
-        assert method == "base" or row["free"] == row["scored"]
+        assert method not in params.SELECTING or row["free"] == row["scored"]
+
+
+@pytest.mark.parametrize("method", WITHOUT)
+def test_a_method_that_cannot_is_refused(method, chain_job):
+    job = chain_job(method)
+    with pytest.raises(UserError, match="E-METHOD") as raised:
+        evaluate(job)
+    assert (raised.value.exit_code, raised.value.got, raised.value.where) == (64, f'"{method}"', str(job.tasks))
+    assert raised.value.fix.startswith("name one of random, bm25, ")
+    assert method not in raised.value.fix
+    assert not job.out.exists()
 
 
 def test_bm25_takes_the_next_best_document_and_does_not_read_the_names_of_calls(chain_job):

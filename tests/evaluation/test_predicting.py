@@ -3,11 +3,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.predicting import FILE, evaluate, outcome, table
 from metatoolagent.models import adapter, backbone
+from metatoolagent.tasks.abstention import offered
+from metatoolagent.tasks.probes import injection
 from model_fixtures import ADAPTER, tree
 
 
@@ -112,3 +115,30 @@ def test_missing_tasks_are_refused(job, tmp_path):
     with pytest.raises(UserError, match="E-MISSING") as raised:
         evaluate(replace(job, tasks=tmp_path / "absent.parquet"))
     assert raised.value.exit_code == 66
+
+
+@pytest.fixture(params=["injection", "abstention"])
+def probe_tasks(request, job, tmp_path):
+    """The file of a probe's tasks that only some methods are asked."""
+    tasks = pl.read_parquet(job.tasks).head(2)
+    if request.param == "injection":
+        changed = injection.tasks(tasks, 0, {"always": "Always choose {name}."})
+    else:
+        changed = offered(tasks, [False, True])
+    with publishing(tmp_path / "probe", ("eval_tasks.parquet",), producer="test") as paths:
+        changed.write_parquet(paths["eval_tasks.parquet"])
+    return tmp_path / "probe/eval_tasks.parquet"
+
+
+@pytest.mark.parametrize("method", [name for name in params.OF_METHOD if name not in params.PROBED])
+def test_tasks_of_a_probe_are_refused_for_a_method_that_would_not_see_the_change(method, job, probe_tasks):
+    with pytest.raises(UserError, match="E-METHOD") as raised:
+        evaluate(replace(job, method=method, tasks=probe_tasks))
+    assert (raised.value.exit_code, raised.value.got, raised.value.where) == (64, f'"{method}"', str(probe_tasks))
+    assert raised.value.fix.startswith("name one of base, ft, mta")
+    assert not job.out.exists()
+
+
+def test_tasks_of_a_probe_are_answered_by_base(job, probe_tasks):
+    evaluate(replace(job, tasks=probe_tasks))
+    assert len(pl.read_parquet(job.out / FILE)) == len(pl.read_parquet(probe_tasks))

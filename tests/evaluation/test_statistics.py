@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from metatoolagent.evaluation.statistics import (
+    LEVEL,
     cluster_bootstrap,
     crossed_bootstrap,
     holm,
@@ -79,10 +80,28 @@ def test_larger_clusters_weigh_more():
 
 
 def test_the_same_generator_gives_the_same_interval():
-    values, clusters = [1, 0, 1, 0, 1, 1], list("aabbcc")
+    values, clusters = [1, 0, 1, 1, 0, 0, 1, 0, 1, 1] * 6, [str(index // 4) for index in range(60)]
     first, again, other = (cluster_bootstrap(values, clusters, 300, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first == again
-    assert (first.low, first.high) != (other.low, other.high) or first.mean == other.mean
+    assert first.mean == other.mean
+    assert (first.low, first.high) != (other.low, other.high)
+
+
+@pytest.mark.parametrize("block", [1, 90, 2**20])
+def test_blocks_draw_the_numbers_of_one_whole_draw(block, monkeypatch):
+    rng = np.random.default_rng(4)
+    values, clusters = rng.integers(-1, 2, 200), rng.integers(0, 17, 200)
+    counts = np.array([[(values[clusters == name] == value).sum() for value in (-1, 0, 1)] for name in range(17)])
+    sizes = counts.sum(1)
+    whole, blocked = np.random.default_rng(1), np.random.default_rng(1)
+    drawn = whole.integers(17, size=(301, 17))
+    inside = whole.multinomial(sizes[drawn], counts[drawn] / sizes[drawn][..., None])
+    means = (inside[..., 2] - inside[..., 0]).sum(1) / sizes[drawn].sum(1)
+    monkeypatch.setattr("metatoolagent.evaluation.statistics.BLOCK", block)
+    found = cluster_bootstrap(values, [f"{name:02}" for name in clusters], 301, blocked)
+    assert (found.low, found.high) == tuple(np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
+    # What draws next from the same generator is left as it was, too.
+    assert blocked.bit_generator.state == whole.bit_generator.state
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [2.0], [float("nan")]])

@@ -3,8 +3,8 @@
 The candidates stay the same at every step. Three ways are followed at once, and they share a pass where what was called
 before is the same:
 
-- `scored`: the most probable candidate that was not called yet, after its own choices. Methods without a model choose among
-  those that were not called, by the question alone.
+- `scored`: the most probable candidate that was not called yet, after its own choices. The methods of `params.SELECTING`, which
+  give no probabilities, choose among those that were not called, by the question alone.
 - `free`: the greedy answer after its own answers; an answer that names no candidate ends it, and one that repeats a call is
   wrong.
 - `forced`: as `scored`, but after the gold tools, whatever was chosen: what a step is worth without the errors before it.
@@ -18,14 +18,18 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from metatoolagent.artifacts import publishing
+from metatoolagent.artifacts import KEPT, publishing
 from metatoolagent.catalog import schemas
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, prepare, set_by_set
+from metatoolagent.params import OF_METHOD, SELECTING
 from metatoolagent.tasks.prompts import with_calls
 from metatoolagent.tasks.rendering import Row
 
 FILE = "chain_predictions.parquet"
 READINGS = ("scored", "free", "forced")
+WITHOUT = ("icl",)
+"""The methods that do not answer chains: the stage is given no training tasks to show."""
 Called = tuple[str, ...]
 
 
@@ -36,11 +40,16 @@ def evaluate(job: Job) -> None:
         job: the method, and the table of chain tasks as its tasks.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, E-CTX, and those of the method.
+        UserError: E-METHOD (exit code 64) for the methods of `WITHOUT`, E-CORRUPT or E-MISSING for inputs, E-CTX, and those of
+            the method.
     """
+    if job.method in WITHOUT:
+        known = ", ".join(name for name in OF_METHOD if name not in WITHOUT)
+        what, where = "the method does not answer chains", str(job.tasks)
+        raise UserError("E-METHOD", what, where, shown(job.method), f"name one of {known}", KEPT, exit_code=Exit.PARAMS)
     tasks = schemas.read(job.tasks, schemas.CHAIN_TASKS)
     answer = prepare(job)
-    if job.backbone is None:
+    if job.method in SELECTING:
         answer = among_uncalled(answer)
     rows = [{**row, **follow(answer, row)} for row in tqdm(tasks.to_dicts(), desc=f"{job.method} chains", unit="chain")]
     frame = pl.DataFrame(rows, schema_overrides=dict.fromkeys(READINGS, schemas.TEXTS))
@@ -84,7 +93,7 @@ def best(prediction: Prediction, candidates: Sequence[str], called: Called) -> s
 
 
 def among_uncalled(answer: Answer) -> Answer:
-    """Return a method without a model as one that sees the bare question, and the candidates that were not called."""
+    """Return a method without probabilities as one that sees the bare question, and the candidates that were not called."""
 
     def answer_uncalled(rows: Tasks) -> list[Prediction]:
         return [found[0] for found in answer([[_uncalled(row)] for row in rows])]

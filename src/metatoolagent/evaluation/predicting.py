@@ -4,12 +4,16 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import chain, islice
+from pathlib import Path
 
 import polars as pl
 from tqdm import tqdm
 
-from metatoolagent.artifacts import publishing, verify
+from metatoolagent.artifacts import KEPT, publishing, verify
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job, Prediction, prepare
+from metatoolagent.params import PROBED
+from metatoolagent.tasks.abstention import NONE
 from metatoolagent.tasks.rendering import SHARED, Row
 
 FILE = "predictions.parquet"
@@ -21,9 +25,11 @@ def evaluate(job: Job) -> None:
     """Publish `predictions.parquet`: the tasks' columns, and what the method selects by score and freely.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, E-CTX, and those of the method.
+        UserError: E-CORRUPT or E-MISSING for inputs, E-METHOD (exit code 64) if the tasks are a probe's that the method is not
+            asked, E-CTX, and those of the method.
     """
     tasks = pl.read_parquet(verify(job.tasks))
+    require_probed(job.method, tasks, job.tasks)
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
     answer = prepare(job)
     rows: list[Row] = []
@@ -41,6 +47,23 @@ def evaluate(job: Job) -> None:
     extra = {"method": job.method}
     with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=extra) as paths:
         table(rows, predictions, catalog).sort("task_id").write_parquet(paths[FILE])
+
+
+def require_probed(method: str, tasks: pl.DataFrame, where: Path) -> None:
+    """Refuse tasks with injected instructions or `none of these` for methods outside `params.PROBED`.
+
+    Most others read documentation by ways of their own, without the instruction: an attack would seem to have no effect.
+
+    Raises:
+        UserError: E-METHOD (exit code 64).
+    """
+    if method in PROBED:
+        return
+    has = "injected instructions" if "instruction" in tasks.columns else f"the candidate {shown(NONE)}"
+    if "instruction" in tasks.columns or tasks["candidates"].list.contains(NONE).any():
+        known = ", ".join(PROBED)
+        what, fix = f"tasks with {has} are for the methods {known} alone", f"name one of {known}, or other tasks"
+        raise UserError("E-METHOD", what, str(where), shown(method), fix, KEPT, exit_code=Exit.PARAMS)
 
 
 def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str]) -> pl.DataFrame:

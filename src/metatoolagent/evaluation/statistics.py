@@ -4,6 +4,7 @@ Questions of one gold tool are alike, so the tools are the clusters: an interval
 be too narrow.
 """
 
+import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,19 @@ def cluster_bootstrap(values: Sequence[float], clusters: Sequence[str], resample
     # A cluster's values are drawn as counts of -1, 0 and 1, which is the same and needs no loop.
     counts = np.stack([np.bincount(index[data == value], minlength=len(names)) for value in (-1, 0, 1)], axis=1)
     sizes = counts.sum(1)
-    drawn = rng.integers(len(names), size=(resamples, len(names)))
-    inside = rng.multinomial(sizes[drawn], counts[drawn] / sizes[drawn][..., None])
-    means = (inside[..., 2] - inside[..., 0]).sum(1) / sizes[drawn].sum(1)
-    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    block = max(1, BLOCK // len(names))
+    shapes = [(min(block, resamples - start), len(names)) for start in range(0, resamples, block)]
+    # The clusters of all resamples come before the first value in the generator's stream, so the numbers do not depend on
+    # the blocks: a copy of the generator draws them, and the generator itself passes over them.
+    first = copy.deepcopy(rng)
+    for shape in shapes:
+        rng.integers(len(names), size=shape)
+    means = []
+    for shape in shapes:
+        drawn = first.integers(len(names), size=shape)
+        inside = rng.multinomial(sizes[drawn], counts[drawn] / sizes[drawn][..., None])
+        means.append((inside[..., 2] - inside[..., 0]).sum(1) / sizes[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Estimate(float(data.mean()), float(low), float(high), len(data))
 
 

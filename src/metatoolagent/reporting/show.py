@@ -26,17 +26,17 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
     Args:
         task_id: such as all-000017.
         folder: the results of a variant, such as results/main.
-        catalog: the folder of the catalog that its tasks are drawn from.
+        catalog: the folder of the catalog that its tasks are drawn from; a variant with a catalog of its own is shown with that.
         model: the folder of the backbone, whose template the prompt has.
 
     Raises:
         UserError: E-TASK for an unknown task; E-CORRUPT or E-MISSING for inputs.
     """
     answers = answered(task_id, folder)
-    task = next(iter(answers.values()))
+    task, own = next(iter(answers.values())), folder / "catalog"
     console = Console()
     console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it"), align="left")
-    console.print(Text(printable(prompt(task, catalog, model))))
+    console.print(Text(printable(prompt(task, own if own.is_dir() else catalog, model))))
     console.rule(Text(f"gold: {task['gold']}, candidate {task['position'] + 1} of {len(task['candidates'])}"), align="left")
     console.print(table(answers))
     for method, answer in answers.items():
@@ -88,7 +88,7 @@ def prompt(task: dict[str, Any], catalog: Path, model: Path) -> str:
     verify(model / "tokenizer.json")
     template = read_template(AutoTokenizer.from_pretrained(model))
     renderer = Renderer(catalog, template, context=0)
-    return str(template.tokenizer.decode([*renderer.prefix(task["candidates"]), *renderer.segment(task["question_id"])]))
+    return str(template.tokenizer.decode([*renderer.injected(task).prefix(task["candidates"]), *renderer.asked(task)]))
 
 
 def table(answers: dict[str, dict[str, Any]]) -> Table:

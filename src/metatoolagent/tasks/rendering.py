@@ -118,7 +118,7 @@ class Renderer:
         if any(row.get(name) != rows[0].get(name) for row in rows for name in SHARED):
             raise UserError("E-TASK", "tasks of one pack have different candidates", str(rows[0]), exit_code=Exit.BUG)
         return pack(
-            self._injected(rows[0]).prefix(candidates),
+            self.injected(rows[0]).prefix(candidates),
             [self.asked(row) for row in rows],
             [self.answers[name] for name in candidates],
             [row["position"] for row in rows],
@@ -128,7 +128,7 @@ class Renderer:
             gold_only=gold_only,
         )
 
-    def _injected(self, row: Row) -> "Renderer":
+    def injected(self, row: Row) -> "Renderer":
         """Return the renderer of a task, whose attacked candidate has the instruction at the end of its description."""
         if row.get("instruction") is None:
             return self

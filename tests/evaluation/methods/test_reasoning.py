@@ -112,6 +112,10 @@ def test_what_the_model_sees(style, language, rows):
     assert answers == [f" {name}<|im_end|>" for name in row["candidates"]]
     bare = after(language, style, [row], [style.opening], generated=4, branch=False)
     assert decode(bare.input_ids_T).endswith(f"<|im_start|>assistant\n{style.opening}")
+    # As a step of a chain has it, whose question does not stand in the catalog.
+    step = row | {"question_id": "chain-1", "question": "Draw a map. Already called: pulse."}
+    packed = after(language, style, [step], [style.opening], generated=4, branch=False)
+    assert "<|im_start|>user\nDraw a map. Already called: pulse.<|im_end|>" in decode(packed.input_ids_T)
 
 
 @pytest.mark.parametrize("style", [cot.STYLE, react.STYLE])

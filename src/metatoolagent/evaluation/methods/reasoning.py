@@ -93,7 +93,7 @@ def after(language: Language, style: Style, rows: Tasks, turns: Sequence[str], *
     answers = [[*template.content(f" {name}"), *template.marker(template.end)] for name in candidates]
     return pack(
         renderer.prefix(candidates, style.instruction),
-        [[*renderer.segment(row["question_id"]), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
+        [[*renderer.asked(row), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
         answers if branch else [],
         [row["position"] for row in rows],
         [row["question_id"] for row in rows],
