@@ -4,11 +4,21 @@ A token costs 2 N FLOPs in a forward pass of a model with N parameters, and 2 N 
 al., Scaling laws for neural language models, 2020, section 2.1, has 2 N and 4 N; the other 2 N are the gradients of the weights,
 which a frozen backbone has none of). Attention over short prompts and LoRA's own products are left out.
 
-`mta cost` prints the tables of docs/cost.md.
+How many trainings and evaluations a target has is what its runs in `sweeps/` ask for, a folder that several share counted once; a
+target is priced as if nothing of the others were there.
+
+`mta cost` prints the tables of docs/cost.md, the small form from params.yaml and the full one from profiles/full over it.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metatoolagent import params, strict_yaml, variants
+from metatoolagent.sweeps import runs
+from metatoolagent.variants import Config, Variant
 
 CANDIDATES, QUESTIONS = 6, 8
 """Of the packs that were measured."""
@@ -22,10 +32,19 @@ H100_FLOPS = 989e12
 UTILIZATION = 0.40
 """Assumed: the share of it that a training run reaches. Nothing was measured on a GPU."""
 
-ONE_PASS = 346
-"""Meta-tasks of 16 that ask each training question of 9,377 once: 59 % of the tools train."""
-EVALUATED, ANSWER, REASONING = 600, 12, 48
-"""Tasks of an evaluation (both pools), and the tokens that are generated for a free answer and a reasoning."""
+ONE_PASS = 5_564
+"""Of our 9,377 questions, those of training tools, which one pass asks once."""
+TOOLS = {"train": 92, "validation": 21, "test": 42}
+"""Tools of each part (data/split.csv), which an evaluation spreads its tasks over."""
+OF_DOMAIN = 22
+"""Tools of a domain, which a fold of split hd tests: 155 of 7 domains."""
+CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
+"""Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/multi_tool.csv), and at most so many prompts: one at the
+first step of a chain, and after it one for each of three histories."""
+READS = {"likelihood": 2, "channel": 2}
+"""Measured: how many times the tokens of a pack a method reads that asks each candidate apart, about (docs/log.md)."""
+OF_LAYERS = 0.79
+"""The share of the embedded model's parameters that are in its layers: all but 49,152 x 576 of embeddings."""
 
 
 @dataclass(frozen=True)
@@ -61,34 +80,32 @@ MODELS = [
 """Parameters and shapes as their model cards and configurations have them."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a target runs on one model: trainings of ft (and masking) and of mta, evaluations, by number of distractors."""
-
-    name: str
-    grid: str
-    ft: int
-    mta: int
-    evaluations: int
-    distractors: tuple[int, ...] = (5,)
-    reasoning: int = 0
-    """Of the evaluations, those that reason first."""
-
-
 TARGETS = [
-    Target("eval_cd", "base, ft, mta; 1 seed", 1, 1, 3),
-    Target("table2", "7 methods that name tools, 9 splits (sd, cd, 7 folds), 5 seeds", 90, 45, 315, reasoning=90),
-    Target("sweep_distractors", "4 numbers in training x 4 in evaluation, ft and mta, 5 seeds", 20, 20, 160, (2, 5, 10, 20)),
-    Target("sweep_scale", "one rung: base, ft, mta, 5 seeds", 5, 5, 15),
-    Target("sweep_queries", "6 numbers of questions x 4 of tools, ft and mta, 5 seeds", 120, 120, 240),
-    Target("sweep_sensitivity", "32 points, mta, 1 seed", 0, 32, 32),
-    Target("sweep_overlap", "10 steps, base, ft, mta, 5 seeds; trained once", 5, 5, 150),
-    Target("multi_tool", "200 chains of 3 steps as one evaluation; base, ft, mta, 5 seeds", 5, 5, 15),
+    "eval_cd",
+    "table2",
+    "compare",
+    "search",
+    *(f"sweep_{name}" for name in ("distractors", "scale", "queries", "sensitivity", "overlap")),
+    "multi_tool",
 ]
-"""The grids of the programme. The points of sweep_sensitivity and the tools of sweep_queries are assumed."""
+"""The targets that are priced: the main job, every sweep, and chains."""
 
 
-def pack_tokens(distractors: int, questions: int = QUESTIONS) -> float:
+@dataclass(frozen=True)
+class Work:
+    """A training or an evaluation."""
+
+    tokens: float
+    """Read and generated."""
+    flops: float
+    """For each parameter of the model."""
+    rank: int = 0
+    """Of the adapter that it leaves; 0 for an evaluation."""
+    size: float = 1.0
+    """Parameters of its model, as a share of the one that is priced."""
+
+
+def pack_tokens(distractors: int, questions: float = QUESTIONS) -> float:
     """Return the tokens of a pack: what every question adds, and what every candidate adds to the shared prefix.
 
     From two measurements: a question (with its answers) adds (771 - 380) / 7 tokens, and the rest is taken as six equal
@@ -99,41 +116,101 @@ def pack_tokens(distractors: int, questions: int = QUESTIONS) -> float:
     return candidate * (distractors + 1) + question * questions
 
 
-def passes(method: str) -> float:
-    """Return the forward or backward passes over a meta-task's tokens, support and query of one length, for its two packs.
+def training(method: str, chosen: params.Params) -> Work:
+    """Return a training: its meta-tasks, each read forward and backward.
 
-    ft goes forward and back on both: 4. mta, first order, one inner step, optimistic: forward and back on the support, the
-    queries forward at both iterates, back at one: 5.
+    ft goes forward and back on all packs: 4 passes of a meta-task of two packs. mta, first order, one inner step: forward and
+    back on the support, the queries forward at both iterates, back at one: 5. Every further inner step is a support pack forward
+    and back and the queries forward; where the hypergradient is exact, each step back through it costs two gradients more, which
+    is what a finite difference takes. Loops that stop early take less.
     """
-    return {"ft": 4, "mta": 5}[method] / 2
+    meta, mta = chosen.meta_tasks, chosen.mta
+    pack = pack_tokens(chosen.distractors, meta.tasks_per_pack)
+    asked = meta.query_tasks or meta.query_packs * meta.tasks_per_pack
+    support, query = meta.support_packs * pack, meta.query_packs * pack_tokens(chosen.distractors, asked / meta.query_packs)
+    passed = 2 * (support + query)
+    if method == "mta":
+        looks = mta.inner_steps + 1 if mta.optimistic or mta.early_stop else 1
+        of_step = 6 if mta.hypergradient == "exact" else 2
+        passed = mta.inner_steps * of_step * pack + (looks + 1) * query
+    read = meta.count * READS.get(method, 1)
+    return Work(read * (support + query), 2 * read * passed, chosen.adapter.rank, size(chosen.backbone))
 
 
-def training(method: str, meta_tasks: int, distractors: int) -> tuple[float, float]:
-    """Return the tokens that a training reads, and its FLOPs for each parameter of the model."""
-    tokens = 2 * meta_tasks * pack_tokens(distractors)
-    return tokens, 2 * passes(method) * tokens
+def evaluation(method: str, chosen: params.Params, name: str = "main") -> Work:
+    """Return an evaluation: every candidate set once, with the questions that share it, and what is generated.
+
+    Args:
+        method: that is evaluated.
+        chosen: the params of the run.
+        name: the folder of its results, below results/.
+    """
+    sets, tasks, distractors = _asked(chosen, name)
+    read = READS.get(method, 1) * sets * pack_tokens(distractors, tasks / sets)
+    reasoned = chosen.reasoning.tokens if "reasoning" in params.EVALUATED_WITH.get(method, ()) else 0
+    generated = 0 if method in params.SELECTING else tasks * (chosen.evaluate.max_new_tokens + reasoned)
+    tokens = read + generated
+    return Work(tokens, 2 * tokens, size=size(chosen.backbone))
 
 
-def evaluation(distractors: int, *, reasoning: bool) -> tuple[float, float]:
-    """Return the tokens of an evaluation, read and generated, and its FLOPs for each parameter."""
-    tokens = EVALUATED / QUESTIONS * pack_tokens(distractors) + EVALUATED * (ANSWER + reasoning * REASONING)
-    return tokens, 2 * tokens
+def _asked(chosen: params.Params, name: str) -> tuple[int, int, int]:
+    """Return the candidate sets of an evaluation, its tasks and its distractors."""
+    if name in CHAINS:  # all the gold tools of a chain are candidates, two or three
+        return *CHAINS[name], chosen.distractors + 1
+    asked = chosen.eval_tasks
+    tools = OF_DOMAIN if Variant.parse(name).split.startswith("hd-") else TOOLS[asked.part]
+    if asked.part == "train":
+        tools = chosen.meta_tasks.tools or tools
+    tools = min(tools, asked.count)
+    sets = tools * math.ceil(asked.count / tools / asked.tasks_per_set)
+    pools = 1 if asked.part == "train" or name.startswith("overlap-") else 2
+    return pools * sets, pools * asked.count, asked.distractors or chosen.distractors
 
 
-def of_target(target: Target, meta_tasks: int) -> tuple[float, float]:
-    """Return the tokens of a target and its FLOPs for each parameter; its distractors are spread evenly over its runs."""
-    total = [0.0, 0.0]
-    for distractors in target.distractors:
-        share = 1 / len(target.distractors)
-        parts = [
-            (target.ft, training("ft", meta_tasks, distractors)),
-            (target.mta, training("mta", meta_tasks, distractors)),
-            (target.evaluations - target.reasoning, evaluation(distractors, reasoning=False)),
-            (target.reasoning, evaluation(distractors, reasoning=True)),
-        ]
-        for number, cost in parts:
-            total = [before + number * share * part for before, part in zip(total, cost, strict=True)]
-    return total[0], total[1]
+def size(backbone: params.Backbone) -> float:
+    """Return the parameters of a rung of sweep_scale as a share of the embedded model's; `tiny` has next to none."""
+    if backbone.source == "tiny":
+        return 0.0
+    return 1 - OF_LAYERS * (1 - backbone.layers / MODELS[0].layers) if backbone.layers else 1.0
+
+
+def predictions(target: str, config: Config) -> list[str]:
+    """Return the files of predictions that a target asks for."""
+    if target in ("eval_cd", "multi_tool"):
+        names = ["main"] if target == "eval_cd" else [*CHAINS]
+        return [f"results/{name}/{method}/predictions.parquet" for name in names for method in params.MAIN_JOB]
+    return [file for run in runs.planned(target.removeprefix("sweep_"), config) for file in run.files]
+
+
+def works(target: str, config: Config) -> list[Work]:
+    """Return the trainings and the evaluations by a model that a target asks for, each once.
+
+    Raises:
+        UserError: E-PARAMS or E-VARIANT (exit code 64) if the config does not allow one of them.
+    """
+    found: dict[str, Work] = {}
+    for file in predictions(target, config):
+        name, method, _ = file.removeprefix("results/").rsplit("/", 2)
+        # What nothing is trained for has the adapters of the main job.
+        variant = Variant.parse("main" if name in CHAINS or name.startswith("overlap-") else name)
+        if method in params.MODEL_FREE:
+            continue
+        found[file] = evaluation(method, params.check(variant.apply(config)), name)
+        if params.OF_METHOD[method]:
+            adapter = variants.adapter(variant, method, config)
+            found[f"{adapter}/{method}"] = training(method, params.check(adapter.apply(config)))
+    return list(found.values())
+
+
+def counts(works: Sequence[Work]) -> list[int]:
+    """Return how many trainings there are, and how many evaluations."""
+    trained = sum(work.rank > 0 for work in works)
+    return [trained, len(works) - trained]
+
+
+def flops(works: Iterable[Work], model: Model) -> float:
+    """Return the FLOPs of work on a model."""
+    return sum(work.flops * work.size for work in works) * model.parameters
 
 
 def cpu_flops() -> float:
@@ -141,19 +218,46 @@ def cpu_flops() -> float:
     return 4 * MODELS[0].parameters * CPU_TOKENS_S
 
 
-def hours(flops: float, rate: float) -> float:
+def hours(flops: float, rate: float = UTILIZATION * H100_FLOPS) -> float:
     """Return the hours that so many FLOPs take at a rate a second."""
     return flops / rate / 3600
 
 
-def storage(target: Target, model: Model) -> float:
+def storage(works: Iterable[Work], model: Model) -> float:
     """Return the bytes that a target leaves: the backbone in bfloat16, and each adapter in float32."""
-    return 2 * model.parameters + 4 * model.adapter() * (target.ft + target.mta)
+    return 2 * model.parameters + 4 * sum(model.adapter(work.rank) for work in works)
 
 
-def render() -> str:
-    """Return the tables of docs/cost.md, in Markdown."""
-    return "\n".join([*_small(), "", *_full(), "", *_storage(), "", *_larger()]) + "\n"
+def forms(root: Path) -> tuple[Config, Config]:
+    """Return the small form and the full one, whose ladder of backbones is one rung: each model has a column of its own.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64), or an error of `strict_yaml.load`.
+    """
+    small = params.load(root / "params.yaml").model_dump()
+    full = over(small, strict_yaml.load(root / "profiles/full/sweeps.yaml").content)
+    full = over(full, {"sweeps": {"scale": {"layers": [0], "sources": []}}})
+    return small, params.check(full).model_dump()
+
+
+def over(config: Config, changed: Config) -> dict[str, Any]:
+    """Return a config with what another one says in place of its own, section by section."""
+    nested = {key: over(config[key], value) for key, value in changed.items() if isinstance(value, Mapping)}
+    return {**config, **changed, **nested}
+
+
+def render(root: Path = Path()) -> str:
+    """Return the tables of docs/cost.md, in Markdown.
+
+    Args:
+        root: the folder of params.yaml and profiles/.
+
+    Raises:
+        UserError: as `forms` and `works`.
+    """
+    small, full = ({target: works(target, form) for target in TARGETS} for form in forms(root))
+    larger = _larger(params.load(root / "params.yaml"))
+    return "\n".join([*_small(small), "", *_full(full), "", *_storage(full), "", *larger]) + "\n"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -165,38 +269,40 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _small() -> list[str]:
+def _small(plan: Mapping[str, Sequence[Work]]) -> list[str]:
     rows = []
-    for target in TARGETS:
-        tokens, flops = of_target(target, 40)
-        took = hours(flops * MODELS[0].parameters, cpu_flops())
-        rows.append([target.name, target.grid, _number(tokens / 1e6), f"{flops * MODELS[0].parameters:.1e}", _number(took)])
-    head = ["target, small form", "runs", "million tokens", "FLOPs", "hours on two cores"]
-    return _table(head, rows)
+    for target, of_target in plan.items():
+        total, tokens = flops(of_target, MODELS[0]), sum(work.tokens for work in of_target)
+        took = hours(total, cpu_flops())
+        rows.append([target, *counts(of_target), _number(tokens / 1e6), f"{total:.1e}", _number(took)])
+    return _table(["target, small form", "trainings", "evaluations", "million tokens", "FLOPs", "hours on two cores"], rows)
 
 
-def _full() -> list[str]:
-    rows = []
-    for target in TARGETS:
-        flops = of_target(target, ONE_PASS)[1]
-        rows.append([target.name, *(_number(hours(flops * model.parameters, UTILIZATION * H100_FLOPS)) for model in MODELS)])
-    return _table(["target, one pass; GPU hours", *(model.name for model in MODELS)], rows)
+def _full(plan: Mapping[str, Sequence[Work]]) -> list[str]:
+    names = [model.name for model in MODELS]
+    rows = [
+        [target, *counts(of_target), *(_number(hours(flops(of_target, model))) for model in MODELS)]
+        for target, of_target in plan.items()
+    ]
+    return _table(["target, full form; GPU hours", "trainings", "evaluations", *names], rows)
 
 
-def _storage() -> list[str]:
-    rows = [[target.name, *(_number(storage(target, model) / 1e9) for model in MODELS)] for target in TARGETS]
-    return _table(["target; GB", *(model.name for model in MODELS)], rows)
+def _storage(plan: Mapping[str, Sequence[Work]]) -> list[str]:
+    rows = [[target, *(_number(storage(of_target, model) / 1e9) for model in MODELS)] for target, of_target in plan.items()]
+    return _table(["target, full form; GB", *(model.name for model in MODELS)], rows)
 
 
-def _larger() -> list[str]:
+def _larger(main: params.Params) -> list[str]:
     rows = []
     for name, tools, questions in (
+        ("ours, training tools", 92, ONE_PASS),
         ("1,000 tools", 1_000, 60_000),
         ("100,000 tools", 100_000, 6_000_000),
         ("10 million questions", 1_000, 10_000_000),
     ):
-        tokens, flops = training("mta", questions // (2 * QUESTIONS), 5)
-        gpu = [_number(hours(flops * model.parameters, UTILIZATION * H100_FLOPS)) for model in (MODELS[0], MODELS[4])]
-        rows.append([name, f"{questions:,}", _number(tokens / 1e9), *gpu, _number(8 * tools**2 / 1e9)])
+        meta = main.meta_tasks.model_copy(update={"count": questions // (2 * QUESTIONS)})
+        work = training("mta", main.model_copy(update={"meta_tasks": meta}))
+        gpu = [_number(hours(flops([work], model))) for model in (MODELS[0], MODELS[4])]
+        rows.append([name, f"{questions:,}", _number(work.tokens / 1e9), *gpu, _number(8 * tools**2 / 1e9)])
     head = ["catalog", "questions", "billion tokens of one pass", "GPU hours, 135M", "GPU hours, ChatGLM3-6B", "GB of bm25 ranks"]
     return _table(head, rows)
