@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metatoolagent import cli, params
+from metatoolagent.artifacts import publishing
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks import meta_tasks, splits
@@ -104,6 +105,14 @@ def random_weights(model: nn.Module, seed: int) -> Tensors:
     generator = torch.Generator().manual_seed(seed)
     shapes = adapter.initial(model, torch.Generator().manual_seed(seed))
     return {name: 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in shapes.items()}
+
+
+def published(weights: Tensors, folder: Path, method: str, model: Path, **facts: str) -> Path:
+    """Publish LoRA tensors as the trainer does, for a method and a backbone; `facts` stand in the manifest in place of these."""
+    extra = {"method": method, "backbone": backbone.fingerprint(model), **facts}
+    with publishing(folder, (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
+        adapter.save(weights, ADAPTER, "tiny", paths)
+    return folder
 
 
 def ids(generator: torch.Generator, length: int) -> list[int]:

@@ -6,15 +6,14 @@ import polars as pl
 import pytest
 import torch
 
-from metatoolagent.artifacts import publishing, read_manifest
+from metatoolagent.artifacts import read_manifest
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation import adapting, predicting
 from metatoolagent.evaluation.language import adaptable
 from metatoolagent.meta.losses import evaluate, gradient, leaves
-from metatoolagent.models import adapter
 from metatoolagent.tasks import splits
 from metatoolagent.tasks.probes.stage import SUPPORT, TASKS, materialize_adaptation
-from model_fixtures import ADAPTER, MTA, TRAIN
+from model_fixtures import ADAPTER, MTA, TRAIN, published
 
 STEPS = [0, 1, 2]
 
@@ -32,9 +31,8 @@ def drawn(catalog, committed, tmp_path_factory):
 @pytest.fixture
 def adaptation(job, drawn, weights, tmp_path):
     """The probe of a trained method."""
-    with publishing(tmp_path / "adapter", (adapter.WEIGHTS, adapter.CONFIG), producer="train") as paths:
-        adapter.save(weights, ADAPTER, "tiny", paths)
-    trained = replace(job, method="mta", adapter=ADAPTER, weights=tmp_path / "adapter", tasks=drawn / TASKS)
+    folder = published(weights, tmp_path / "adapter", "mta", job.model)
+    trained = replace(job, method="mta", adapter=ADAPTER, weights=folder, tasks=drawn / TASKS)
     return adapting.Adaptation(trained, drawn / SUPPORT, TRAIN, MTA, STEPS)
 
 

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from metatoolagent.artifacts import publishing
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation import language
-from metatoolagent.models import adapter, backbone
-from model_fixtures import ADAPTER
+from model_fixtures import ADAPTER, published
 
 
 @pytest.fixture
@@ -16,10 +14,8 @@ def trained(job, weights, tmp_path):
     """Makes a job with an adapter whose manifest has other facts than it should."""
 
     def make(**facts):
-        extra = {"method": "mta", "backbone": backbone.fingerprint(job.model), **facts}
-        with publishing(tmp_path / "adapter", (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
-            adapter.save(weights, ADAPTER, "tiny", paths)
-        return replace(job, method="mta", adapter=ADAPTER, weights=tmp_path / "adapter")
+        folder = published(weights, tmp_path / "adapter", facts.pop("method", "mta"), job.model, **facts)
+        return replace(job, method="mta", adapter=ADAPTER, weights=folder)
 
     return make
 

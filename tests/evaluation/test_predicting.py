@@ -8,19 +8,17 @@ from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.predicting import FILE, evaluate, outcome, table
-from metatoolagent.models import adapter, backbone
+from metatoolagent.models import adapter
 from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.probes import injection
-from model_fixtures import ADAPTER, tree
+from model_fixtures import ADAPTER, published, tree
 
 
 @pytest.fixture
 def trained(job, weights, tmp_path):
     """An adapter on the same tasks."""
-    extra = {"method": "mta", "backbone": backbone.fingerprint(job.model)}
-    with publishing(tmp_path / "adapter", (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
-        adapter.save(weights, ADAPTER, "tiny", paths)
-    return replace(job, method="mta", adapter=ADAPTER, weights=tmp_path / "adapter", out=tmp_path / "trained")
+    folder = published(weights, tmp_path / "adapter", "mta", job.model)
+    return replace(job, method="mta", adapter=ADAPTER, weights=folder, out=tmp_path / "trained")
 
 
 def free(text, *, named=None, cut=False):

@@ -6,7 +6,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
-from metatoolagent.artifacts import publishing
 from metatoolagent.evaluation import scoring
 from metatoolagent.evaluation.generation import generate, reading
 from metatoolagent.evaluation.scoring import greedy_names
@@ -14,7 +13,7 @@ from metatoolagent.meta.losses import log_probabilities
 from metatoolagent.models import adapter
 from metatoolagent.tasks.packing import pack
 from metatoolagent.tasks.prompts import Template
-from model_fixtures import ADAPTER, ids
+from model_fixtures import ids, published
 
 CANDIDATES = ["pulse", "oven_preheat", "atlas"]
 
@@ -39,9 +38,7 @@ def rows(catalog):
 @pytest.fixture(scope="module")
 def theirs(tiny, weights, tmp_path_factory):
     """The adapted backbone as anybody would load it: transformers with its own attention, and PEFT."""
-    folder = tmp_path_factory.mktemp("adapter")
-    with publishing(folder, (adapter.WEIGHTS, adapter.CONFIG), producer="train") as paths:
-        adapter.save(weights, ADAPTER, "tiny", paths)
+    folder = published(weights, tmp_path_factory.mktemp("adapter"), "mta", tiny)
     base = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32, attn_implementation="sdpa")
     return PeftModel.from_pretrained(base, folder).eval()
 

@@ -5,12 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from metatoolagent.artifacts import publishing
 from metatoolagent.evaluation.job import prepare
 from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.methods.likelihood import likelihoods
-from metatoolagent.models import adapter
-from model_fixtures import ADAPTER, random_weights
+from model_fixtures import ADAPTER, published, random_weights
 
 CANDIDATES = ["pulse", "oven_preheat", "atlas"]
 
@@ -50,11 +48,9 @@ def test_the_most_probable_candidate_is_chosen(job_of, rows):
 
 
 def test_channel_answers_the_same_way_with_its_adapter(job_of, adapted, rows, tmp_path):
-    paths = {name: tmp_path / "adapter" / name for name in (adapter.WEIGHTS, adapter.CONFIG)}
-    weights = random_weights(adapted, 3)
-    with publishing(tmp_path / "adapter", tuple(paths), producer="test", inputs=[]) as published:
-        adapter.save(weights, ADAPTER, "tiny", published)
-    job = replace(job_of("channel"), adapter=ADAPTER, weights=tmp_path / "adapter")
+    weights, bare = random_weights(adapted, 3), job_of("channel")
+    folder = published(weights, tmp_path / "adapter", "channel", bare.model)
+    job = replace(bare, adapter=ADAPTER, weights=folder)
     found = likelihoods(load(job), rows)
     plain = load(job_of("likelihood"))
     attached = replace(plain, model=adapted, weights=weights)
