@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from metatoolagent.sweeps import runs
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "metatoolagent"
 ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "sweeps", "reporting", "cli"]
@@ -28,6 +30,21 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names if alias.name.startswith("metatoolagent")}
     return names
+
+
+def closure(start: str) -> set[str]:
+    """Return a module of the package and all that it imports, directly or through others, without the ground."""
+    found, todo = set(), [start]
+    while todo:
+        name = todo.pop()
+        if name in found or name.split("/")[0] in GROUND:
+            continue
+        found.add(name)
+        for module in imported(PACKAGE / f"{name}.py"):
+            path = module.removeprefix("metatoolagent.").replace(".", "/")
+            if (PACKAGE / f"{path}.py").is_file():
+                todo.append(path)
+    return found
 
 
 def test_imports_run_one_way():
@@ -74,16 +91,11 @@ def test_rules_list_every_module_that_their_stage_imports():
         text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()
         listed = re.search(rf"rule {rule}:.*?code=code\((.*?)\)", text, re.S)
         patterns = re.findall(r'"([^"]+)"', listed[1])
-        needed, todo = set(), [start]
-        while todo:
-            name = todo.pop()
-            if name in needed or name.split("/")[0] in GROUND:
-                continue
-            needed.add(name)
-            for module in imported(PACKAGE / f"{name}.py"):
-                path = module.removeprefix("metatoolagent.").replace(".", "/")
-                if (PACKAGE / f"{path}.py").is_file():
-                    todo.append(path)
+        needed = closure(start)
+        if rule == "sweep":
+            # `sweeps/stage.py` loads a sweep by name, and the rule's `module` gives its file.
+            for sweep in runs.NAMES:
+                needed |= closure(f"sweeps/{sweep}") - {f"sweeps/{sweep}"}
         assert not any(pattern.startswith("cli") for pattern in patterns), f"rule {rule} would run again for other commands"
         missing = {name for name in needed if not any(name == p or name.startswith(p + "/") for p in patterns)}
         assert missing == set(), f"rule {rule} does not list {sorted(missing)}"

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from metatoolagent import params, variants
@@ -107,6 +109,48 @@ EVERYTHING = "sweep/x/adapter.rank=2,distractors=1,eval_tasks.count=8,eval_tasks
 def test_an_artifact_is_named_by_what_it_depends_on(config, which, method, name, expected):
     arguments = [Variant.parse(name), *([method] if method else []), config]
     assert str(getattr(variants, which)(*arguments)) == expected
+
+
+@pytest.mark.parametrize("in_params", [0, 10])
+@pytest.mark.parametrize("part", ["test", "train"])
+def test_every_cell_of_sweep_distractors_has_the_numbers_that_were_asked_for(config, in_params, part):
+    """Whatever params.yaml says: the folders of a cell's predictions, of its tasks and of its adapter."""
+    config = config | {"distractors": 5, "eval_tasks": config["eval_tasks"] | {"distractors": in_params, "part": part}}
+    numbers, folders = [2, 5, 10], {}
+    for training, evaluation in itertools.product(numbers, numbers):
+        asked = Variant("distractors", {"distractors": training, "eval_tasks.distractors": evaluation, "seed": 0})
+        assert wrong_tools(variants.evaluation_tasks(asked, config), config) == evaluation
+        for method in ("base", "ft", "mta"):
+            name = str(variants.predictions(asked, method, config))
+            folders.setdefault(method, set()).add(name)
+            # The rules know no more of a run than the name of its folder.
+            named = Variant.parse(name)
+            assert wrong_tools(variants.evaluation_tasks(named, config), config) == evaluation
+            if method != "base":
+                assert variants.adapter(named, method, config).apply(config)["distractors"] == training
+    assert {method: len(names) for method, names in folders.items() if method != "base"} == {"ft": 9, "mta": 9}
+    assert len(folders["base"]) == (3 if part == "test" else 9)
+    assert "main" in folders["mta"]
+
+
+def wrong_tools(variant, config):
+    """Return the number of distractors that rule materialize reads for a variant."""
+    changed = variant.apply(config)
+    return changed["eval_tasks"]["distractors"] or changed["distractors"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "number", "name"),
+    [
+        ({"distractors": 2}, 10, "main"),
+        ({"eval_tasks.distractors": 0}, 5, "sweep/x/eval_tasks.distractors=5"),
+        ({"distractors": 2, "eval_tasks.distractors": 0}, 2, "sweep/x/eval_tasks.distractors=2"),
+    ],
+)
+def test_training_stands_in_where_evaluation_has_no_number_of_its_own(config, overrides, number, name):
+    config = config | {"distractors": 5, "eval_tasks": config["eval_tasks"] | {"distractors": 10}}
+    tasks = variants.evaluation_tasks(Variant("x", overrides), config)
+    assert (wrong_tools(tasks, config), str(tasks)) == (number, name)
 
 
 def test_a_switch_is_not_a_number(config):

@@ -26,8 +26,10 @@ SPLITS = "sd|cd|hd-[a-z0-9_]+"
 LONGEST = 240
 """Characters of a folder's name; file systems take 255 bytes, and temporary names need a few."""
 SPLIT = "split"
-TRAINING_TASKS = (SPLIT, "seed", "distractors", "meta_tasks")
-EVALUATION_TASKS = (SPLIT, "distractors", "eval_tasks")
+IN_TRAINING, IN_EVALUATION = "distractors", "eval_tasks.distractors"
+"""The keys of the numbers of distractors; 0 in evaluation stands for as many as in training."""
+TRAINING_TASKS = (SPLIT, "seed", IN_TRAINING, "meta_tasks")
+EVALUATION_TASKS = (SPLIT, IN_TRAINING, "eval_tasks")
 """Not the seed: all seeds answer the same tasks, so what differs between them is training alone."""
 
 Scalar = str | int | float | bool
@@ -119,16 +121,11 @@ def evaluation_tasks(variant: Variant, config: Config) -> Variant:
 
     Tasks of training tools are drawn from what this run trains on, so they depend on its meta-tasks too.
     """
-    overrides = dict(variant.overrides)
-    if value_of(variant.apply(config), "eval_tasks.part") == "train":
+    changed = variant.apply(config)
+    if value_of(changed, "eval_tasks.part") == "train":
         return variant.keep(config, {*TRAINING_TASKS, *EVALUATION_TASKS})
-    # One name for one number of distractors, whichever key it comes from.
-    number = overrides.pop("distractors", None)
-    if number is not None and not overrides.get("eval_tasks.distractors"):
-        overrides["eval_tasks.distractors"] = number
-    if overrides.get("eval_tasks.distractors") == (value_of(config, "eval_tasks.distractors") or value_of(config, "distractors")):
-        del overrides["eval_tasks.distractors"]
-    return replace(variant, overrides=overrides).keep(config, EVALUATION_TASKS)
+    kept = {key: value for key, value in variant.keep(config, EVALUATION_TASKS).overrides.items() if key != IN_TRAINING}
+    return replace(variant, overrides=_with_number(kept, _in_evaluation(changed), _in_evaluation(config)))
 
 
 def backbone(variant: Variant, config: Config) -> Variant:
@@ -148,10 +145,24 @@ def predictions(variant: Variant, method: str, config: Config) -> Variant:
         own = ("evaluate",) if method in params.MODEL_FREE else ("evaluate", "backbone")
         return replace(tasks, overrides={**tasks.overrides, **variant.keep(config, own).overrides})
     trained = adapter(variant, method, config).overrides
-    told = variant.keep(config, ("eval_tasks", "evaluate")).overrides
-    if variant.overrides.get("eval_tasks.distractors") == value_of(variant.apply(config), "distractors"):
-        told = {key: value for key, value in told.items() if key != "eval_tasks.distractors"}
-    return replace(variant, overrides={**trained, **told})
+    told = {**trained, **variant.keep(config, ("eval_tasks", "evaluate")).overrides}
+    changed = variant.apply(config)
+    without = value_of(config, IN_EVALUATION) or value_of(changed, IN_TRAINING)
+    return replace(variant, overrides=_with_number(told, _in_evaluation(changed), without))
+
+
+def _in_evaluation(config: Config) -> int:
+    """Return the number of distractors that a configuration asks for in evaluation."""
+    return int(value_of(config, IN_EVALUATION) or value_of(config, IN_TRAINING))
+
+
+def _with_number(overrides: Mapping[str, Scalar], number: int, without: int) -> dict[str, Scalar]:
+    """Return overrides that name a number of distractors in evaluation, or do not where it holds without a name.
+
+    So one number has one name, whichever key of a variant it comes from.
+    """
+    found = {key: value for key, value in overrides.items() if key != IN_EVALUATION}
+    return found if number == without else {**found, IN_EVALUATION: number}
 
 
 def _says(config: Config, key: str, value: Scalar) -> bool:

@@ -2,14 +2,20 @@
 
 import json
 import math
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import vl_convert
+from snakemake.shell import shell
 
 from metatoolagent.sweeps import bound, compare, distractors, queries, scale, search, sensitivity, space, stage, table2
-from metatoolagent.sweeps.runs import NAMES, Run
+from metatoolagent.sweeps.runs import NAMES, Run, to_json
 
 CAPS = {"meta_tasks": 20, "eval_tasks": 100}
 NONE = {"meta_tasks": 0, "eval_tasks": 0}
@@ -173,6 +179,13 @@ def test_sensitivity_and_search_say_the_effects_and_the_best_setting(rows):
     drawn(search, searched)
 
 
+def test_a_cap_that_each_point_sets_itself_is_not_said_to_have_held(rows):
+    drawn_meta_tasks = points(rows).with_columns(meta_tasks=pl.Series([10, 40, 10, 40]), hypergradient=pl.lit("exact"))
+    assert search.finding(drawn_meta_tasks, CAPS).endswith("Small form: at most 100 eval-tasks a run.")
+    assert "Small form" not in search.finding(drawn_meta_tasks, {"meta_tasks": 20, "eval_tasks": 0})
+    assert "at most 20 meta-tasks a run and 100 eval-tasks a run." in sensitivity.finding(points(rows), CAPS)
+
+
 def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions, tmp_path):
     runs = [
         Run({"training": j, "evaluation": 1}, method, 0, [predictions(f"{method}{j}", outcomes)])
@@ -190,6 +203,26 @@ def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions,
     before = {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}
     stage.collect("distractors", runs, NONE, 200, 0, tmp_path / "out")
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}
+
+
+def test_a_plan_longer_than_an_argument_may_be_reaches_the_stage(predictions, tmp_path, monkeypatch):
+    """Linux takes 128 KiB in one argument, and ten seeds of sensitivity need more: the rule's own command, in its own shell."""
+    made = [
+        Run({"training": 1, "evaluation": 1}, method, 0, [predictions(method, outcomes)])
+        for method, outcomes in (("ft", "1100"), ("mta", "1110"))
+    ]
+    rule = (Path(__file__).parents[2] / "workflow/rules/sweep.smk").read_text()
+    command = "".join(re.findall(r'^ +"(.*)"$', rule.partition("    shell:\n")[2], re.M))
+    given = {"metrics": {"bootstrap": 200}, "seed": 0, "sweeps.caps": NONE}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    shell(
+        command,
+        wildcards=SimpleNamespace(sweep="distractors"),
+        params=SimpleNamespace(runs=to_json(made) + " " * 2**17, given=json.dumps(given)),
+        log="sweep.log",
+    )
+    assert "mta: 1 in training 75.0 %" in (tmp_path / "results/sweep/distractors/finding.md").read_text()
 
 
 def test_every_sweep_has_its_three_functions():

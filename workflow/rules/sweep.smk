@@ -17,7 +17,11 @@ rule sweep:
             "catalog/schemas",
             "evaluation/metrics",
             "evaluation/statistics",
+            "sweeps/bound",
+            "sweeps/compare",
             "sweeps/runs",
+            "sweeps/sensitivity",
+            "sweeps/space",
             "sweeps/stage",
             "sweeps/table",
             "sweeps/wording",
@@ -36,5 +40,7 @@ rule sweep:
         given=given_to_sweep,
         runs=lambda wildcards: runs.to_json(runs_of(wildcards.sweep)),
     shell:
-        "python -m metatoolagent sweep {wildcards.sweep:q} --runs {params.runs:q} --out results/sweep/{wildcards.sweep:q}"
-        " --params {params.given:q} --log {log:q}"
+        # Snakemake puts a long command into a script, but many runs are longer than one argument of a program may be (128 KiB);
+        # printf is the shell's own and has no such limit.
+        "printf %s {params.runs:q} | python -m metatoolagent sweep {wildcards.sweep:q} --runs -"
+        " --out results/sweep/{wildcards.sweep:q} --params {params.given:q} --log {log:q}"

@@ -10,7 +10,7 @@ from metatoolagent.cli.options import Log, Out, Parameters
 
 def sweep(
     name: str,
-    runs: Annotated[str, typer.Option(help="The runs as JSON, as rule sweep gives them.")],
+    runs: Annotated[typer.FileText, typer.Option(help="File of the runs as JSON, as rule sweep gives them; -: standard input.")],
     out: Out,
     parameters: Parameters = None,
     log: Log = None,
@@ -22,4 +22,4 @@ def sweep(
 
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
-    stage.collect(name, from_json(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out)
+    stage.collect(name, from_json(runs.read()), caps, given.section(params.Metrics).bootstrap, given.seed, out)

@@ -33,10 +33,13 @@ def points(row: Mapping[str, Any]) -> str:
 
 
 def capped(table: pl.DataFrame, caps: Mapping[str, int]) -> str:
-    """Say how many tasks and seeds the numbers come from, and that the runs were cut short if they were."""
+    """Say how many tasks and seeds the numbers come from, and that the runs were cut short if they were.
+
+    What has a column of its own was each point's to say, so no cap of it held.
+    """
     tasks, seeds = sorted(set(table["n"])), int(table["seeds"].max() or 0)  # type: ignore[arg-type]
     range_ = f"{tasks[0]}" if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}"
     text = f"{range_} evaluation tasks a row, {seeds} training {'seed' if seeds == 1 else 'seeds'}; intervals (95 %) resample "
     text += "seeds, tools and questions"
-    told = [f"{count} {name.replace('_', '-')} a run" for name, count in caps.items() if count]
+    told = [f"{count} {name.replace('_', '-')} a run" for name, count in caps.items() if count and name not in table.columns]
     return f"{text}. Small form: at most {' and '.join(told)}." if told else f"{text}."
