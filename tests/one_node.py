@@ -21,10 +21,10 @@ FILES = ("slurm.conf", "gres.conf")
 PATIENCE = 30.0
 """Seconds that the daemons may take to start, and to end."""
 
-# cred_expire: a requeued job waits until the credential of its first run is void, two minutes by default.
-# config_overrides: the node says it has more cores and memory than this machine, so that the profile runs as it is.
 WRITTEN_HERE = "# A test's: tests/one_node.py wrote it.\n"
 """First line of a configuration that may be replaced: a killed test leaves its own."""
+# cred_expire: a requeued job waits until the credential of its first run is void, two minutes by default.
+# config_overrides: the node says it has more cores and memory than this machine, so that the profile runs as it is.
 CONFIGURATION = """ClusterName=tiny
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
