@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = "set-threads: {train: 1, evaluate: 1, evaluate_chains: 1, adapt: 1}\n"
-"""For the copies' profile: two threads of a tiny model wait for each other, on a busy machine for most of the time."""
+"""For the copies' profiles: two threads of a tiny model wait for each other, on a busy machine for most of the time."""
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -52,8 +52,9 @@ def checked_out(shell: Shell) -> Callable[[Path], None]:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_bytes((ROOT / file).read_bytes())
         (folder / "params.yaml").write_text((ROOT / "tests/params/tiny.yaml").read_text())
-        with (folder / "profiles/default/config.yaml").open("a") as profile:
-            profile.write(ONE_THREAD)
+        for name in ("default", "slurm"):  # both, since the bytes of a result depend on the number of threads
+            with (folder / f"profiles/{name}/config.yaml").open("a") as profile:
+                profile.write(ONE_THREAD)
         # What runs of this checkout left beside the sources, stages of other targets included, is none of the copy's.
         for left in [folder / "dvc.lock", *folder.glob("*/**/dvc.lock"), *folder.glob("*/**/dvc.yaml")]:
             left.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def test_two_jobs_with_a_gpu_follow_each_other(cluster):
 
 def test_results_are_those_of_a_local_run_and_known_to_dvc(submitted, fresh, shell):
     local = fresh("local")
-    shell("snakemake --cores all eval_cd", local)  # as many threads as a job of the one node gets
+    shell("snakemake --cores all eval_cd", local)
     for name in SAME:
         assert (submitted / "results/main" / name).read_bytes() == (local / "results/main" / name).read_bytes(), name
     assert "Nothing to be done" in shell("snakemake -n eval_cd", submitted).stdout
@@ -77,7 +77,7 @@ def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(cluster, trained
     folder = Path(shutil.copytree(trained, tmp_path / "project", symlinks=True))
     shutil.rmtree(folder / ADAPTER.parent)
     shutil.rmtree(folder / "work")
-    command = f"timeout 400 {SLURM} {ADAPTER} --set-threads train=1".split()  # as many as in the local run
+    command = f"timeout 400 {SLURM} {ADAPTER}".split()
     begun = one_node.begun(cluster)
     with subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
