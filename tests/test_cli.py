@@ -241,6 +241,17 @@ def test_an_adapter_is_named_for_the_methods_that_are_trained_and_for_no_other(m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "named", "told"), [("icl", [], "is shown training tasks"), ("base", ["--demonstrations", "d"], "is shown no")]
+)
+def test_demonstrations_are_named_for_icl_and_for_no_other_method(method, named, told, mta, tmp_path):
+    places = [text for name in ("tasks", "catalog", "out") for text in (f"--{name}", tmp_path / name)]
+    code, _, err = mta("evaluate", method, *places, *named, "--params", given("backbone", "evaluate", "icl"))
+    assert code == 64
+    assert err.startswith(f"error[E-DEMONSTRATIONS] {method} {told}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_without_a_command_exports_the_dataset(mta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for named in ([], ["dataset"]):

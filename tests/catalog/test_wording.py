@@ -1,6 +1,3 @@
-from itertools import combinations
-
-import numpy as np
 import pytest
 
 from metatoolagent.catalog import wording
@@ -36,17 +33,3 @@ def test_a_skeleton_is_the_sentence_without_its_topic():
     assert wording.skeleton("Put the {thing} on my list for {when}") == wording.skeleton("Put the red car on my desk for Ann")
     assert wording.skeleton("Put the {thing} on my list for {when}") != wording.skeleton("Put my {thing} on the list for {when}")
     assert wording.skeleton("{what} to {where}") == ()
-
-
-@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
-def test_near_pairs_are_those_of_the_definition(threshold, monkeypatch):
-    monkeypatch.setattr(wording, "CHUNK", 7)
-    generator = np.random.default_rng(0)
-    texts = ["".join(generator.choice(list("abc "), size=generator.integers(0, 9))) for _ in range(40)] + ["same", "Same!"]
-    sets = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in map(wording.normalised, texts)]
-    expected = [
-        (i, j) for i, j in combinations(range(len(texts)), 2) if len(sets[i] & sets[j]) > threshold * len(sets[i] | sets[j])
-    ]
-    assert wording.near_pairs(texts, threshold) == expected
-    assert (40, 41) in expected
-    assert wording.near_pairs([], threshold) == []

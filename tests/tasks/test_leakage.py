@@ -1,13 +1,11 @@
 import random
-import time
 
 import polars as pl
 import pytest
 
 from metatoolagent.catalog import schemas
-from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError
-from metatoolagent.tasks.leakage import check, leaks, similar_pairs
+from metatoolagent.tasks.leakage import check, leaks
 from metatoolagent.tasks.splits import split
 
 WORDS = "".join(chr(97 + i) for i in range(26))
@@ -30,11 +28,6 @@ def questions(*rows):
         schema=["question_id", "tool", "question", "part"],
         orient="row",
     )
-
-
-def trigrams(text):
-    text = normalised(text)
-    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
 
 
 EDITS = {
@@ -117,30 +110,3 @@ def test_all_leaks_are_one_error():
     assert raised.value.code == "E-SPLIT-LEAK"
     assert raised.value.more.startswith("2 further")
     assert "q1 and q4" in raised.value.more
-
-
-@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])
-def test_similar_pairs_are_those_of_the_definition(threshold):
-    generator = random.Random(2)
-    left = ["ab", "a", "", "abcabc", *(sentence(generator, 2) for _ in range(20))]
-    right = ["AB", "b", "", "bcabca", *(text + "s" for text in left[4:])]
-    expected = [
-        (i, j)
-        for i, one in enumerate(map(trigrams, left))
-        for j, other in enumerate(map(trigrams, right))
-        if len(one & other) >= threshold * len(one | other)
-    ]
-    assert similar_pairs(left, right, threshold) == expected
-
-
-def test_nothing_is_similar_to_nothing():
-    assert similar_pairs([], ["a"], 0.8) == similar_pairs(["a"], [], 0.8) == []
-
-
-def test_nine_thousand_questions_take_seconds():
-    generator = random.Random(3)
-    words = [sentence(generator, 1)[:-1].lower() for _ in range(800)]
-    texts = [" ".join(generator.choices(words, k=12)) for _ in range(9400)]
-    start = time.process_time()
-    similar_pairs(texts[:5600], texts[5600:], 0.8)
-    assert time.process_time() - start < 10

@@ -51,7 +51,7 @@ rule materialize_chains:
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",
-            "tasks/similar",
+            "catalog/similar",
         ),
     output:
         tasks="results/{variant}/tasks/chain_tasks.parquet",

@@ -18,7 +18,7 @@ rule split:
             "catalog/schemas",
             "catalog/text",
             "tasks/leakage",
-            "tasks/similar",
+            "catalog/similar",
             "tasks/splits",
         ),
     output:

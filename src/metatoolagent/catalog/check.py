@@ -18,6 +18,7 @@ from metatoolagent.catalog.difficulty import difficulty
 from metatoolagent.catalog.ingest import Sources, answers_of, read_folder, read_sources
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.schemas import KINDS
+from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError, shown
 
@@ -236,19 +237,21 @@ def _check_chains(dataset: Dataset, limits: Limits) -> None:
     """Note chains that are nearly a question of a single tool, or nearly another chain."""
     rows, chains = dataset.questions, dataset.chains
     texts = [row.record["question"] for row in rows + chains]
-    for one, other in wording.near_pairs(texts, limits.near_duplicate) if chains else []:
-        if other >= len(rows):
-            first, chain = (rows + chains)[one], chains[other - len(rows)]
+    of_chains = texts[len(rows) :]
+    for one, other in similar_pairs(texts, of_chains, limits.near_duplicate):
+        if one < len(rows) + other:  # not itself, and two chains once
+            first, chain = (rows + chains)[one], chains[other]
             chain.reject(
-                "E-NEAR", f"nearly the question of {first.where}", "ask", value=texts[other], fix="reword one of the two"
+                "E-NEAR", f"nearly the question of {first.where}", "ask", value=of_chains[other], fix="reword one of the two"
             )
 
 
 def near_duplicates(dataset: Dataset, threshold: float) -> list[tuple[Row, Row]]:
     """Return the pairs of questions of different frames that are nearly the same."""
     rows = dataset.questions
-    pairs = wording.near_pairs([row.record["question"] for row in rows], threshold)
-    return [(rows[one], rows[other]) for one, other in pairs if rows[one].record["frame_id"] != rows[other].record["frame_id"]]
+    texts = [row.record["question"] for row in rows]
+    pairs = [(rows[one], rows[other]) for one, other in similar_pairs(texts, texts, threshold) if one < other]
+    return [(one, other) for one, other in pairs if one.record["frame_id"] != other.record["frame_id"]]
 
 
 def _check_difficulty(dataset: Dataset, limits: Limits) -> None:

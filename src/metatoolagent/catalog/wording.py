@@ -1,20 +1,11 @@
-"""How a question is worded: its words, what it shares with a tool's documentation, and which texts are nearly the same."""
+"""How a question is worded: its words, and what it shares with a tool's documentation."""
 
 import re
-from itertools import chain
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
 from metatoolagent.catalog.questions import SLOT
-from metatoolagent.catalog.text import normalised
 
 FEWEST_FUNCTION_WORDS = 4
 """Function words that a skeleton needs to tell anything; short ones are alike by accident."""
-
-CHUNK = 256
-"""Texts that are compared at once with all that follow, which bounds the memory."""
 
 Shape = tuple[str, ...]
 
@@ -77,26 +68,3 @@ def skeleton(ask: str) -> Shape:
     marks = [word if word in FUNCTION_WORDS else "_" for word in words(SLOT.sub(" 0slot ", ask))]
     kept = tuple(mark for place, mark in enumerate(marks) if mark != "_" or marks[place - 1 : place] != ["_"])
     return kept if sum(mark != "_" for mark in kept) >= FEWEST_FUNCTION_WORDS else ()
-
-
-def near_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
-    """Return the pairs of places, the smaller first, whose texts' trigrams have a Jaccard similarity above `threshold`."""
-    if not texts:
-        return []
-    trigrams = _trigrams(texts)
-    sizes: NDArray[np.int32] = np.diff(trigrams.indptr)
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(texts), CHUNK):
-        shared = (trigrams[start : start + CHUNK] @ trigrams[start:].T.tocsr()).tocoo()
-        rows, columns = shared.row + start, shared.col + start
-        near = (rows < columns) & (shared.data > threshold * (sizes[rows] + sizes[columns] - shared.data))
-        pairs += sorted(zip(rows[near].tolist(), columns[near].tolist(), strict=True))
-    return pairs
-
-
-def _trigrams(texts: list[str]) -> sparse.csr_array[np.int32, tuple[int, int]]:
-    sets = [sorted({text[place : place + 3] for place in range(max(1, len(text) - 2))}) for text in map(normalised, texts)]
-    number = {trigram: place for place, trigram in enumerate(sorted(set(chain.from_iterable(sets))))}
-    columns: NDArray[np.int32] = np.fromiter((number[trigram] for trigram in chain.from_iterable(sets)), np.int32)
-    starts: NDArray[np.int32] = np.cumsum([0, *map(len, sets)], dtype=np.int32)
-    return sparse.csr_array((np.ones(len(columns), np.int32), columns, starts), shape=(len(texts), len(number)))

@@ -38,12 +38,21 @@ def evaluate(
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone."""
+    """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone.
+
+    Raises:
+        UserError: E-DEMONSTRATIONS (exit code 64) if icl is given no training tasks, or another method is.
+    """
     del log
     require_known("method", method, list(params.OF_METHOD))
     from metatoolagent.evaluation import predicting
 
     given = params.given(parameters)
+    if (method == "icl") != bool(demonstrations):
+        what = "icl is shown training tasks and needs their file" if method == "icl" else f"{method} is shown no training tasks"
+        fix = "name it with --demonstrations" if method == "icl" else "leave --demonstrations out"
+        where, came = "option --demonstrations", shown(str(demonstrations or ""))
+        raise UserError("E-DEMONSTRATIONS", what, where, came, fix, exit_code=Exit.PARAMS)
     predicting.evaluate(_job(method, given, tasks, catalog, out, model, adapter, demonstrations))
 
 

@@ -11,10 +11,10 @@ import polars as pl
 
 from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
+from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.errors import Finding, UserError, raise_findings, shown
 from metatoolagent.tasks.distractors import generator_of, require
 from metatoolagent.tasks.rendering import Row
-from metatoolagent.tasks.similar import similar_pairs
 
 FILE = "chain_tasks.parquet"
 LEAST_UNSEEN = ("train", "validation", "test")

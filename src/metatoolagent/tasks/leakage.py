@@ -3,9 +3,9 @@
 import polars as pl
 
 from metatoolagent import artifacts
+from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import Finding, raise_findings, shown
-from metatoolagent.tasks.similar import similar_pairs
 
 HELD_OUT = pl.col("part") != "train"
 FIX = "reword one of the two, or put both tools into the same part"

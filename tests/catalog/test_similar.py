@@ -2,8 +2,8 @@ import random
 
 import pytest
 
+from metatoolagent.catalog import similar
 from metatoolagent.catalog.text import normalised
-from metatoolagent.tasks import similar
 
 LETTERS = "abcdefghij"
 
@@ -43,6 +43,10 @@ def test_pairs_are_those_of_the_definition_whatever_is_held_at_once(threshold, m
         assert similar.similar_pairs(left, right, threshold) == expected
         found += len(expected)
     assert found > 20
+
+
+def test_nothing_is_similar_to_nothing():
+    assert similar.similar_pairs([], ["a"], 0.8) == similar.similar_pairs(["a"], [], 0.8) == []
 
 
 def test_few_pairs_of_unlike_texts_are_compared_in_full(monkeypatch):
