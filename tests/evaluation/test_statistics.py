@@ -7,6 +7,7 @@ from metatoolagent.evaluation.statistics import (
     crossed_bootstrap,
     holm,
     mcnemar,
+    mean_bootstrap,
     minimum_detectable,
     sign_flips,
 )
@@ -102,6 +103,18 @@ def test_blocks_draw_the_numbers_of_one_whole_draw(block, monkeypatch):
     assert (found.low, found.high) == tuple(np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
     # What draws next from the same generator is left as it was, too.
     assert blocked.bit_generator.state == whole.bit_generator.state
+
+
+@pytest.mark.parametrize("block", [1, 90, 2**20])
+def test_blocks_of_a_mean_draw_the_same_too(block, monkeypatch):
+    rng = np.random.default_rng(5)
+    values, clusters = rng.random(200), np.r_[np.arange(17), rng.integers(0, 17, 183)]
+    sums, sizes = np.bincount(clusters, values), np.bincount(clusters)
+    drawn = np.random.default_rng(1).integers(17, size=(301, 17))
+    means = sums[drawn].sum(1) / sizes[drawn].sum(1)
+    monkeypatch.setattr("metatoolagent.evaluation.statistics.BLOCK", block)
+    found = mean_bootstrap(values, [f"{name:02}" for name in clusters], 301, np.random.default_rng(1))
+    assert (found.low, found.high) == tuple(np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [2.0], [float("nan")]])

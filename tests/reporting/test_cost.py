@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from metatoolagent import params
-from metatoolagent.reporting import cost
+from metatoolagent.reporting import cost, cost_tables
 from metatoolagent.sweeps import runs
 from metatoolagent.variants import Variant
 
 ROOT = Path(__file__).parents[2]
-SMALL, FULL = cost.forms(ROOT)
+SMALL, FULL = cost_tables.forms(ROOT)
 QUESTION = 391 / 7
 CANDIDATE = (380 - QUESTION) / 6
 
@@ -139,7 +139,7 @@ def test_the_work_of_a_target_is_under_the_caps_and_that_of_the_full_form_is_not
 def test_the_full_form_is_the_profile_over_params_yaml():
     assert FULL["sweeps"]["sensitivity"] == {**SMALL["sweeps"]["sensitivity"], "points": 64}
     assert FULL["sweeps"]["caps"] == {"meta_tasks": 0, "eval_tasks": 0}
-    assert cost.over({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}}) == {"a": {"b": 4, "c": 2}, "d": 3}
+    assert cost_tables.over({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}}) == {"a": {"b": 4, "c": 2}, "d": 3}
 
 
 def test_a_rung_costs_its_share_of_the_parameters():
@@ -167,4 +167,4 @@ def test_hours_and_the_measured_rate():
 
 def test_the_page_has_the_tables_as_they_are_computed():
     tables = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs/cost.md").read_text(), re.M)
-    assert "\n".join(tables) == cost.render(ROOT)
+    assert "\n".join(tables) == cost_tables.render(ROOT)

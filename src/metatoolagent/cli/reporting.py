@@ -104,6 +104,6 @@ def page(
 
 def cost() -> None:
     """Print what the programme costs in tokens, FLOPs, hours and storage, as Markdown."""
-    from metatoolagent.reporting import cost as room
+    from metatoolagent.reporting import cost_tables as room
 
     print(room.render(), end="")

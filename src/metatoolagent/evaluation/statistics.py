@@ -160,8 +160,12 @@ def mean_bootstrap(values: Sequence[float], clusters: Sequence[str], resamples: 
         raise ValueError("there must be values")
     names, index = np.unique(np.asarray(clusters), return_inverse=True)
     sums, sizes = np.bincount(index, data), np.bincount(index)
-    drawn = rng.integers(len(names), size=(resamples, len(names)))
-    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    block = max(1, BLOCK // len(names))
+    means = []
+    for start in range(0, resamples, block):
+        drawn = rng.integers(len(names), size=(min(block, resamples - start), len(names)))
+        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Estimate(float(data.mean()), float(low), float(high), len(data))
 
 

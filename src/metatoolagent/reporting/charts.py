@@ -13,8 +13,6 @@ from metatoolagent.reporting.look import CONFIG, MARKS, QUIET
 
 Spec = dict[str, Any]
 ROWS = alt.NamedData("rows")
-CHOSEN = ("split", "pool", "reading")
-"""The columns that a reader of the page chooses a value of."""
 SHARE = alt.Scale(domain=[0, 1])
 PERCENT = alt.Axis(format=".0%", tickCount=5)
 

@@ -6,17 +6,13 @@ which a frozen backbone has none of). Attention over short prompts and LoRA's ow
 
 How many trainings and evaluations a target has is what its runs in `sweeps/` ask for, a folder that several share counted once; a
 target is priced as if nothing of the others were there.
-
-`mta cost` prints the tables of docs/cost.md, the small form from params.yaml and the full one from profiles/full over it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from metatoolagent import params, strict_yaml, variants
+from metatoolagent import params, variants
 from metatoolagent.sweeps import runs
 from metatoolagent.variants import Config, Variant
 
@@ -226,83 +222,3 @@ def hours(flops: float, rate: float = UTILIZATION * H100_FLOPS) -> float:
 def storage(works: Iterable[Work], model: Model) -> float:
     """Return the bytes that a target leaves: the backbone in bfloat16, and each adapter in float32."""
     return 2 * model.parameters + 4 * sum(model.adapter(work.rank) for work in works)
-
-
-def forms(root: Path) -> tuple[Config, Config]:
-    """Return the small form and the full one, whose ladder of backbones is one rung: each model has a column of its own.
-
-    Raises:
-        UserError: E-PARAMS (exit code 64), or an error of `strict_yaml.load`.
-    """
-    small = params.load(root / "params.yaml").model_dump()
-    full = over(small, strict_yaml.load(root / "profiles/full/sweeps.yaml").content)
-    full = over(full, {"sweeps": {"scale": {"layers": [0], "sources": []}}})
-    return small, params.check(full).model_dump()
-
-
-def over(config: Config, changed: Config) -> dict[str, Any]:
-    """Return a config with what another one says in place of its own, section by section."""
-    nested = {key: over(config[key], value) for key, value in changed.items() if isinstance(value, Mapping)}
-    return {**config, **changed, **nested}
-
-
-def render(root: Path = Path()) -> str:
-    """Return the tables of docs/cost.md, in Markdown.
-
-    Args:
-        root: the folder of params.yaml and profiles/.
-
-    Raises:
-        UserError: as `forms` and `works`.
-    """
-    small, full = ({target: works(target, form) for target in TARGETS} for form in forms(root))
-    larger = _larger(params.load(root / "params.yaml"))
-    return "\n".join([*_small(small), "", *_full(full), "", *_storage(full), "", *larger]) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _small(plan: Mapping[str, Sequence[Work]]) -> list[str]:
-    rows = []
-    for target, of_target in plan.items():
-        total, tokens = flops(of_target, MODELS[0]), sum(work.tokens for work in of_target)
-        took = hours(total, cpu_flops())
-        rows.append([target, *counts(of_target), _number(tokens / 1e6), f"{total:.1e}", _number(took)])
-    return _table(["target, small form", "trainings", "evaluations", "million tokens", "FLOPs", "hours on two cores"], rows)
-
-
-def _full(plan: Mapping[str, Sequence[Work]]) -> list[str]:
-    names = [model.name for model in MODELS]
-    rows = [
-        [target, *counts(of_target), *(_number(hours(flops(of_target, model))) for model in MODELS)]
-        for target, of_target in plan.items()
-    ]
-    return _table(["target, full form; GPU hours", "trainings", "evaluations", *names], rows)
-
-
-def _storage(plan: Mapping[str, Sequence[Work]]) -> list[str]:
-    rows = [[target, *(_number(storage(of_target, model) / 1e9) for model in MODELS)] for target, of_target in plan.items()]
-    return _table(["target, full form; GB", *(model.name for model in MODELS)], rows)
-
-
-def _larger(main: params.Params) -> list[str]:
-    rows = []
-    for name, tools, questions in (
-        ("ours, training tools", 92, ONE_PASS),
-        ("1,000 tools", 1_000, 60_000),
-        ("100,000 tools", 100_000, 6_000_000),
-        ("10 million questions", 1_000, 10_000_000),
-    ):
-        meta = main.meta_tasks.model_copy(update={"count": questions // (2 * QUESTIONS)})
-        work = training("mta", main.model_copy(update={"meta_tasks": meta}))
-        gpu = [_number(hours(flops([work], model))) for model in (MODELS[0], MODELS[4])]
-        rows.append([name, f"{questions:,}", _number(work.tokens / 1e9), *gpu, _number(8 * tools**2 / 1e9)])
-    head = ["catalog", "questions", "billion tokens of one pass", "GPU hours, 135M", "GPU hours, ChatGLM3-6B", "GB of bm25 ranks"]
-    return _table(head, rows)
