@@ -41,6 +41,8 @@ def test_pairs_are_those_of_the_definition_whatever_is_held_at_once(threshold, m
             if len(one & other) >= threshold * len(one | other)
         ]
         assert similar.similar_pairs(left, right, threshold) == expected
+        in_chunks = similar.similar(lambda: [left[:5], [], left[5:]], [right[:20], right[20:]], threshold)  # noqa: B023
+        assert in_chunks == expected
         found += len(expected)
     assert found > 20
 

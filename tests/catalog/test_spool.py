@@ -3,10 +3,9 @@ from itertools import groupby
 import polars as pl
 import pytest
 
-from metatoolagent.catalog import schemas, spool
+from metatoolagent.catalog import chunks, schemas, spool
 from metatoolagent.catalog.ingest import Sources, answers_of, ingest, read_folder, read_sources, rejected_frame
 from metatoolagent.catalog.questions import read_questions
-from metatoolagent.errors import UserError
 
 FILES = {
     "tools/desk.yaml": """
@@ -58,7 +57,7 @@ def test_what_is_rejected_is_what_is_rejected_in_memory_and_in_its_order(folder,
 
 @pytest.mark.parametrize("chunk", [1, 2**16])
 def test_the_tables_hold_each_row_once_whatever_the_chunks(folder, ingest_params, monkeypatch, chunk):
-    monkeypatch.setattr(spool, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     ingest(ingest_params(folder, allow_rejected=True), folder / "out")
     questions = schemas.read(folder / "out/questions.parquet", schemas.QUESTIONS)
     assert questions["question"].to_list() == ["Do 2 things.", "Another."]
@@ -70,12 +69,3 @@ def test_texts_of_one_hash_are_told_apart(folder, ingest_params, monkeypatch):
     monkeypatch.setattr(spool, "hash", lambda _: 0, raising=False)
     ingest(ingest_params(folder, allow_rejected=True), folder / "out")
     assert pl.read_parquet(folder / "out/questions.parquet")["question"].to_list() == ["Do 2 things.", "Another."]
-
-
-@pytest.mark.parametrize("keys", [["a", "b", "b"], ["b", "c", "a"]])
-def test_chunks_out_of_order_are_refused(keys, tmp_path):
-    row = {"tools": ["x", "y"], "also": [], "domain": "d", "kind": "terse", "question": "Which?"}
-    types = {name: column.dtype.type for name, column in schemas.CHAINS.columns.items()}
-    chunks = (pl.DataFrame([{"chain_id": key, **row}], schema=types) for key in keys)
-    with pytest.raises(UserError, match="E-SCHEMA"):
-        spool.write_chunks(chunks, schemas.CHAINS, tmp_path / "chains.parquet", tmp_path)

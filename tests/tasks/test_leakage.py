@@ -5,7 +5,7 @@ import pytest
 
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
-from metatoolagent.tasks.leakage import check, leaks
+from metatoolagent.tasks import leakage
 from metatoolagent.tasks.splits import split
 
 WORDS = "".join(chr(97 + i) for i in range(26))
@@ -30,6 +30,10 @@ def questions(*rows):
     )
 
 
+def leaks(tools, asked):
+    return leakage.leaks(tools, lambda: asked.iter_slices(3), 0.8)
+
+
 EDITS = {
     "exact": lambda text: text,
     "case": str.upper,
@@ -47,7 +51,7 @@ def test_every_planted_twin_is_found(edit, part):
     generator = random.Random(0)
     texts = [sentence(generator) for _ in range(100)]
     rows = [(text, "train") for text in texts] + [(EDITS[edit](text), part) for text in texts]
-    found = leaks(tools(), questions(*rows), 0.8)
+    found = leaks(tools(), questions(*rows))
     pairs = {finding.where for finding in found if finding.code == "E-SPLIT-LEAK"}
     assert pairs == {f"q{number} and q{number + 100}" for number in range(100)}
 
@@ -59,7 +63,7 @@ def test_the_kind_of_likeness_is_told():
         ("book a TABLE for two", "test"),
         ("Book a table for twos", "test"),
     ]
-    assert [finding.what.split(" of training ")[1] for finding in leaks(tools(), questions(*rows), 0.8)] == [
+    assert [finding.what.split(" of training ")[1] for finding in leaks(tools(), questions(*rows))] == [
         "is also one of test",
         "is in other writing one of test",
         "is nearly one of test",
@@ -67,20 +71,20 @@ def test_the_kind_of_likeness_is_told():
 
 
 def test_twins_within_a_part_are_no_leak():
-    assert leaks(tools(), questions(("Same text.", "train"), ("Same text.", "train"), ("Other.", "test")), 0.8) == []
+    assert leaks(tools(), questions(("Same text.", "train"), ("Same text.", "train"), ("Other.", "test"))) == []
 
 
 def test_the_small_catalog_gives_no_alarm(catalog, committed, tmp_path):
     split(catalog, "cd", committed.split, 0, tmp_path)
     parts = schemas.read(tmp_path / "tools.parquet", schemas.TOOL_PARTS)
     documented = parts.join(pl.read_parquet(catalog / "tools.parquet"), on=["name", "domain"])
-    assert leaks(documented, pl.read_parquet(tmp_path / "questions.parquet"), 0.8) == []
+    assert leaks(documented, pl.read_parquet(tmp_path / "questions.parquet")) == []
 
 
 def test_random_sentences_give_no_alarm():
     generator = random.Random(1)
     rows = [(sentence(generator, 6), part) for part in ("train", "test") for _ in range(300)]
-    assert leaks(tools(), questions(*rows), 0.8) == []
+    assert leaks(tools(), questions(*rows)) == []
 
 
 def test_tools_with_one_documentation_are_found():
@@ -88,25 +92,25 @@ def test_tools_with_one_documentation_are_found():
         ("mail_reader", "Reads all the mail of a person.", "train"),
         ("mail_readers", "Reads all the mail of a person!", "validation"),
     )
-    (finding,) = leaks(twins, questions(), 0.8)
+    (finding,) = leaks(twins, questions())
     assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "mail_reader and mail_readers")
 
 
 def test_a_tool_in_two_parts_is_found():
-    (finding, *_) = leaks(tools(("train_tool", "Other words entirely.", "test")), questions(), 0.8)
+    (finding, *_) = leaks(tools(("train_tool", "Other words entirely.", "test")), questions())
     assert (finding.code, finding.where, finding.got) == ("E-SPLIT-LEAK", "tool train_tool", "test, train")
 
 
 def test_a_training_question_of_an_unseen_tool_is_found():
     asked = questions(("Boil it.", "train")).with_columns(tool=pl.lit("test_tool"))
-    (finding,) = leaks(tools(), asked, 0.8)
+    (finding,) = leaks(tools(), asked)
     assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "question q0")
 
 
 def test_all_leaks_are_one_error():
     rows = [(text, part) for part in ("train", "test") for text in ("One question.", "Two of them.", "Three in all.")]
     with pytest.raises(UserError) as raised:
-        check(tools(), questions(*rows), 0.8)
+        leakage.check(tools(), lambda: questions(*rows).iter_slices(4), 0.8)
     assert raised.value.code == "E-SPLIT-LEAK"
     assert raised.value.more.startswith("2 further")
     assert "q1 and q4" in raised.value.more

@@ -257,7 +257,7 @@ def tiny():
     second = {"a0": ["b0"], "a1": ["b1"], "a2": ["b2"], "b0": [], "b1": [], "b2": ["a2", "a1"]}
     rows = [(f"{name}-{number}", name, second[name] if number == 0 else []) for name in names for number in range(3)]
     questions = pl.DataFrame(rows, schema={"question_id": pl.String, "tool": pl.String, "also": pl.List(pl.String)}, orient="row")
-    return Choices.of(tools, questions)
+    return Choices.of(tools, questions.iter_slices(4))
 
 
 def test_numbers_are_those_of_the_tables():

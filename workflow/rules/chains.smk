@@ -44,6 +44,7 @@ rule materialize_chains:
         code=code(
             "tasks/abstention",
             "catalog/schemas",
+            "catalog/similar",
             "catalog/text",
             "strict_yaml",
             "tasks/chain_tasks",
@@ -51,7 +52,6 @@ rule materialize_chains:
             "tasks/packing",
             "tasks/prompts",
             "tasks/rendering",
-            "catalog/similar",
         ),
     output:
         tasks="results/{variant}/tasks/chain_tasks.parquet",

@@ -20,6 +20,7 @@ rule materialize:
             file=["tools.parquet", "questions.parquet", "manifest.json"],
         ),
         code=code(
+            "catalog/chunks",
             "catalog/schemas",
             "tasks/abstention",
             "tasks/choices",

@@ -22,6 +22,7 @@ rule materialize_probe:
             ["data/injections.tsv"] if wildcards.probe == "injection" else []
         ),
         code=code(
+            "catalog/chunks",
             "catalog/schemas",
             "tasks/abstention",
             "tasks/choices",
@@ -52,6 +53,7 @@ rule materialize_adaptation:
             "data/processed/cd/manifest.json",
         ],
         code=code(
+            "catalog/chunks",
             "catalog/schemas",
             "tasks/abstention",
             "tasks/choices",

@@ -15,10 +15,11 @@ rule split:
         list=tools_list,
         code=code(
             "strict_yaml",
+            "catalog/chunks",
             "catalog/schemas",
+            "catalog/similar",
             "catalog/text",
             "tasks/leakage",
-            "catalog/similar",
             "tasks/splits",
         ),
     output:

@@ -11,7 +11,7 @@ count of classes in common: on random sentences, 2 in 1,000 pairs of texts have 
 Legend: N texts of a chunk, P classes, M members of all the texts of a chunk, C candidate pairs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -78,16 +78,41 @@ def similar_pairs(left: list[str], right: list[str], threshold: float) -> list[t
         right: texts.
         threshold: above 0 and at most 1.
     """
+    return similar(lambda: [left], [right], threshold)
+
+
+def similar(
+    left: Callable[[], Iterable[Sequence[str]]], right: Iterable[Sequence[str]], threshold: float
+) -> list[tuple[int, int]]:
+    """Return the same for texts that come in chunks and are counted through them; what is held does not grow with them.
+
+    Args:
+        left: gives its texts from the start, once for each block of the right side's.
+        right: texts.
+        threshold: above 0 and at most 1.
+    """
     pairs: set[tuple[int, int]] = set()  # a pair may be found by several partings
-    for first in range(0, len(right), BLOCK):
-        block = right[first : first + BLOCK]
+    for first, block in _counted(right, BLOCK):
         index = _index(block, threshold)
-        for start in range(0, len(left), CHUNK):
-            chunk = _trigrams(left[start : start + CHUNK])
+        for start, texts in _counted(left(), CHUNK):
+            chunk = _trigrams(texts)
             for one_C, other_C in _candidates(chunk, index, threshold):
                 near_C = _similar(chunk, block, one_C, other_C, threshold)
                 pairs.update(zip((start + one_C[near_C]).tolist(), (first + other_C[near_C]).tolist(), strict=True))
     return sorted(pairs)
+
+
+def _counted(chunks: Iterable[Sequence[str]], size: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield texts in groups of a size, the last one smaller, each with the number of its first text."""
+    waiting: list[str] = []
+    first = 0
+    for chunk in chunks:
+        waiting += chunk
+        while len(waiting) >= size:
+            yield first, waiting[:size]
+            waiting, first = waiting[size:], first + size
+    if waiting:
+        yield first, waiting
 
 
 def _index(texts: Sequence[str], threshold: float) -> Index:
@@ -129,7 +154,7 @@ def _candidates(chunk: Trigrams, index: Index, threshold: float) -> Iterator[tup
                 yield pair_C // len(index.size_N), pair_C % len(index.size_N)
 
 
-def _similar(chunk: Trigrams, block: list[str], one_C: Longs, other_C: Longs, threshold: float) -> NDArray[np.bool_]:
+def _similar(chunk: Trigrams, block: Sequence[str], one_C: Longs, other_C: Longs, threshold: float) -> NDArray[np.bool_]:
     """Say which pairs of a text of the chunk and one of the block are similar."""
     needed, place_C = np.unique(other_C, return_inverse=True)
     others = _trigrams([block[number] for number in needed])

@@ -3,7 +3,7 @@
 In memory stay 8 bytes a question, to find repeated ones by, and all that is rejected.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metatoolagent import artifacts
-from metatoolagent.catalog import schemas
+from metatoolagent.catalog import chunks, schemas
 from metatoolagent.catalog.questions import reject_repeated
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.text import normalised
-from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.strict_yaml import Document
-
-CHUNK = 2**16
-"""Questions that are checked and written at once, or those of one tool if they are more."""
 
 COLUMNS = {name: column.dtype.type for name, column in schemas.QUESTIONS.columns.items()}
 PLACE = {"number": pl.Int64, "entry_line": pl.Int32, "ask_line": pl.Int32, "rejected": pl.Boolean}
@@ -110,12 +105,12 @@ class Spool:
         Raises:
             UserError: E-SCHEMA.
         """
-        write_chunks(self._chunks(), schemas.QUESTIONS, path, self.folder)
+        chunks.write(self._chunks(), schemas.QUESTIONS, path, self.folder)
         written = pl.scan_parquet(path).select(pl.len()).collect().item()
         assert written == self.kept, f"{self.kept} questions kept, {written} written"
 
     def _chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield them sorted by question_id.
+        """Yield them sorted by question_id, `chunks.CHUNK` at once, or those of one tool if they are more.
 
         A question_id begins with its tool and a dash, which sorts before all characters of a name, and a tool's questions are
         all of one part: so the questions of one tool after the other are in order.
@@ -127,36 +122,10 @@ class Spool:
             good = rows.filter(pl.Series(~wrong)).select(list(COLUMNS))
             # A copy, since a slice keeps the text of its whole file in memory.
             waiting.append(pl.DataFrame(good.to_arrow(compat_level=pl.CompatLevel.oldest())))
-            if sum(map(len, waiting)) >= CHUNK:
+            if sum(map(len, waiting)) >= chunks.CHUNK:
                 yield pl.concat(waiting)
                 waiting = []
         yield from [pl.concat(waiting)] if waiting else []
-
-
-def write_chunks(chunks: Iterable[pl.DataFrame], schema: schemas.Table, path: Path, folder: Path) -> None:
-    """Check a table chunk by chunk and write it as `schemas.write` does, while one chunk at a time is in memory.
-
-    Args:
-        chunks: the rows, in the order of the column that the table is sorted by, which is unique.
-        schema: a table.
-        path: the file.
-        folder: where the chunks lie until all are checked.
-
-    Raises:
-        UserError: E-SCHEMA.
-    """
-    (key,) = (schema.metadata or {})["sorted_by"]
-    files: list[Path] = []
-    last = ""
-    for chunk in chunks:
-        keys = schemas.checked(chunk, schema, path.name)[key]
-        if len(keys) and keys[0] <= last:
-            what = f"rows are not sorted by {key}, or one stands twice"
-            raise UserError("E-SCHEMA", what, path.name, shown(keys[0]), kept=artifacts.KEPT, exit_code=Exit.ARTIFACT)
-        last = keys[-1] if len(keys) else last
-        files.append(folder / f"chunk-{len(files):06}.arrow")
-        chunk.write_ipc(files[-1])
-    pl.scan_ipc(files).sink_parquet(path, compression="zstd", compression_level=3)
 
 
 def _row(part: Part, record: dict[str, Any]) -> Row:

@@ -3,6 +3,7 @@
 Legend: N tasks, T tools, Q questions, C candidates, A second answers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,20 +30,32 @@ class Choices:
     """Question and tool of every answer beside the gold one, sorted by question."""
 
     @classmethod
-    def of(cls, tools: pl.DataFrame, questions: pl.DataFrame) -> "Choices":
-        """Return the tables of a split, numbered."""
+    def of(cls, tools: pl.DataFrame, questions: Iterable[pl.DataFrame]) -> "Choices":
+        """Return the tables of a split, numbered.
+
+        Args:
+            tools: its tools.
+            questions: the chunks of its questions, one at least. Of each question its id and some 8 bytes are kept, not its text.
+        """
         number = {name: index for index, name in enumerate(tools["name"])}
         domains = sorted(set(tools["domain"]))
         place = {domain: index for index, domain in enumerate(domains)}
-        second = questions.select("also").with_row_index("question").explode("also", empty_as_null=True).drop_nulls()
+        ids, tool, second, first = [], [], [], 0
+        for chunk in questions:
+            also = chunk.select("also").with_row_index("question", first)
+            answers = also.explode("also", empty_as_null=True).drop_nulls()
+            second.append(np.stack([answers["question"].to_numpy().astype(np.int64), _numbers(answers["also"], number)]))
+            ids.append(chunk["question_id"])
+            tool.append(_numbers(chunk["tool"], number))
+            first += len(chunk)
         return cls(
             names=tools["name"],
             domains=domains,
             domain_T=np.array([place[domain] for domain in tools["domain"]], np.int64),
             part_T=np.array(tools["part"].to_list(), np.str_),
-            question_ids=questions["question_id"],
-            tool_Q=_numbers(questions["tool"], number),
-            second_2A=np.stack([second["question"].to_numpy().astype(np.int64), _numbers(second["also"], number)]),
+            question_ids=pl.concat(ids, rechunk=True),
+            tool_Q=np.concatenate(tool),
+            second_2A=np.concatenate(second, axis=1),
         )
 
     def only(self, question_Q: Ints) -> "Choices":

@@ -49,7 +49,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
             kept=artifacts.KEPT,
         )
     part = pl.lit(PART).alias("part")
-    choices = Choices.of(tools.select("name", "domain", part), kept.with_columns(part))
+    choices = Choices.of(tools.select("name", "domain", part), [kept.with_columns(part)])
     sampling = Sampling(distractors, by_domain, similarity_ranks(tools) if evaluation.distractor_kind == "hard" else None, seed)
     evaluation = evaluation.model_copy(update={"part": PART, "count": min(evaluation.count, len(kept))})
     tasks = pl.concat(list(eval_tasks(choices, sampling, evaluation)))

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from metatoolagent import artifacts, params
-from metatoolagent.catalog import schemas
+from metatoolagent.catalog import chunks, schemas
 from metatoolagent.tasks import eval_tasks, packs
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, require, similarity_ranks
@@ -45,7 +45,7 @@ def materialize(
         UserError: E-DISTRACTORS, E-QUESTIONS, E-DISK-FULL, or an error of the inputs.
     """
     sources = [split_folder / "tools.parquet", split_folder / "questions.parquet", catalog / "tools.parquet"]
-    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), schemas.read(sources[1], schemas.QUESTION_PARTS))
+    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), chunks.read(sources[1], schemas.QUESTION_PARTS))
     documents = schemas.read(sources[2], schemas.TOOLS)
     assert documents["name"].equals(choices.names), "the split and the catalog must have the same tools"
     tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack + 2 * evaluation.count
@@ -71,11 +71,11 @@ def materialize(
         write_chunks(eval_tasks.eval_tasks(asked, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])
 
 
-def write_chunks(chunks: Iterator[pl.DataFrame], schema: schemas.Table, path: Path) -> None:
+def write_chunks(frames: Iterator[pl.DataFrame], schema: schemas.Table, path: Path) -> None:
     """Check chunks of a table and write them to one file, holding one at a time."""
-    first = _arrow(next(chunks), schema, path)
+    first = _arrow(next(frames), schema, path)
     with parquet.ParquetWriter(path, first.schema, compression="zstd", compression_level=3) as writer:
-        for table in chain([first], (_arrow(frame, schema, path) for frame in chunks)):
+        for table in chain([first], (_arrow(frame, schema, path) for frame in frames)):
             writer.write_table(table)
 
 

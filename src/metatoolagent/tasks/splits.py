@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from metatoolagent import artifacts, params, strict_yaml
-from metatoolagent.catalog import schemas
+from metatoolagent.catalog import chunks, schemas
 from metatoolagent.errors import Finding, UserError, raise_findings, shown
 from metatoolagent.tasks import leakage
 
@@ -37,7 +38,7 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
         UserError: E-SPLIT-KIND, E-SPLIT-LIST, E-SPLIT-SIZE, E-SPLIT-LEAK, E-UNSEEN-SEEN, or an error of the catalog.
     """
     sources = [catalog / "tools.parquet", catalog / "questions.parquet"]
-    tools, questions = schemas.read(sources[0], schemas.TOOLS), schemas.read(sources[1], schemas.QUESTIONS)
+    tools, questions = schemas.read(sources[0], schemas.TOOLS), chunks.read(sources[1], schemas.QUESTIONS)
     if params.tools_list:
         sources.append(Path(params.tools_list))
         parts = read_list(sources[-1], tools["name"].to_list())
@@ -45,14 +46,16 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
         parts = draw_parts(tools, params, seed)
     table = pl.DataFrame({"tool": list(parts), "part": list(parts.values())})
     tool_parts = _of_kind(tools.join(table, left_on="name", right_on="tool", how="left", maintain_order="left"), kind)
-    question_parts = questions.join(
-        tool_parts.select(pl.col("name").alias("tool"), "part"), on="tool", how="left", maintain_order="left"
-    )
-    leakage.check(tool_parts, question_parts, params.near_duplicate)
-    columns = list(schemas.TOOL_PARTS.columns)
-    with artifacts.publishing(out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources) as paths:
-        schemas.write(tool_parts.select(columns), schemas.TOOL_PARTS, paths["tools.parquet"])
-        schemas.write(question_parts, schemas.QUESTION_PARTS, paths["questions.parquet"])
+    part_of = tool_parts.select("part", tool="name")
+    parted = (chunk.join(part_of, on="tool", how="left", maintain_order="left") for chunk in questions)
+    with (
+        artifacts.publishing(out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources) as paths,
+        tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder,
+    ):
+        schemas.write(tool_parts.select(list(schemas.TOOL_PARTS.columns)), schemas.TOOL_PARTS, paths["tools.parquet"])
+        chunks.write(parted, schemas.QUESTION_PARTS, paths["questions.parquet"], Path(folder))
+        # What was written is read again for every block of held-out questions, and published if the gate lets it pass.
+        leakage.check(tool_parts, lambda: chunks.of(paths["questions.parquet"], leakage.READ), params.near_duplicate)
 
 
 def write_list(catalog: Path, params: params.Split, seed: int, path: Path) -> None:

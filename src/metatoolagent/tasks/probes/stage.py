@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from metatoolagent import artifacts, params
-from metatoolagent.catalog import schemas
+from metatoolagent.catalog import chunks, schemas
 from metatoolagent.tasks import eval_tasks
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, require, similarity_ranks
@@ -59,7 +59,7 @@ def materialize(
 
 def _base(sources: list[Path], distractors: int, extra: int, seed: int, evaluation: params.EvalTasks, count: int) -> pl.DataFrame:
     """Return the evaluation tasks, pool `all`, that a probe makes its own from, with some more distractors than asked for."""
-    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), schemas.read(sources[1], schemas.QUESTION_PARTS))
+    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), chunks.read(sources[1], schemas.QUESTION_PARTS))
     documents = schemas.read(sources[2], schemas.TOOLS)
     questions = int((choices.part_T[choices.tool_Q] == evaluation.part).sum())
     chosen = evaluation.model_copy(update={"count": min(count, questions)})
