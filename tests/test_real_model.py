@@ -39,13 +39,13 @@ def monkeypatch_module():
 
 def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # pytest's other worker has the other core, and two threads would wait for each other
     committed = params.load(ROOT / "params.yaml")
     catalog, parts, tasks = tmp_path / "catalog", tmp_path / "parts", tmp_path / "tasks"
     ingest(committed.ingest, catalog)
     splits.split(catalog, "cd", committed.split, 0, parts)
-    meta = committed.meta_tasks.model_copy(update={"count": 32, "tasks_per_pack": 6})
-    evaluation = committed.eval_tasks.model_copy(update={"count": 42, "part": "validation"})
+    meta = committed.meta_tasks.model_copy(update={"count": 24, "tasks_per_pack": 6})
+    evaluation = committed.eval_tasks.model_copy(update={"count": 21, "part": "validation"})
     meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, tasks)
     train = committed.train.model_copy(update={"loss": "answer", "learning_rate": 0.003, "meta_batch": 1})
     trained = tmp_path / "mta/adapter"
@@ -65,7 +65,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
         )
     )
     log = pl.read_csv(trained / "train_log.csv")
-    assert log["loss"].tail(4).mean() < log["loss"].head(4).mean() / 2
+    assert log["loss"].tail(4).mean() < log["loss"][0] / 3  # the first is the untrained model's
     for method, lora, weights in (("base", None, None), ("mta", committed.adapter, trained)):
         predicting.evaluate(
             predicting.Job(
