@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
-from pyarrow import parquet
 
 from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
@@ -51,12 +50,10 @@ def of(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
         path: the file.
         columns: those that are read; all where left out.
     """
-    with parquet.ParquetFile(path) as file:
-        batches = file.iter_batches(CHUNK, columns=columns)
-        if not file.metadata.num_rows:
-            yield pl.read_parquet(path, columns=columns)
-        for batch in batches:
-            yield pl.DataFrame(batch)
+    rows = pl.scan_parquet(path)
+    count = rows.select(pl.len()).collect().item()
+    for first in range(0, max(count, 1), CHUNK):
+        yield (rows.select(columns) if columns else rows).slice(first, CHUNK).collect()
 
 
 def write(chunks: Iterable[pl.DataFrame], schema: schemas.Table, path: Path, folder: Path) -> None:
