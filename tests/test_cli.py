@@ -231,24 +231,19 @@ def test_an_unknown_method_is_refused_instead_of_run_as_another(stage, method, m
 
 
 @pytest.mark.parametrize(
-    ("method", "named", "told"), [("mta", [], "is trained and needs"), ("base", ["--adapter", "a"], "has no adapter")]
+    ("method", "named", "code", "told"),
+    [
+        ("mta", [], "E-ADAPTER", "is trained and needs"),
+        ("base", ["--adapter", "a"], "E-ADAPTER", "has no adapter"),
+        ("icl", [], "E-DEMONSTRATIONS", "is shown training tasks"),
+        ("base", ["--demonstrations", "d"], "E-DEMONSTRATIONS", "is shown no"),
+    ],
 )
-def test_an_adapter_is_named_for_the_methods_that_are_trained_and_for_no_other(method, named, told, mta, tmp_path):
+def test_adapter_and_demonstrations_are_named_for_the_methods_that_have_them_alone(method, named, code, told, mta, tmp_path):
     places = [text for name in ("tasks", "catalog", "out") for text in (f"--{name}", tmp_path / name)]
-    code, _, err = mta("evaluate", method, *places, *named, "--params", given("backbone", "adapter", "evaluate"))
-    assert code == 64
-    assert err.startswith(f"error[E-ADAPTER] {method} {told}")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("method", "named", "told"), [("icl", [], "is shown training tasks"), ("base", ["--demonstrations", "d"], "is shown no")]
-)
-def test_demonstrations_are_named_for_icl_and_for_no_other_method(method, named, told, mta, tmp_path):
-    places = [text for name in ("tasks", "catalog", "out") for text in (f"--{name}", tmp_path / name)]
-    code, _, err = mta("evaluate", method, *places, *named, "--params", given("backbone", "evaluate", "icl"))
-    assert code == 64
-    assert err.startswith(f"error[E-DEMONSTRATIONS] {method} {told}")
+    exit_code, _, err = mta("evaluate", method, *places, *named, "--params", given("backbone", "adapter", "evaluate", "icl"))
+    assert exit_code == 64
+    assert err.startswith(f"error[{code}] {method} {told}")
     assert not (tmp_path / "out").exists()
 
 

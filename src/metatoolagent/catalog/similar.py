@@ -84,7 +84,7 @@ def similar_pairs(left: list[str], right: list[str], threshold: float) -> list[t
 def similar(
     left: Callable[[], Iterable[Sequence[str]]], right: Iterable[Sequence[str]], threshold: float
 ) -> list[tuple[int, int]]:
-    """Return the same for texts that come in chunks and are counted through them; what is held does not grow with them.
+    """Return the same for texts that come in chunks and are counted through them: all that grows with them is the pairs.
 
     Args:
         left: gives its texts from the start, once for each block of the right side's.
@@ -108,9 +108,10 @@ def _counted(chunks: Iterable[Sequence[str]], size: int) -> Iterator[tuple[int, 
     first = 0
     for chunk in chunks:
         waiting += chunk
-        while len(waiting) >= size:
-            yield first, waiting[:size]
-            waiting, first = waiting[size:], first + size
+        whole = len(waiting) - len(waiting) % size
+        for start in range(0, whole, size):
+            yield first + start, waiting[start : start + size]
+        waiting, first = waiting[whole:], first + whole
     if waiting:
         yield first, waiting
 
