@@ -70,7 +70,7 @@ def main() -> None:
             found = ours(model, renderer, groups, limit)
             different = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
             assert not different, f"{len(different)} of {given.tasks} answers differ, the first: {different[0]}"
-        peer = given.tasks / median_time(lambda groups=shared: theirs(plain, renderer, groups, limit), given.runs)
+        peer = given.tasks / median_time(lambda groups=shared: theirs(plain, renderer, groups, limit), given.runs, warm=True)
         for label, groups in sizes.items():
             rate = given.tasks / median_time(lambda groups=groups: ours(model, renderer, groups, limit), given.runs)
             name = f"free answers of at most {limit} tokens, {dtype}, {distractors} distractors, {label}"

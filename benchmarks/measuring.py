@@ -24,9 +24,10 @@ from metatoolagent import artifacts
 RUNS = 5
 
 
-def times(step: Callable[[], object], runs: int = RUNS) -> list[float]:
-    """Return the seconds of each run of a step, after one that does not count."""
-    step()
+def times(step: Callable[[], object], runs: int = RUNS, *, warm: bool = False) -> list[float]:
+    """Return the seconds of each run of a step, after one that does not count unless the step has run already."""
+    if not warm:
+        step()
     found = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -35,9 +36,9 @@ def times(step: Callable[[], object], runs: int = RUNS) -> list[float]:
     return found
 
 
-def median_time(step: Callable[[], object], runs: int = RUNS) -> float:
+def median_time(step: Callable[[], object], runs: int = RUNS, *, warm: bool = False) -> float:
     """Return the median of those seconds."""
-    return statistics.median(times(step, runs))
+    return statistics.median(times(step, runs, warm=warm))
 
 
 def row(

@@ -78,7 +78,7 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
     assert ours(model, renderer, alone) == ours(model, renderer, shared), "choices depend on which tasks share a pack"
     packages = ["torch", "transformers", "lm_eval"]
     peer_name = f"lm-evaluation-harness, hf backend, {harness.batch_size} sequences a batch"
-    peer = tasks / median_time(lambda: theirs(harness, asked), runs)
+    peer = tasks / median_time(lambda: theirs(harness, asked), runs, warm=True)
     results = []
     for label, groups in sizes.items():
         found = tasks / median_time(lambda groups=groups: ours(model, renderer, groups), runs)

@@ -1,7 +1,7 @@
 """Edits of params.yaml, one after the other, and what each engine would run again; one process for all of them.
 
-`python dry_runs.py` in a project reads edits from standard input as JSON, `[[key, value], ...]` with keys like
-`train.warmup`, and prints for each key the stages of both engines, by the names that dvc.yaml has.
+`python dry_runs.py` in a project reads edits from standard input as JSON, each an object of new values by keys like
+`train.warmup`, and prints for each edit the stages of both engines, by the names that dvc.yaml has.
 """
 
 import json
@@ -42,23 +42,28 @@ def dvc():
         return sorted({stage.name for stage in found.union(*(nx.ancestors(graph, stage) for stage in found))})
 
 
+def change(content, key, value):
+    """Give a key another value."""
+    *sections, last = key.split(".")
+    for name in sections:
+        content = content[name]
+    assert content[last] != value, f"{key} is {value} already"
+    content[last] = value
+
+
 def main():
     """Answer the edits."""
     sys.path.insert(0, os.path.abspath("src"))  # noqa: PTH100
     from metatoolagent.stages import stage_name
 
-    original, found = PARAMS.read_text(), {}
-    for key, value in json.load(sys.stdin):
+    original, found = PARAMS.read_text(), []
+    for edit in json.load(sys.stdin):
         content = yaml.safe_load(original)
-        *sections, last = key.split(".")
-        section = content
-        for name in sections:
-            section = section[name]
-        assert section[last] != value, f"{key} is {value} already"
-        section[last] = value
+        for key, value in edit.items():
+            change(content, key, value)
         try:
             PARAMS.write_text(yaml.safe_dump(content))
-            found[key] = {"snakemake": snakemake(stage_name), "dvc": dvc()}
+            found.append({"snakemake": snakemake(stage_name), "dvc": dvc()})
         finally:
             PARAMS.write_text(original)
     json.dump(found, sys.stdout)

@@ -128,11 +128,15 @@ def test_the_table_has_every_key_of_params_yaml():
 
 
 def test_an_edit_of_any_key_runs_what_depends_on_it_in_both_engines(with_methods, shell):
-    edits = with_methods.parent / "edits.json"
-    edits.write_text(json.dumps([[key, value] for key, (value, _) in EXPECTED.items()]))
-    found = json.loads(shell(f"python {HERE / 'dry_runs.py'} < {edits}", with_methods).stdout)
-    for key, (_, stages) in EXPECTED.items():
-        assert (key, set(found[key]["snakemake"]), set(found[key]["dvc"])) == (key, stages, stages)
+    # An edit costs seconds. The keys of other targets are edited at once: if all of them run nothing, each of them runs nothing.
+    edits = [{key: value} for key, (value, stages) in EXPECTED.items() if stages]
+    edits.append({key: value for key, (value, stages) in EXPECTED.items() if not stages})
+    given = with_methods.parent / "edits.json"
+    given.write_text(json.dumps(edits))
+    found = json.loads(shell(f"python {HERE / 'dry_runs.py'} < {given}", with_methods).stdout)
+    for edit, runs in zip(edits, found, strict=True):
+        stages = EXPECTED[next(iter(edit))][1]
+        assert (set(edit), set(runs["snakemake"]), set(runs["dvc"])) == (set(edit), stages, stages)
 
 
 def test_every_output_of_every_rule_is_an_output_of_dvc_or_temporary(fresh, shell):
