@@ -15,7 +15,8 @@ configfile: "params.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# For `--sdm apptainer`; without it the jobs run in the environment that snakemake runs in.
+# What `snakemake --lint` asks for. The jobs run in the environment that snakemake runs in; for `--sdm apptainer` name an image
+# with this package installed.
 container: "docker://python:3.11-slim"
 
 

@@ -26,7 +26,7 @@ __all__ = ["adapted", "materialized", "model", "renderer", "template", "tiny", "
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the command line in processes of its own: the bytes depend on it
 
-BACKBONE = params.Backbone(source="tiny", dtype="float32", layers=0, trust_remote_code=False)
+BACKBONE = params.Backbone(source="tiny", dtype="float32", layers=0)
 ADAPTER = params.Adapter(rank=4, alpha=8.0, targets=["q_proj", "k_proj", "v_proj", "down_proj"])
 TRAIN = params.Train(
     loss="selection",

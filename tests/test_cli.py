@@ -256,9 +256,26 @@ def test_export_without_a_command_exports_the_dataset(mta, tmp_path, monkeypatch
         assert "data/README.md" in err
 
 
+def test_a_log_that_cannot_be_written_does_not_hide_the_error(mta, tmp_path):
+    arguments = ["split", "cd", "--catalog", str(tmp_path), "--out", str(tmp_path / "out"), "--params", given("split", "seed")]
+    arguments += ["--log", str(tmp_path / "file" / "job.log")]
+    (tmp_path / "file").write_text("no folder")
+    code, _, err = mta(*arguments)
+    assert code == 66
+    assert "error[E-MISSING]" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["materialize", "--parts", "parts"], ["materialize-external"]])
+def test_a_misspelt_kind_of_split_does_not_run_as_another_one(mta, tmp_path, command):
+    name, *more = command
+    code, _, err = mta(name, "SD", *more, "--catalog", tmp_path, "--out", tmp_path / "out")
+    assert code == 64
+    assert "error[E-KIND]" in err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("tasks", ["results/main/tasks/eval_tasks.parquet", "cd=", "=a.parquet", "../cd=a.parquet"])
 def test_tasks_to_export_must_name_their_split(mta, tmp_path, tasks):
     code, _, err = mta("export", "lm-eval", "--tasks", tasks, "--out", tmp_path / "out", "--params", given("evaluate"))
     assert code == 64
-    assert "error[E-SPLIT-FILE]" in err
+    assert "error[E-OPTION]" in err
     assert not (tmp_path / "out").exists()

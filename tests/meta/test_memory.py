@@ -1,12 +1,16 @@
 """The estimate of memory, against what autograd really keeps; and what is told of it."""
 
 import pytest
+import torch
 
 from metatoolagent.errors import UserError
 from metatoolagent.meta import available, memory, training
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.losses import evaluate
-from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, random_channel, random_pack
+from metatoolagent.meta.products import double_backward
+from metatoolagent.models import adapter, backbone
+from metatoolagent.models.recomputation import recompute_layers
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, random_channel, random_pack, random_weights
 from saved import saved_bytes
 
 ALL = ADAPTER.model_copy(update={"targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]})
@@ -25,6 +29,23 @@ def test_the_formula_gives_what_autograd_keeps(tasks, candidates, adapted, weigh
     measured = saved_bytes(lambda: evaluate(adapted, theta, pack, TRAIN))
     shape = memory.Shape(adapted.config, pack, 4)
     assert shape.kept(ADAPTER, recompute=False) + shape.logits(4) == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_formula_gives_what_a_gradient_keeps_that_is_differentiated_again(recompute, tiny):
+    model = adapter.attach(backbone.load(tiny, BACKBONE), ADAPTER)
+    if recompute:
+        recompute_layers(model)
+    weights, pack = random_weights(model, 0), random_pack(8, 6)
+    theta = {name: tensor.requires_grad_() for name, tensor in weights.items()}
+
+    def loss(point, pack):
+        return evaluate(model, point, pack, TRAIN)
+
+    measured = saved_bytes(lambda: double_backward(loss, theta, pack, {name: torch.ones_like(theta[name]) for name in theta}))
+    shape = memory.Shape(model.config, pack, 4)
+    expected = memory.TWICE * (shape.kept(ADAPTER, recompute=False) + shape.logits(4))
+    assert expected == pytest.approx(measured, rel=0.15)
 
 
 def test_the_trees_of_a_channel_pack_wait_for_each_other(adapted, weights):
@@ -46,6 +67,10 @@ def test_recomputation_more_packs_and_more_steps_move_the_estimate(job, adapted)
     assert total(changed("train", activation_checkpointing=True)) < total(job)
     assert total(job, 2) > total(job) > total(Job(**{**vars(job), "mta": None}))
     assert total(changed("mta", inner_steps=50)) > total(job)
+    exact = changed("mta", hypergradient="exact", product="double_backward")
+    assert total(exact) > total(job) == total(changed("mta", hypergradient="exact", product="finite_difference"))
+    shares = memory.estimate(exact, adapted, random_pack(8, 6), 1, 0)
+    assert "finite_difference" in memory.FIXES[max(memory.FIXES, key=lambda name: shares.get(name, 0))]
 
 
 def test_a_run_that_does_not_fit_is_refused_before_it_computes(job, monkeypatch):

@@ -416,6 +416,16 @@ def test_a_finished_run_publishes_again_without_training(job, uninterrupted, mon
     assert tree(job.out) == uninterrupted[0]
 
 
+def test_another_chat_template_is_another_run(job, tiny, tmp_path):
+    def run_id(more):
+        with publishing(tmp_path / "backbone", backbone.FILES, producer="test") as paths:
+            for name, path in paths.items():
+                path.write_bytes((tiny / name).read_bytes() + (more if name == "chat_template.jinja" else b""))
+        return replace(job, model=tmp_path / "backbone").run_id()
+
+    assert run_id(b"") == run_id(b"") != run_id(b" ")
+
+
 def test_changed_params_never_resume_a_foreign_state(job, uninterrupted, monkeypatch):
     other = replace(job, train=TRAIN.model_copy(update={"learning_rate": 0.02}))
     with monkeypatch.context() as patched:

@@ -174,12 +174,13 @@ def test_a_flipped_bit_is_refused_on_load(adapted, weights, tmp_path):
         adapter.load(tmp_path, expected_of(adapted))
 
 
-def test_layers_that_the_backbone_lacks_are_refused(tiny):
-    chosen = ADAPTER.model_copy(update={"targets": ["no_such_proj"]})
+@pytest.mark.parametrize("targets", [["no_such_proj"], ["q_proj", "no_such_proj"], ["proj"]])
+def test_layers_that_the_backbone_lacks_are_refused(targets, tiny):
+    chosen = ADAPTER.model_copy(update={"targets": targets})
     with pytest.raises(UserError) as raised:
         adapter.attach(backbone.load(tiny, BACKBONE), chosen)
     assert (raised.value.code, raised.value.exit_code) == ("E-ADAPTER-TARGETS", 64)
-    assert "no_such_proj" in raised.value.what
+    assert raised.value.what.endswith(targets[-1])
 
 
 def test_rank_and_alpha_count(tiny, adapted):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metatoolagent.errors import UserError
 from metatoolagent.models.attention import Dense, bias, layout, tree_attention
 from metatoolagent.tasks.packing import Pack, behind, pack
 from model_fixtures import close, random_pack, random_parts
@@ -126,3 +127,14 @@ def test_the_layout_behind_tokens_of_a_cache_worked_out_by_hand():
     assert (found.before, found.prefix, found.shared) == (2, 2, 4)
     assert (found.prefix_bias_PS == 0).tolist() == [[True, True, True, False], [True, True, True, True]]
     assert found.block_QL.tolist() == [[2, 3, 4]]
+
+
+@pytest.mark.parametrize("other", [{"softcap": 50.0}, {"sliding_window": 8}, {"s_aux": torch.zeros(4)}])
+def test_attention_of_another_kind_is_refused_and_not_computed_wrongly(other):
+    packed = random_pack(3, 2)
+    tensors = random_tensors(packed, 4, 2, 8, torch.float64)
+    plain = {"scaling": 0.3, "tree": layout(packed, torch.float64)}
+    with pytest.raises(UserError, match="E-BACKBONE"):
+        tree_attention(torch.nn.Identity(), *tensors, None, **plain, **other)
+    same, _ = tree_attention(torch.nn.Identity(), *tensors, None, **plain, softcap=None, sliding_window=packed.tokens)
+    assert torch.equal(same, attend(tensors, packed))

@@ -50,7 +50,7 @@ def test_a_loaded_backbone_is_frozen_and_of_the_type_that_was_asked_for(tiny, mo
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    half = params.Backbone(source="tiny", dtype="bfloat16", layers=0, trust_remote_code=False)
+    half = params.Backbone(source="tiny", dtype="bfloat16", layers=0)
     backbone.build(half, tmp_path)
     assert {parameter.dtype for parameter in backbone.load(tmp_path, half).parameters()} == {torch.bfloat16}
     assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (tiny / "model.safetensors").stat().st_size

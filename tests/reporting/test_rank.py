@@ -2,6 +2,7 @@ from dataclasses import replace
 from math import exp
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from metatoolagent import cli, params
@@ -61,6 +62,18 @@ def test_the_best_are_printed(job, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert sum(name in printed for name in TOOLS) == 2
     assert "3 tools ranked" in printed
+
+
+def test_a_tool_named_twice_is_ranked_once(job):
+    assert [one.name for one in rank(QUESTION, job, [TOOLS[0], TOOLS[0]], None)] == [TOOLS[0]]
+
+
+def test_tools_of_another_domain_than_asked_for_are_refused(job):
+    catalogued = pl.read_parquet(job.catalog / "tools.parquet")
+    other = catalogued.filter(pl.col("domain") != catalogued.filter(name=TOOLS[0])["domain"].item())["domain"][0]
+    with pytest.raises(UserError, match="E-TOOL") as raised:
+        rank(QUESTION, job, [TOOLS[0]], other)
+    assert raised.value.exit_code == 64
 
 
 def test_the_command_takes_the_trained_adapter_where_there_is_one_and_says_where_not(job, capsys, monkeypatch, tmp_path):

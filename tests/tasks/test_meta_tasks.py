@@ -232,6 +232,12 @@ def test_more_evaluation_tasks_than_questions_are_refused(make):
     assert raised.value.fix.startswith("set eval_tasks.count: 72,")
 
 
+def test_a_part_without_questions_is_refused(make):
+    with pytest.raises(UserError, match="E-QUESTIONS") as raised:
+        make("cd", evaluation={"part": "nowhere", "count": 0})
+    assert raised.value.fix == "name a part with questions"
+
+
 def test_a_pack_that_would_ask_twice_is_refused(make):
     with pytest.raises(UserError) as raised:
         make("cd", meta={"tasks_per_pack": 37})
@@ -362,6 +368,9 @@ def test_tasks_of_training_tools_ask_what_is_trained_on(make):
 def test_evaluation_can_have_its_own_number_of_distractors(make):
     tasks, evaluation, _ = make("cd", distractors=2, evaluation={"distractors": 1})
     assert set(tasks["candidates"].list.len()) == {3} and set(evaluation["candidates"].list.len()) == {2}
+    with pytest.raises(UserError, match="E-DISTRACTORS") as raised:
+        make("cd", distractors=2, evaluation={"distractors": 30})
+    assert raised.value.got == "eval_tasks.distractors: 30" and raised.value.fix.startswith("set eval_tasks.distractors: 9,")
 
 
 def test_more_training_tools_than_there_are_are_refused(make):

@@ -95,6 +95,7 @@ def test_a_task_longer_than_the_context_is_refused_and_never_cut():
         pack(**SMALL, context=longest - 1)
     assert raised.value.code == "E-CTX"
     assert "needs 6 positions, the backbone has 5" in raised.value.what
+    assert raised.value.where == f"question {SMALL['task_ids'][1]}"
 
 
 def test_room_is_kept_for_what_is_generated_after_the_longest_question():

@@ -55,7 +55,6 @@ EXPECTED = {
     "backbone.source": ("embedded", BACKBONE),
     "backbone.layers": (1, BACKBONE),
     "backbone.dtype": ("bfloat16", BACKBONE),
-    "backbone.trust_remote_code": (True, BACKBONE),
     "adapter.rank": (2, TRAINING),
     "adapter.alpha": (4, TRAINING),
     "adapter.targets": (["q_proj"], TRAINING),

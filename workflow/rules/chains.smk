@@ -107,8 +107,9 @@ rule evaluate_chains:
         variant="|".join(CHAINS),
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=4000,
+        gpu=gpus,
+        mem_mb=at_each_attempt(6000),
+        runtime=120,
     params:
         given=given_to_evaluate,
         backbone=backbone_of,

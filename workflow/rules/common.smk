@@ -246,7 +246,7 @@ def predictions_of(wildcards):
 
 
 def by_variant_and_method(predictions):
-    """Return the options that tell `mta metrics-external` whose predictions each file has."""
+    """Return the options that tell `mta metrics-external` and `mta report-chains` whose predictions each file has."""
     parts = [file.split("/") for file in predictions]
     return [f"--prediction {part[-3]}:{part[-2]}={'/'.join(part)}" for part in parts]
 
@@ -294,6 +294,7 @@ def sweep_files(wildcards):
 
 
 def given_to_sweep(wildcards):
-    """Return the params of a sweep: its own, the seeds and the caps, and those of the statistics."""
+    """Return the params of a sweep: its own, the seeds and the caps, those of the statistics, and for table2 the folds."""
     own = ["sweeps.caps", "sweeps.seeds", f"sweeps.{wildcards.sweep}"]
+    own += ["held_out"] if wildcards.sweep == "table2" else []
     return pick("metrics", "seed", *own)(wildcards)

@@ -42,6 +42,7 @@ rule figures:
             "reporting/charts",
             "reporting/figures",
             "reporting/look",
+            "reporting/numbers",
             "reporting/probes",
             "reporting/tables",
         ),

@@ -117,7 +117,8 @@ rule adapt:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=at_each_attempt(6000),
+        runtime=120,
     params:
         given=pick("adapter", "backbone", "evaluate", "mta", "probes", "seed", "train"),
         adapter=lambda wildcards, input: (

@@ -67,7 +67,7 @@ rule metrics_hd:
     log:
         "logs/hd/metrics.log",
     params:
-        given=pick("metrics", "seed"),
+        given=pick("held_out", "metrics", "seed"),
         predictions=lambda wildcards, input: by_method(input.predictions),
     shell:
         "python -m metatoolagent metrics hd {params.predictions} --out results/hd --params {params.given:q} --log {log:q}"

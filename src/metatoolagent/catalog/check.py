@@ -42,7 +42,7 @@ class Limits:
     """Share of a question's content words that its tool's name and description have too, at most."""
 
     near_duplicate: float = 0.8
-    """Jaccard similarity of trigrams above which questions of different frames are the same one."""
+    """Jaccard similarity of trigrams from which on questions of different frames are the same one."""
 
     siblings: float = 0.6
     """Jaccard similarity of content words above which two descriptions cannot be told apart."""

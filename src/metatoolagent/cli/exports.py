@@ -1,6 +1,5 @@
 """Commands that write the data for other programs: `mta export ...`."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,8 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from metatoolagent import params
-from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters
-from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters, named
 
 
 class DatasetFirst(TyperGroup):
@@ -44,20 +42,7 @@ def export_lm_eval(
     from metatoolagent.evaluation import harness
 
     limit = params.given(parameters).section(params.Evaluate).max_new_tokens
-    files = dict(_split_file(item) for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
+    files = dict(named(item, "[a-z_-]+") for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
     differing = harness.export(files, catalog, model, limit, out)
     for key, count in differing.items():
         print(f"{key}: lm-evaluation-harness reads {count} tasks as other tokens than mta evaluate")
-
-
-def _split_file(item: str) -> tuple[str, Path]:
-    """Return what SPLIT=FILE names.
-
-    Raises:
-        UserError: E-SPLIT-FILE (exit code 64).
-    """
-    split, _, path = item.partition("=")
-    if not re.fullmatch(r"[a-z_-]+", split) or not path:
-        fix = "write --tasks SPLIT=FILE, such as sd=results/sd/tasks/eval_tasks.parquet"
-        raise UserError("E-SPLIT-FILE", "not a split and its file", "--tasks", shown(item), fix, exit_code=Exit.PARAMS)
-    return split, Path(path)

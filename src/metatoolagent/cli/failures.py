@@ -1,5 +1,6 @@
 """How the command line ends when it fails: the error as text, in the job's log too, and its exit code."""
 
+import contextlib
 import errno
 import os
 import re
@@ -42,6 +43,7 @@ def fail(message: str, code: Exit) -> None:
     print(message, file=sys.stderr)
     if "--log" in sys.argv[:-1]:
         path = Path(sys.argv[sys.argv.index("--log") + 1])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(message + "\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # what failed may be the very disk of the log
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(message + "\n", encoding="utf-8")
     sys.exit(code)

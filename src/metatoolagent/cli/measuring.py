@@ -1,6 +1,5 @@
 """Commands that turn predictions into metrics."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,7 +60,7 @@ def metrics_probe(
     from metatoolagent.evaluation.probes import measuring
 
     given = params.given(parameters)
-    files = {method: Path(path) for method, _, path in (item.partition("=") for item in prediction)}
+    files = {method: paths[0] for method, paths in by_method(prediction).items()}
     measuring.measure(probe, files, given.section(params.Metrics).bootstrap, given.seed, out)
 
 

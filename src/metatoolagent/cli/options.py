@@ -1,5 +1,6 @@
 """Options that several commands have, and what their values stand for."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +28,25 @@ VariantPredictions = Annotated[
 MetricsFiles = Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")]
 
 
+def named(item: str, pattern: str = ".+") -> tuple[str, Path]:
+    """Return what an option NAME=FILE names; `pattern` is that of names.
+
+    Raises:
+        UserError: E-OPTION (exit code 64).
+    """
+    name, _, path = item.partition("=")
+    if not re.fullmatch(pattern, name) or not path:
+        what, fix = "not a name and its file", "write NAME=FILE, such as cd=results/main/tasks/eval_tasks.parquet"
+        raise UserError("E-OPTION", what, "the command line", shown(item), fix, exit_code=Exit.PARAMS)
+    return name, Path(path)
+
+
 def by_method(predictions: list[str]) -> dict[str, list[Path]]:
     """Return the files that options METHOD=FILE name."""
     files: dict[str, list[Path]] = {}
     for item in predictions:
-        method, _, path = item.partition("=")
-        files.setdefault(method, []).append(Path(path))
+        method, path = named(item)
+        files.setdefault(method, []).append(path)
     return files
 
 
@@ -40,9 +54,9 @@ def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
     """Return the files that options VARIANT:METHOD=FILE name."""
     files: dict[str, dict[str, Path]] = {}
     for item in prediction:
-        key, _, path = item.partition("=")
+        key, path = named(item, ".+:.+")
         variant, _, method = key.partition(":")
-        files.setdefault(variant, {})[method] = Path(path)
+        files.setdefault(variant, {})[method] = path
     return files
 
 

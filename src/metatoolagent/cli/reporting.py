@@ -56,7 +56,7 @@ def show(
 
     benchmark = variant.removesuffix("-cd").removesuffix("-sd")
     external = INTERIM / benchmark
-    room.show(task_id, Path("results") / variant, external if external.is_dir() else external.parent, model)
+    room.show(task_id, Path("results") / variant, external if external.is_dir() else INTERIM, model)
 
 
 def figures(

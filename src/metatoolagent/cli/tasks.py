@@ -27,8 +27,10 @@ def split_list(catalog: Catalog = INTERIM, out: Path = Path("data/split.csv")) -
 
 
 def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
-    """Draw the training meta-tasks and the evaluation tasks of a split."""
+    """Draw the training meta-tasks and the evaluation tasks of a split; KIND is sd, cd or hd-DOMAIN."""
     del log
+    if not kind.startswith("hd-"):
+        require_known("kind", kind, ["sd", "cd", "hd-DOMAIN"])
     from metatoolagent.tasks import meta_tasks
 
     given = params.given(parameters)
@@ -39,6 +41,7 @@ def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters:
 def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
     """Draw the evaluation tasks of a benchmark; KIND is sd (distractors of the gold tool's domain) or cd (of all)."""
     del log
+    require_known("kind", kind, ["sd", "cd"])
     from metatoolagent.tasks import external
 
     given = params.given(parameters)

@@ -21,8 +21,7 @@ import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.catalog import schemas
-from metatoolagent.errors import Exit, UserError
-from metatoolagent.evaluation.metrics import DIGITS, pairs
+from metatoolagent.evaluation.metrics import DIGITS, check_paired, pairs
 from metatoolagent.evaluation.statistics import Estimate, holm, mean_bootstrap, sign_flips
 
 Files = Mapping[str, Mapping[str, Path]]
@@ -59,7 +58,7 @@ def table(predictions: Files, resamples: int, seed: int) -> pl.DataFrame:
     rows: Rows = []
     for variant, files in predictions.items():
         frames = {method: pl.read_parquet(verify(path)) for method, path in files.items()}
-        _check_paired(frames)
+        check_paired(frames, ("task_id", "candidates", "gold"))
         for name, chosen in groups(next(iter(frames.values()))):
             of_group = {method: frame.filter(chosen) for method, frame in frames.items()}
             rows += [{"variant": variant, **name, **row} for row in _of_group(of_group, resamples, seed)]
@@ -133,12 +132,3 @@ def _clusters(frame: pl.DataFrame) -> list[str]:
 def _told(found: Estimate) -> dict[str, float]:
     shares = {name: round(value, DIGITS) for name, value in (("value", found.mean), ("low", found.low), ("high", found.high))}
     return {"n": found.n, **shares}
-
-
-def _check_paired(frames: Mapping[str, pl.DataFrame]) -> None:
-    columns = ["task_id", "candidates", "gold"]
-    first, *rest = frames.items()
-    for method, frame in rest:
-        if not frame.select(columns).equals(first[1].select(columns)):
-            what = f"{method} and {first[0]} were evaluated on different chains"
-            raise UserError("E-UNPAIRED", what, fix="evaluate both on one file of tasks", exit_code=Exit.ARTIFACT)

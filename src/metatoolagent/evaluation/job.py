@@ -17,7 +17,8 @@ class Prediction:
     """What a method answers to one task."""
 
     log_probabilities: list[float] | None
-    """Of each candidate's name and the token that ends it, in nats, in the candidates' order; None without a model."""
+    """Of each candidate's name and the token that ends it, in nats, in the candidates' order; None for the methods of
+    `params.SELECTING`, which select without naming."""
     scored: str
     """The candidate with the highest one."""
     free_text: str

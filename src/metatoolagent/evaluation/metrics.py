@@ -19,7 +19,7 @@ import polars as pl
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.catalog.schemas import Table, checked
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable
+from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable, sign_flips
 
 FILE, TABLE = "metrics.json", "accuracies.csv"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
@@ -78,13 +78,20 @@ def accuracies(metrics: Mapping[str, float]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
 
 
-def check_paired(frames: Mapping[str, pl.DataFrame]) -> None:
+TASK = ("task_id", "question_id", "gold", "candidates")
+"""The columns of predictions that say what was asked."""
+
+
+def check_paired(frames: Mapping[str, pl.DataFrame], columns: Sequence[str] = TASK) -> None:
     """Make sure that all methods answered the same tasks, in the same order.
+
+    Args:
+        frames: the predictions of each method.
+        columns: what the tasks are told apart by.
 
     Raises:
         UserError: E-UNPAIRED.
     """
-    columns = ["task_id", "question_id", "gold", "candidates"]
     first, *rest = frames.items()
     for method, frame in rest:
         if not frame.select(columns).equals(first[1].select(columns)):
@@ -162,9 +169,18 @@ def comparisons(split: str, frames: Mapping[str, pl.DataFrame], resamples: int, 
 
 
 def paired(
-    before: str, after: str, outcomes: Mapping[str, pl.Series], clusters: pl.Series, resamples: int, seed: int
+    before: str,
+    after: str,
+    outcomes: Mapping[str, pl.Series],
+    clusters: pl.Series,
+    resamples: int,
+    seed: int,
+    *,
+    repeated: bool = False,
 ) -> dict[str, float]:
     """Return the comparisons of `pairs`, which are one family of p-values.
+
+    The test is McNemar's, with the difference that it would detect; where questions are repeated, sign flips over clusters.
 
     Args:
         before: begins each key; the pair follows.
@@ -173,15 +189,22 @@ def paired(
         clusters: the gold tool of each task.
         resamples: of an interval.
         seed: of the resampling.
+        repeated: whether a question stands in several tasks, which then are no independent pairs.
     """
     metrics: dict[str, float] = {}
     p_values: dict[str, float] = {}
     for worse, better in pairs(outcomes):
         a, b = outcomes[better], outcomes[worse]
         key = f"{before}.{better}_vs_{worse}.{after}"
-        found = estimate(key, "difference", a.cast(pl.Float64) - b.cast(pl.Float64), clusters, resamples, seed)
-        p_values[key] = mcnemar(a.to_list(), b.to_list())
-        metrics |= {name: value for name, value in found.items() if name != f"{key}.n"} | {f"{key}.p": round(p_values[key], 6)}
-        if (smallest := minimum_detectable(int((a != b).sum()), len(a))) is not None:
-            metrics[f"{key}.mdd"] = round(smallest, DIGITS)
+        change = a.cast(pl.Int8) - b.cast(pl.Int8)
+        found = estimate(key, "difference", change, clusters, resamples, seed)
+        metrics |= {name: value for name, value in found.items() if name != f"{key}.n"}
+        if repeated:
+            sample = change.to_list(), clusters.to_list()
+            p_values[key] = sign_flips([sample], resamples, np.random.default_rng(seed))
+        else:
+            p_values[key] = mcnemar(a.to_list(), b.to_list())
+            if (smallest := minimum_detectable(int((a != b).sum()), len(a))) is not None:
+                metrics[f"{key}.mdd"] = round(smallest, DIGITS)
+        metrics[f"{key}.p"] = round(p_values[key], 6)
     return metrics | {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}

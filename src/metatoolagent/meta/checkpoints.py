@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
         "parameters": dict(parameters),
         "inputs": {path.as_posix(): recorded_sha256(path) for path in inputs},
         "code": code,
+        "versions": {name: version(name) for name in ("peft", "tokenizers", "transformers")},
         # These decide the order of sums in matrix products: with others the same inputs may round differently.
         "platform": [
             platform.machine(),

@@ -7,6 +7,7 @@ from typing import Any
 from metatoolagent import params
 from metatoolagent.meta import checkpoints
 from metatoolagent.meta.objectives import Objective, fine_tuning, meta_learning
+from metatoolagent.models.backbone import FILES
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Job:
         for name in ("backbone", "adapter", "train", "masking", "mta"):
             section = getattr(self, name)
             parameters[name] = section.model_dump() if section else None
-        return checkpoints.run_id(parameters, self.inputs())
+        prompts = [self.model / name for name in FILES if name != "model.safetensors"]
+        return checkpoints.run_id(parameters, [*self.inputs(), *prompts])
 
     def inputs(self) -> list[Path]:
         """Return the artifacts that the trainer reads."""

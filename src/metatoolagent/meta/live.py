@@ -37,8 +37,8 @@ class NoCurves:
 class Live:
     """Curves of dvclive."""
 
-    def __init__(self, folder: Path, update: int) -> None:
-        """Begin, or go on after an update.
+    def __init__(self, folder: Path) -> None:
+        """Begin anew: a run that goes on draws its log up to there once more, since dvclive only adds points.
 
         Raises:
             UserError: E-LIVE (exit code 64) if dvclive is not installed.
@@ -46,10 +46,10 @@ class Live:
         try:
             from dvclive import Live as Logger
         except ImportError:
-            what, fix = "live curves are asked for, and dvclive is not installed", "pip install 'metatoolagent[live]'"
+            what, fix = "live curves are asked for, and dvclive is not installed", "pip install -c constraints.txt -e '.[live]'"
             raise UserError("E-LIVE", what, f"environment variable {FOLDER}", fix=fix, exit_code=Exit.PARAMS) from None
         # Neither an experiment nor a dvc.yaml of its own: the stage is DVC's already.
-        self.logger = Logger(str(folder), resume=update > 0, save_dvc_exp=False, dvcyaml=None)
+        self.logger = Logger(str(folder), save_dvc_exp=False, dvcyaml=None)
 
     def draw(self, update: int, values: Mapping[str, float]) -> None:
         """Add a point to each curve."""
@@ -63,7 +63,7 @@ class Live:
         self.logger.end()
 
 
-def curves(method: str, update: int, *, leads: bool) -> Curves:
+def curves(method: str, *, leads: bool) -> Curves:
     """Return what a run draws on: dvclive where it is asked for, by the leading process alone."""
     folder = os.environ.get(FOLDER)
-    return Live(Path(folder) / method, update) if folder and leads else NoCurves()
+    return Live(Path(folder) / method) if folder and leads else NoCurves()

@@ -15,6 +15,8 @@ A layer keeps
     s [(P + 2 Q L) H D + 2 (T + Q L) G D]    queries, keys and values, gathered into blocks
 which is kept for all N layers, and once more as temporaries of the backward pass. Recomputation keeps s T h a layer,
 and two layers whole. Logits take (12 + s) K V while their tree's pass goes back, 4 K V while it waits.
+The graph of a gradient that is differentiated again keeps 2.5 times what a forward pass keeps, recomputation or not, and on the
+way back through it the derivatives by all activations wait, once more as much.
 """
 
 import os
@@ -38,11 +40,14 @@ from metatoolagent.tasks.packing import Pack
 
 LATER = 300 * 2**20
 """Bytes that tokenizer, catalog and torch's CPU kernels take once they are used: what was missing beside the 135M model."""
+TWICE = 2.5
+"""What `products.double_backward` keeps over what a forward pass keeps; tests/meta/test_memory.py measures it."""
 FIXES = {
     "backbone": "choose a smaller backbone.source, or set backbone.dtype to bfloat16",
     "adapter": "lower adapter.rank",
     "iterates": "lower mta.inner_steps or adapter.rank",
     "activations": "set train.activation_checkpointing to true, or lower meta_tasks.tasks_per_pack or distractors",
+    "activations of double_backward": "set mta.product to finite_difference, or lower meta_tasks.tasks_per_pack or distractors",
     "recomputed activations": "lower meta_tasks.tasks_per_pack or distractors",
     "logits": "lower meta_tasks.tasks_per_pack or distractors",
 }
@@ -92,6 +97,11 @@ def waiting(mta: params.Mta | None, query_packs: int) -> int:
     return query_packs - 1 if mta else 0
 
 
+def differentiates_twice(mta: params.Mta | None) -> bool:
+    """Say whether a run differentiates a gradient, with its graph in memory."""
+    return mta is not None and (mta.hypergradient, mta.product) == ("exact", "double_backward")
+
+
 def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, program: int) -> dict[str, int]:
     """Return the bytes that a run needs at its peak, by what takes them.
 
@@ -107,18 +117,22 @@ def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, pro
     shapes = [Shape(model.config, tree, size) for tree in longest.trees]
     lora = 4 * sum(tensor.numel() for name, tensor in parameters if "lora_" in name)
     recompute = job.train.activation_checkpointing
-    kept = sum(shape.kept(job.adapter, recompute=recompute) for shape in shapes)
+    kept, whole = (sum(shape.kept(job.adapter, recompute=part) for shape in shapes) for part in (recompute, False))
     layer = max(shape.layer(job.adapter) for shape in shapes)
     back = max(shape.logits(8 + size) for shape in shapes)
-    held = waiting(job.mta, query_packs)
+    logits = sum(shape.logits(4) for shape in shapes)
+    packs: float = 1 + waiting(job.mta, query_packs)
+    name = "recomputed activations" if recompute else "activations"
+    if differentiates_twice(job.mta) and (TWICE + 1) * whole > packs * kept:
+        name, packs, kept = "activations of double_backward", TWICE + 1, whole
     return {
         "program": program,
         "backbone": sum(tensor.numel() * tensor.element_size() for _, tensor in parameters),
         # Masters, two moments, the gradient of a pack, the sum of the update's, and its share.
         "adapter": 6 * lora,
         "iterates": lora * (job.mta.inner_steps + 1) if job.mta else 0,
-        "recomputed activations" if recompute else "activations": (1 + held) * kept + (2 if recompute else 1) * layer,
-        "logits": back + (1 + held) * sum(shape.logits(4) for shape in shapes),
+        name: int(packs * kept) + (2 if recompute else 1) * layer,
+        "logits": back + int(packs * logits),
     }
 
 

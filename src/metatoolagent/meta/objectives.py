@@ -30,9 +30,9 @@ class Step:
 
     gradient: Tensors
     loss: float
-    """Mean loss of the query tasks (fine-tuning: of all tasks) where the gradient was taken, in nats."""
+    """Mean over the query packs (fine-tuning: all packs) of their tasks' mean loss where the gradient was taken, in nats."""
     right: float
-    """Share of these tasks that greedy decoding gets right."""
+    """Share of the tasks that greedy decoding gets right, likewise a mean over packs."""
     selected: int
     """The inner iterate whose gradient was taken; 0 for fine-tuning."""
     alignment: float | None
@@ -120,10 +120,10 @@ def detached(outcome: Outcome) -> Outcome:
 
 
 def mean_loss(outcomes: Sequence[Outcome]) -> float:
-    """Return the mean loss over packs of equal size, in nats."""
+    """Return the mean over packs of their mean losses, in nats."""
     return sum(outcome.loss.item() for outcome in outcomes) / len(outcomes)
 
 
 def share_right(outcomes: Sequence[Outcome]) -> float:
-    """Return the share of tasks that are right."""
+    """Return the mean over packs of the share of their tasks that are right."""
     return sum(outcome.right_Q.float().mean().item() for outcome in outcomes) / len(outcomes)

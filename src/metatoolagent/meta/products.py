@@ -23,7 +23,8 @@ STEP = 1e-3
 def double_backward(evaluate: Evaluate, theta: Tensors, pack: AnyPack, u: Tensors) -> tuple[Tensors, Tensors]:
     """Return grad L and H u = grad <grad L, u>, exactly: the gradient is differentiated once more.
 
-    Pearlmutter 1994 (doi 10.1162/neco.1994.6.1.147). Its graph, about twice that of a gradient, is gone on return.
+    Pearlmutter 1994 (doi 10.1162/neco.1994.6.1.147). Its graph keeps 2.5 times what a
+    forward pass does (tests/meta/test_memory.py), and is gone on return.
     """
     point = leaves(theta)
     slope = torch.autograd.grad(evaluate(point, pack).loss, list(point.values()), create_graph=True)

@@ -19,7 +19,7 @@ from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.data_parallel import Contribution, exchange
 from metatoolagent.meta.job import Job
-from metatoolagent.meta.live import curves
+from metatoolagent.meta.live import Curves, curves
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.meta.memory import Memory
 from metatoolagent.meta.objectives import MetaTask, Step
@@ -108,17 +108,16 @@ class Trainer:
         """Do the updates that are left."""
         self._resume(self.group.of_leader(checkpoints.newest(folder) if self.group.leads else None))
         with (
-            closing(curves(self.job.method, self.update, leads=self.group.leads)) as live,
+            closing(curves(self.job.method, leads=self.group.leads)) as live,
             closing(Progress(self.job.method, self.update, self.updates, shown=self.group.leads)) as progress,
         ):
+            self._draw(live, 0)
             if self.update < self.updates:
                 progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
             for batch in self._batches():
                 contributions = self._apply(batch)
                 progress.show(self.log, contributions)
-                live.draw(
-                    self.update, {name: value for name, value in zip(LOG_COLUMNS, self.log[-1], strict=True) if value is not None}
-                )
+                self._draw(live, self.update - 1)
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
                 save = reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates
                 if save and self.group.leads:
@@ -127,6 +126,11 @@ class Trainer:
                     raise Pause(reason)
             if self.memory.shares:
                 progress.say(self.memory.measured())
+
+    def _draw(self, live: Curves, drawn: int) -> None:
+        """Add the log's rows after the first `drawn` to the curves."""
+        for update, row in enumerate(self.log[drawn:], drawn + 1):
+            live.draw(update, {name: value for name, value in zip(LOG_COLUMNS[1:], row[1:], strict=True) if value is not None})
 
     def publish(self) -> None:
         """Publish the adapter, its configuration and the log."""

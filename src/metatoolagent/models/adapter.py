@@ -39,8 +39,12 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
         chosen: rank, alpha and the names of the adapted layers.
 
     Raises:
-        UserError: E-ADAPTER-TARGETS if the backbone has no such layers.
+        UserError: E-ADAPTER-TARGETS if the backbone has no layers of one of the names, or PEFT cannot adapt them.
     """
+    # PEFT itself takes what it finds, as long as it finds one.
+    ends = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if missing := [name for name in chosen.targets if name not in ends]:
+        raise _targets_error(f"the backbone has no layer {', '.join(missing)}")
     config = LoraConfig(r=chosen.rank, lora_alpha=chosen.alpha, target_modules=chosen.targets, task_type="CAUSAL_LM")
     try:
         with warnings.catch_warnings():
@@ -48,15 +52,14 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise UserError(
-            "E-ADAPTER-TARGETS",
-            str(error).splitlines()[0],
-            "params.yaml, key adapter.targets",
-            fix="name layers that the backbone has",
-            exit_code=Exit.PARAMS,
-        ) from None
+        raise _targets_error(str(error).splitlines()[0]) from None
     lora.fuse(adapted)
     return adapted.requires_grad_(False).eval()
+
+
+def _targets_error(what: str) -> UserError:
+    where, fix = "params.yaml, key adapter.targets", "name layers that the backbone has"
+    return UserError("E-ADAPTER-TARGETS", what, where, fix=fix, exit_code=Exit.PARAMS)
 
 
 def initial(adapted: nn.Module, generator: torch.Generator) -> Tensors:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from metatoolagent.errors import Exit, UserError
 from metatoolagent.tasks.packing import Pack
 
 IMPLEMENTATION = "metatoolagent_tree"
@@ -90,6 +91,9 @@ def tree_attention(
     *,
     scaling: float,
     tree: Layout | Dense,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Return the attention's output (1, T, H, D), as transformers' attention interface asks.
@@ -102,8 +106,22 @@ def tree_attention(
         attention_mask: unused; the layout has the biases.
         scaling: factor of the scores.
         tree: the pack's layout, passed to the model's forward as a keyword; a step of decoding passes a bias.
+        softcap: bound of the scores, as Gemma 2 has.
+        sliding_window: how far back a token sees, as Mistral's do.
+        s_aux: scores of attention sinks, as gpt-oss has.
+
+    Raises:
+        UserError: E-BACKBONE if the model's attention is another one than this computes.
     """
     del module, attention_mask
+    if softcap is not None or s_aux is not None or (sliding_window is not None and key.shape[2] > sliding_window):
+        raise UserError(
+            "E-BACKBONE",
+            "the model's attention bounds its scores, has sinks, or a window that is shorter than the prompt",
+            "params.yaml, key backbone.source",
+            fix="choose a model with plain attention, as those of the Llama and Qwen families",
+            exit_code=Exit.PARAMS,
+        )
     if isinstance(tree, Dense):
         attend = nn.functional.scaled_dot_product_attention
         return attend(query, key, value, attn_mask=tree.bias, scale=scaling, enable_gqa=True).transpose(1, 2), None

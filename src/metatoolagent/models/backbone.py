@@ -39,7 +39,7 @@ def build(chosen: params.Backbone, out: Path) -> None:
     """Publish the backbone that params.yaml names in the folder `out`.
 
     Args:
-        chosen: source, weight type and whether remote code may run.
+        chosen: source, weight type and number of layers.
         out: the folder.
 
     Raises:
@@ -135,7 +135,7 @@ def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
     """Return a model from a folder, or from the hub at a pinned revision."""
     is_folder = chosen.source != "" and Path(chosen.source).is_dir()
     name, revision = (chosen.source, "") if is_folder else chosen.source.partition("@")[::2]
-    options: dict[str, Any] = {"trust_remote_code": chosen.trust_remote_code}
+    options: dict[str, Any] = {"trust_remote_code": False}  # else transformers asks on the terminal
     if not is_folder:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not revision:
             raise _error(
@@ -175,8 +175,9 @@ def load(folder: Path, chosen: params.Backbone) -> nn.Module:
     """
     for name in FILES:
         verify(folder / name)
+    dtype = getattr(torch, chosen.dtype)
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, chosen.dtype), attn_implementation=IMPLEMENTATION, trust_remote_code=chosen.trust_remote_code
+        folder, dtype=dtype, attn_implementation=IMPLEMENTATION, trust_remote_code=False
     )
     return model.requires_grad_(False).eval().to(device())
 

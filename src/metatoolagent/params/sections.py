@@ -86,7 +86,6 @@ class Backbone(Section):
     source: str
     dtype: Literal["bfloat16", "float32"]
     layers: OrAll
-    trust_remote_code: bool
 
 
 class Adapter(Section):

@@ -27,7 +27,8 @@ def content(predictions: Files, catalogs: Mapping[str, Path]) -> dict[str, Any]:
         `catalogs`: by folder, a list of [name, domain, description]; `splits`: by split its catalog, its methods and its
         tasks. A task is [task_id, pool, question, kind, candidates, position, answers]; candidates are numbers into the
         catalog; an answer is [scored, free, outcome, text, shares, reasoning], selections as places among the candidates
-        (-1 for none), shares the probability of each candidate in per cent among them (null without a model).
+        (-1 for none), shares the probability of each candidate in per cent among them (null for methods that select without
+        naming).
 
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs.

@@ -37,8 +37,8 @@ OF_DOMAIN = 22
 CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
 """Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/multi_tool.csv), and at most so many prompts: one at the
 first step of a chain, and after it one for each of three histories."""
-READS = {"likelihood": 2, "channel": 2}
-"""Measured: how many times the tokens of a pack a method reads that asks each candidate apart, about (docs/log.md)."""
+READS = {"likelihood": 2.2, "channel": 2.3}
+"""Counted: how many times the tokens of a pack a method reads that asks each candidate apart (docs/log.md)."""
 OF_LAYERS = 0.79
 """The share of the embedded model's parameters that are in its layers: all but 49,152 x 576 of embeddings."""
 

@@ -18,6 +18,7 @@ from metatoolagent.evaluation.metrics import accuracies
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import charts, tables
 from metatoolagent.reporting.look import VEGA_LITE
+from metatoolagent.reporting.numbers import Metrics
 
 FORMS = ("json", "svg", "csv")
 SHOWN = ("bm25", "base", "ft", "channel", "mta")
@@ -131,7 +132,7 @@ def load(sources: Sources, distractors: int) -> Measured:
     )
 
 
-def by_method(metrics: tables.Metrics, parts: pl.DataFrame) -> pl.DataFrame:
+def by_method(metrics: Metrics, parts: pl.DataFrame) -> pl.DataFrame:
     """Return the accuracy of every method, with the chance of a blind guess among the candidates beside it."""
     same = ["split", "method", "pool", "reading"]
     sizes = (

@@ -17,6 +17,7 @@ from metatoolagent.artifacts import publishing, verify
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
 from metatoolagent.reporting.look import VEGA_LITE
+from metatoolagent.reporting.numbers import Metrics, difference, p_value, resolved
 
 FILE = "index.html"
 SECTIONS = {
@@ -113,7 +114,7 @@ def figure(path: Path, captions: Path) -> dict[str, Any]:
     return content | {"caption": (captions / f"{path.stem}.rst").read_text(encoding="utf-8").strip()}
 
 
-def rows(metrics: tables.Metrics) -> list[dict[str, Any]]:
+def rows(metrics: Metrics) -> list[dict[str, Any]]:
     """Return the rows of the table of methods: one for each split, pool and method."""
     found = []
     for split in findings.splits(metrics):
@@ -134,7 +135,7 @@ def rows(metrics: tables.Metrics) -> list[dict[str, Any]]:
     return found
 
 
-def comparisons(metrics: tables.Metrics) -> list[dict[str, Any]]:
+def comparisons(metrics: Metrics) -> list[dict[str, Any]]:
     """Return the rows of the table of comparisons, those of mta with ft first."""
     keys = [key.removesuffix(".difference") for key in metrics if key.endswith(".difference")]
     order = list(OF_METHOD)
@@ -154,7 +155,7 @@ def comparisons(metrics: tables.Metrics) -> list[dict[str, Any]]:
     return [_comparison(metrics, key) for key in sorted(keys, key=place)]
 
 
-def _comparison(metrics: tables.Metrics, key: str) -> dict[str, Any]:
+def _comparison(metrics: Metrics, key: str) -> dict[str, Any]:
     split, pair, reading, pool = key.split(".")
     smallest = metrics.get(f"{key}.mdd")
     return {
@@ -162,15 +163,15 @@ def _comparison(metrics: tables.Metrics, key: str) -> dict[str, Any]:
         "pair": pair.replace("_vs_", " − "),
         "reading": reading,
         "pool": pool,
-        "difference": tables.difference(metrics, key),
-        "p": tables.p_value(metrics, key),
-        "resolved": tables.resolved(metrics, key),
+        "difference": difference(metrics, key),
+        "p": p_value(metrics[f"{key}.p_holm"]),
+        "resolved": resolved(metrics, key),
         "mdd": "–" if smallest is None else f"{100 * smallest:.1f}",
         "main": pair == "mta_vs_ft",
     }
 
 
-def probe_tables(metrics: tables.Metrics) -> list[dict[str, Any]]:
+def probe_tables(metrics: Metrics) -> list[dict[str, Any]]:
     """Return the tables of the probes that were measured, as the terminal has them; the comparisons come last."""
     return [
         {
@@ -184,6 +185,6 @@ def probe_tables(metrics: tables.Metrics) -> list[dict[str, Any]]:
     ]
 
 
-def _accuracy(metrics: tables.Metrics, key: str) -> dict[str, str]:
+def _accuracy(metrics: Metrics, key: str) -> dict[str, str]:
     mean, low, high = (f"{100 * metrics[f'{key}.{name}']:.1f}" for name in ("accuracy", "low", "high"))
     return {"mean": mean, "interval": f"{low}–{high}"}

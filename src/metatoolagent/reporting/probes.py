@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from metatoolagent.params import PROBED
+from metatoolagent.reporting.numbers import Metrics, interval, marked, p_value
 
-Metrics = dict[str, float]
 READINGS = ("free", "scored")
 ABOUT = {
     "abstention": "One more answer is “none of these”, and half of the tasks lack the gold tool. Over-calling: of those, the "
@@ -18,7 +18,8 @@ ABOUT = {
     "injection": "The description of one distractor says to choose it. The share in which it is chosen without that sentence, "
     "and with it over all attacks; the lift is the difference. Then each attack.",
     "adaptation": "Accuracy after a number of inner steps on a few questions of the same unseen tools; none of those is asked.",
-    "comparisons": "In points, with 95 % intervals. p: McNemar's exact test after Holm.",
+    "comparisons": "In points, with 95 % intervals. p after Holm: McNemar's exact test where each question stands in one "
+    "task; in abstention and injection, where it stands in several, a sign-flip test over tools.",
 }
 """What is asked, and what the columns mean."""
 
@@ -34,7 +35,7 @@ def abstention(metrics: Metrics) -> Table:
     titles = ("over-calling", "under-calling", "accuracy", "balanced")
     table = _table("Abstention", ABOUT["abstention"], titles)
     for method, reading, key in _answers(metrics, "abstention", "balanced"):
-        table.add_row(method, reading, *(_rate(metrics, f"{key}.{measure}") for measure in measures))
+        table.add_row(method, reading, *(interval(metrics, f"{key}.{measure}", "rate") for measure in measures))
     return table
 
 
@@ -45,7 +46,7 @@ def rotation(metrics: Metrics) -> Table:
     titles = ("consistency", "always right", *(f"at {place}" for place in places))
     table = _table("Rotation", ABOUT["rotation"], titles)
     for method, reading, key in _answers(metrics, "rotation", "consistency"):
-        whole = [_rate(metrics, f"{key}.{measure}") for measure in ("consistency", "always_right")]
+        whole = [interval(metrics, f"{key}.{measure}", "rate") for measure in ("consistency", "always_right")]
         by_place = [f"{100 * metrics[f'{key}.position-{place}.rate']:.1f}" for place in places]
         table.add_row(method, reading, *whole, *by_place)
     return table
@@ -58,9 +59,9 @@ def injection(metrics: Metrics) -> Table:
     titles = ("clean", "attacked", "lift in points", *attacks)
     table = _table("Injection", ABOUT["injection"], titles)
     for method, reading, key in _answers(metrics, "injection", "all.success"):
-        shares = [_rate(metrics, f"{key}.{name}.success") for name in ("clean", "all")]
+        shares = [interval(metrics, f"{key}.{name}.success", "rate") for name in ("clean", "all")]
         by_attack = [f"{100 * metrics[f'{key}.{attack}.success.rate']:.1f}" for attack in attacks]
-        table.add_row(method, reading, *shares, _points(metrics, f"{key}.all.lift"), *by_attack)
+        table.add_row(method, reading, *shares, marked(metrics, f"{key}.all.lift"), *by_attack)
     return table
 
 
@@ -71,7 +72,7 @@ def adaptation(metrics: Metrics) -> Table:
     titles = [f"{number} steps" for number in steps]
     table = _table("Adaptation", ABOUT["adaptation"], titles)
     for method, reading, key in _answers(metrics, "adaptation", "steps-0.accuracy"):
-        table.add_row(method, reading, *(_rate(metrics, f"{key}.steps-{number}.accuracy") for number in steps))
+        table.add_row(method, reading, *(interval(metrics, f"{key}.steps-{number}.accuracy", "rate") for number in steps))
     return table
 
 
@@ -83,9 +84,8 @@ def comparisons(metrics: Metrics) -> Table:
     pattern = re.compile(r"((?:abstention|rotation|injection|adaptation)\.\w+_vs_\w+\.\w+\.[\w-]+)\.p_holm")
     for key in sorted(found[1] for name in metrics if (found := pattern.fullmatch(name))):
         probe, pair, reading, measure = key.split(".")
-        p = metrics[f"{key}.p_holm"]
-        shown = "<0.0001" if p < 0.0001 else f"{p:.4f}"
-        table.add_row(probe, pair.replace("_vs_", " - "), reading, measure, _points(metrics, key), shown)
+        p = p_value(metrics[f"{key}.p_holm"])
+        table.add_row(probe, pair.replace("_vs_", " - "), reading, measure, marked(metrics, key), p)
     return table
 
 
@@ -102,14 +102,3 @@ def _answers(metrics: Metrics, probe: str, measure: str) -> list[tuple[str, str,
     """Return method, reading and beginning of the keys, of those that have a measure, in the order of methods."""
     found = [(method, reading, f"{probe}.{method}.{reading}") for method in PROBED for reading in READINGS]
     return [(method, reading, key) for method, reading, key in found if f"{key}.{measure}.rate" in metrics]
-
-
-def _rate(metrics: Metrics, key: str) -> str:
-    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("rate", "low", "high"))
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _points(metrics: Metrics, key: str) -> str:
-    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
-    resolved = "" if low > 0 or high < 0 else "  not resolved"
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{resolved}"

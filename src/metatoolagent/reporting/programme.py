@@ -12,6 +12,7 @@ import vl_convert
 
 from metatoolagent.artifacts import verify
 from metatoolagent.reporting.look import CONFIG, MARKS, VEGA_LITE
+from metatoolagent.reporting.numbers import p_value
 
 FILES = ("finding.md", "figure.json", "table.csv")
 """The files of a target's folder that the page shows."""
@@ -115,7 +116,7 @@ def _row(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
     names = [f"{row[column]} − {against}" if column == "method" and against else _text(row[column]) for column in columns]
     sign = "+" if against else ""
     value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
-    p = "" if row["p_holm"] is None else "<0.0001" if row["p_holm"] < 0.0001 else f"{row['p_holm']:.4f}"
+    p = "" if row["p_holm"] is None else p_value(row["p_holm"])
     return {"names": names, "value": value, "interval": f"{low} to {high}", "p": p, "n": row["n"]}
 
 

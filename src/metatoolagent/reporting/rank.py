@@ -55,9 +55,8 @@ def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> l
         fix = "name what a user would ask"
         raise UserError("E-QUESTION", "the question is blank", "argument QUESTION", shown(question), fix, exit_code=Exit.PARAMS)
     language = load(job)
-    language.renderer.require_no_marker({"question": {shown(question): question}})
     names = chosen(language.renderer, tools, domain)
-    row = {"question_id": "asked", "question": question, "position": 0}
+    row = {"question_id": shown(question), "question": question, "position": 0}
     nats = [
         likelihoods(language, [row | {"candidates": [name]}]).item()
         for name in tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
@@ -80,7 +79,11 @@ def chosen(renderer: Renderer, tools: Sequence[str], domain: str | None) -> list
     domains = sorted({tool["domain"] for tool in known.values()})
     if domain is not None and domain not in domains:
         raise _unknown("domain", domain, domains)
-    return sorted(name for name in tools or known if domain in (None, known[name]["domain"]))
+    names = sorted({name for name in tools or known if domain in (None, known[name]["domain"])})
+    if not names:
+        what, where = "none of the tools is of the domain", "options --tool and --domain"
+        raise UserError("E-TOOL", what, where, shown(domain), "leave one of them out", exit_code=Exit.PARAMS)
+    return names
 
 
 def _unknown(what: str, name: str, instead: Sequence[str]) -> UserError:

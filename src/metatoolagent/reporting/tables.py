@@ -12,6 +12,7 @@ from metatoolagent.errors import Exit, UserError
 from metatoolagent.params import OF_METHOD
 from metatoolagent.params import PROBES as PROBE_NAMES
 from metatoolagent.reporting import probes
+from metatoolagent.reporting.numbers import Metrics, interval, marked, p_value
 
 MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
 """Where the metrics of each split lie."""
@@ -20,8 +21,6 @@ EXTERNAL = [Path(f"results/{benchmark}/metrics.json") for benchmark in ("toolalp
 PROBES = [Path(f"results/probes/{probe}/metrics.json") for probe in PROBE_NAMES]
 """Where the metrics of each probe lie."""
 SNAPSHOT = Path("docs/results/metrics.json")
-
-Metrics = dict[str, float]
 
 
 def found() -> list[Path]:
@@ -85,29 +84,6 @@ def differences(metrics: Metrics) -> Table:
         table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
     for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
         split, pair, reading, _ = key.split(".")
-        text = difference(metrics, key) + ("" if resolved(metrics, key) else "  not resolved")
-        table.add_row(split, pair.replace("_vs_", " - "), reading, text, p_value(metrics, key))
+        p = p_value(metrics[f"{key}.p_holm"])
+        table.add_row(split, pair.replace("_vs_", " - "), reading, marked(metrics, key), p)
     return table
-
-
-def difference(metrics: Metrics, key: str) -> str:
-    """Return a comparison's difference and interval, in points."""
-    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def resolved(metrics: Metrics, key: str) -> bool:
-    """Return whether a comparison's interval leaves 0 out."""
-    return metrics[f"{key}.low"] > 0 or metrics[f"{key}.high"] < 0
-
-
-def p_value(metrics: Metrics, key: str) -> str:
-    """Return a comparison's p-value after Holm."""
-    p = metrics[f"{key}.p_holm"]
-    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def interval(metrics: Metrics, key: str) -> str:
-    """Return an accuracy and its interval, in per cent."""
-    mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("accuracy", "low", "high"))
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"

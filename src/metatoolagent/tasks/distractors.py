@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metatoolagent import artifacts
+from metatoolagent import artifacts, params
 from metatoolagent.errors import UserError
 
 Ints = NDArray[np.int64]
@@ -82,12 +82,23 @@ def draw(gold_N: Ints, allowed_NT: Bools, keys_NT: Floats, distractors: int) -> 
     return chosen_ND
 
 
-def require(available: Mapping[str, int], distractors: int) -> None:
+def in_evaluation(evaluation: params.EvalTasks, distractors: int) -> tuple[int, str]:
+    """Return the number of distractors in evaluation, and the key of params.yaml that has it.
+
+    Args:
+        evaluation: with a number of its own, or 0.
+        distractors: the number where it has none.
+    """
+    return (evaluation.distractors, "eval_tasks.distractors") if evaluation.distractors else (distractors, "distractors")
+
+
+def require(available: Mapping[str, int], distractors: int, key: str = "distractors") -> None:
     """Refuse a number of distractors that some scope has too few tools for.
 
     Args:
         available: how many distractors each scope, such as the tools of a domain, can give.
         distractors: how many are asked for.
+        key: where in params.yaml.
 
     Raises:
         UserError: E-DISTRACTORS, naming each scope that is too small and the largest possible number.
@@ -100,7 +111,7 @@ def require(available: Mapping[str, int], distractors: int) -> None:
         "E-DISTRACTORS",
         "there are not enough tools for so many distractors",
         ", ".join(small),
-        got=f"distractors: {distractors}",
-        fix=(f"set distractors: {largest}, or " if largest > 0 else "") + "add tools there",
+        got=f"{key}: {distractors}",
+        fix=(f"set {key}: {largest}, or " if largest > 0 else "") + "add tools there",
         kept=artifacts.KEPT,
     )

@@ -117,12 +117,12 @@ def chosen_questions(choices: Choices, seed: int, params: params.EvalTasks) -> I
         UserError: E-QUESTIONS.
     """
     question_Q = np.flatnonzero(choices.part_T[choices.tool_Q] == params.part)
-    if len(question_Q) < params.count:
+    if not len(question_Q) or len(question_Q) < params.count:
         raise UserError(
             "E-QUESTIONS",
             f"{params.count} evaluation tasks are asked for, and the part has {len(question_Q)} questions",
             f"part {params.part}",
-            fix=f"set eval_tasks.count: {len(question_Q)}, or add questions",
+            fix=f"set eval_tasks.count: {len(question_Q)}, or add questions" if len(question_Q) else "name a part with questions",
             kept=artifacts.KEPT,
         )
     generator = generator_of(seed, "eval_tasks", "questions")

@@ -9,7 +9,7 @@ from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
 from metatoolagent.tasks.choices import Choices
-from metatoolagent.tasks.distractors import Sampling, similarity_ranks
+from metatoolagent.tasks.distractors import Sampling, in_evaluation, similarity_ranks
 from metatoolagent.tasks.eval_tasks import eval_tasks
 
 OUTPUTS = ["eval_tasks.parquet", "unused.parquet"]
@@ -35,7 +35,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
     """
     sources = [catalog / "tools.parquet", catalog / "questions.parquet"]
     tools, questions = schemas.read(sources[0], schemas.TOOLS), schemas.read(sources[1], schemas.QUESTIONS)
-    distractors = evaluation.distractors or distractors
+    distractors, key = in_evaluation(evaluation, distractors)
     by_domain = split == "sd" or evaluation.distractor_kind == "same_domain"
     unused = too_few(tools, questions, distractors, by_domain)
     kept = questions.join(unused, on="question_id", how="anti")
@@ -45,7 +45,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
             "E-QUESTIONS",
             f"no question of the benchmark has {distractors} distractors",
             str(sources[1]),
-            fix="lower distractors in params.yaml",
+            fix=f"lower {key} in params.yaml",
             kept=artifacts.KEPT,
         )
     part = pl.lit(PART).alias("part")

@@ -33,10 +33,11 @@ class Masks:
             share: of the packs.
             seed: of the draw and of all names.
         """
-        packs = [(int(row[0]), str(row[1]), int(row[2])) for row in rows.select("meta_task", "role", "pack").unique().rows()]
+        unique = rows.select("meta_task", "role", "pack").unique().rows()
+        packs = sorted((int(meta_task), str(role), int(number)) for meta_task, role, number in unique)
         order = generator_of(seed, "masking").permutation(len(packs))
         self.seed = seed
-        self.masked: frozenset[PackKey] = frozenset(sorted(packs)[index] for index in order[: round(share * len(packs))])
+        self.masked: frozenset[PackKey] = frozenset(packs[index] for index in order[: round(share * len(packs))])
 
     def tools(self, pack: PackKey, tools: Iterable[Tool]) -> dict[str, Tool]:
         """Return what stands for each tool of a pack, by the tool's name; nothing for a pack that is not masked.

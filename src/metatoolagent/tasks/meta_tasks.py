@@ -12,7 +12,7 @@ from metatoolagent import artifacts, params
 from metatoolagent.catalog import chunks, schemas
 from metatoolagent.tasks import eval_tasks, packs
 from metatoolagent.tasks.choices import Choices
-from metatoolagent.tasks.distractors import Sampling, require, similarity_ranks
+from metatoolagent.tasks.distractors import Sampling, in_evaluation, require, similarity_ranks
 
 OUTPUTS = ["meta_tasks.parquet", "eval_tasks.parquet"]
 BYTES_A_NAME = 32
@@ -58,14 +58,15 @@ def materialize(
         return Sampling(number, split == "sd" or kind == "same_domain", ranks_TT if kind == "hard" else None, seed)
 
     training = sampling(meta.distractor_kind, distractors)
-    evaluating = sampling(evaluation.distractor_kind, evaluation.distractors or distractors)
+    number, key = in_evaluation(evaluation, distractors)
+    evaluating = sampling(evaluation.distractor_kind, number)
     trained = packs.Training.of(choices, seed, meta).question_Q
     asked = choices.only(trained) if evaluation.part == "train" else choices
-    scopes = {training.distractors: packs.available(choices, training.by_domain, seed, meta)}
+    scopes = {("distractors", distractors): packs.available(choices, training.by_domain, seed, meta)}
     # All that is too small for one number is told at once.
-    scopes.setdefault(evaluating.distractors, {}).update(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation))
-    for number, found in scopes.items():
-        require(found, number)
+    scopes.setdefault((key, number), {}).update(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation))
+    for (name, wanted), found in scopes.items():
+        require(found, wanted, name)
     with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
         write_chunks(packs.meta_tasks(choices, training, meta), schemas.META_TASKS, paths[OUTPUTS[0]])
         write_chunks(eval_tasks.eval_tasks(asked, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])

@@ -93,7 +93,7 @@ def share_words(descriptions: Mapping[str, str], share: float, seed: int) -> dic
         share: of all words of a description that are to be shared ones, under 1.
         seed: the experiment's seed.
     """
-    vocabulary = sorted({word for text in descriptions.values() for word in re.findall(r"[a-z]+", text.lower())})
+    vocabulary = sorted({word for text in descriptions.values() for word in re.findall(r"[^\W\d_]+", text.lower())})
     order = generator_of(seed, "overlap", "shared").permutation(len(vocabulary))
     sequence = [vocabulary[index] for index in order]
     mixed = {}

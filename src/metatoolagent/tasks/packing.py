@@ -195,7 +195,7 @@ def pack(
         segments: tokens of each question, up to where the answer starts.
         answers: tokens of each candidate's answer, the end token included.
         gold: index of the right candidate of each question.
-        task_ids: names of the tasks, for messages.
+        task_ids: ids of what is asked, for messages.
         context: positions that the model has.
         generated: positions that tokens generated after a question may need.
         gold_only: whether each question branches into its right answer alone.
@@ -203,17 +203,17 @@ def pack(
     Raises:
         UserError: E-CTX if a task is longer than the model's context. Nothing is ever cut.
     """
-    tree, longest = Tree(), 0
+    tree, needed_Q = Tree(), []
     root = tree.add(prefix, None)
     for segment, right in zip(segments, gold, strict=True):
         question = tree.add(segment, root)
-        longest = max(longest, tree.ends[question] + generated)
         tree.branch_out(question, [answers[right]] if gold_only else answers)
-    if (needed := max(longest, *tree.ends)) > context:
+        needed_Q.append(max(tree.ends[question] + generated, *tree.ends[question:]))
+    if (needed := max(needed_Q)) > context:
         raise UserError(
             "E-CTX",
             f"a task needs {needed} positions, the backbone has {context}",
-            f"task {task_ids[0]}",
+            f"question {task_ids[needed_Q.index(needed)]}",
             fix="lower distractors, shorten the documentation, or choose a backbone with a longer context",
             exit_code=Exit.DATA,
         )

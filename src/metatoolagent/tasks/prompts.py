@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from metatoolagent.errors import Exit, UserError, shown
@@ -34,7 +35,7 @@ class Template:
         """Return the tokens of a piece of the template."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    @property
+    @cached_property
     def forgeable(self) -> list[str]:
         """Return what parts the turns and is no special token, such as `[INST]`: as data it would be the same tokens."""
         added = self.tokenizer.added_tokens_decoder.values()

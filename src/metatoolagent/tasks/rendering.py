@@ -88,8 +88,13 @@ class Renderer:
         return self.template.segment(self.questions[question_id])
 
     def said(self, row: Row) -> str:
-        """Return the text of what a task asks: its question, or the documentation or the text that stands for it."""
+        """Return the text of what a task asks: its question, or the documentation or the text that stands for it.
+
+        Raises:
+            UserError: E-MARKER for a text of the task's own; the catalog's were looked at before.
+        """
         if "question" in row:
+            self.require_no_marker({"question": {row["question_id"]: row["question"]}})
             return str(row["question"])
         if row.get("documentation"):
             return self.sentences[self.asked_for[row["question_id"]]]
@@ -133,4 +138,5 @@ class Renderer:
         if row.get("instruction") is None:
             return self
         tool = self.tools[row["attacked"]]
+        self.require_no_marker({"instruction for": {tool["name"]: row["instruction"]}})
         return self.masked({tool["name"]: {**tool, "description": f"{tool['description']} {row['instruction']}"}})

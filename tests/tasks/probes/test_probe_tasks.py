@@ -138,13 +138,14 @@ def parts(catalog, committed, tmp_path_factory):
 def probe(catalog, committed, parts, tmp_path):
     """Materializes a probe over the small catalog and returns its tables."""
 
-    def run(name, distractors=2, **changes):
+    def run(name, distractors=2, evaluation=None, **changes):
+        evaluating = committed.eval_tasks.model_copy(update=evaluation or {})
         probes = committed.probes.model_copy(update={"count": 13, "shots": 1} | changes)
         if name == "adaptation":
-            materialize_adaptation(parts, distractors, 0, committed.eval_tasks, probes, tmp_path)
+            materialize_adaptation(parts, distractors, 0, evaluating, probes, tmp_path)
             tables = {TASKS: schemas.EVAL_TASKS, SUPPORT: schemas.META_TASKS}
         else:
-            materialize(name, parts, catalog, distractors, 0, committed.eval_tasks, probes, tmp_path)
+            materialize(name, parts, catalog, distractors, 0, evaluating, probes, tmp_path)
             tables = {TASKS: schemas.INJECTED_TASKS if name == "injection" else schemas.EVAL_TASKS}
         return [schemas.read(tmp_path / file, schema) for file, schema in tables.items()]
 
@@ -160,6 +161,17 @@ def test_a_probe_asks_as_many_questions_as_it_is_told(probe, name, times, candid
     assert set(tasks["part"]) == {"test"} and set(tasks["pool"]) == {"all"}
     (every,) = probe(name, count=1000)
     assert every["question_id"].n_unique() == 72  # all questions of the six test tools
+
+
+@pytest.mark.parametrize("name", ["rotation", "adaptation"])
+def test_a_probe_has_the_distractors_of_evaluation(name, probe):
+    tasks = probe(name, evaluation={"distractors": 3})[0]
+    assert set(tasks["candidates"].list.len()) == {4}
+
+
+def test_a_probe_of_a_part_without_questions_is_refused(probe):
+    with pytest.raises(UserError, match="E-QUESTIONS"):
+        probe("rotation", evaluation={"part": "nowhere"})
 
 
 def test_abstention_takes_one_tool_more(probe):
@@ -217,5 +229,5 @@ def test_equal_inputs_give_equal_tasks(probe):
 def test_the_episodes_of_adaptation_do_not_depend_on_the_order_of_the_questions(parts, committed):
     questions = schemas.read(parts / "questions.parquet", schemas.QUESTION_PARTS)
     probes = committed.probes.model_copy(update={"count": 13, "shots": 1})
-    found = [adaptation.tasks(frame, 2, 0, "test", probes) for frame in (questions, questions.reverse())]
+    found = [adaptation.tasks(frame, 2, "distractors", 0, "test", probes) for frame in (questions, questions.reverse())]
     assert found[0][0].equals(found[1][0]) and found[0][1].equals(found[1][1])

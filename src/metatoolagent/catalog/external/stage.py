@@ -50,7 +50,8 @@ def ingest(benchmark: str, out: Path) -> None:
         made = read({name: fetch_file(wanted, Path(folder)) for name, wanted in pinned.items()})
     extra = {"sources": {name: wanted.sha256 for name, wanted in pinned.items()}}
     rows = (made.tools, made.questions, made.chains, made.published, made.excluded)
-    with artifacts.publishing(out, list(TABLES), producer="ingest_external", extra=extra) as paths:
+    judged = [apibench.TASKS] if benchmark == "apibench" else []
+    with artifacts.publishing(out, list(TABLES), producer="ingest_external", inputs=judged, extra=extra) as paths:
         for (name, schema), records in zip(TABLES.items(), rows, strict=True):
             schemas.write(_frame(records, schema), schema, paths[name])
 

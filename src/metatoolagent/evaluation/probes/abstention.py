@@ -40,7 +40,7 @@ def measure(frames: Mapping[str, pl.DataFrame], resamples: int, seed: int) -> di
     clusters = asked_for(next(iter(frames.values())))
     for reading in READINGS:
         outcomes = {method: right(frame, reading) for method, frame in frames.items()}
-        metrics |= paired(PROBE, f"{reading}.balanced", outcomes, clusters, resamples, seed)
+        metrics |= paired(PROBE, f"{reading}.balanced", outcomes, clusters, resamples, seed, repeated=True)
     return metrics
 
 

@@ -34,7 +34,7 @@ def measure(frames: Mapping[str, pl.DataFrame], resamples: int, seed: int) -> di
                     metrics |= estimate(f"{key}.{name}.lift", "difference", lift(part, clean, reading), gold, resamples, seed)
         outcomes = {method: swayed(part, reading) for method, part in attacked.items()}
         clusters = next(iter(attacked.values()))["gold"]
-        metrics |= paired(PROBE, f"{reading}.success", outcomes, clusters, resamples, seed)
+        metrics |= paired(PROBE, f"{reading}.success", outcomes, clusters, resamples, seed, repeated=True)
     return metrics
 
 

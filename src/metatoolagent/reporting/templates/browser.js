@@ -104,12 +104,20 @@
     return details;
   }
 
+  const found = () => split().tasks.filter(matches);
+
+  function more() {
+    const tasks = found();
+    field("list").append(...tasks.slice(shown, shown += PAGE).map(entry));
+    field("more").hidden = tasks.length <= shown;
+  }
+
   function update() {
     const all = split().tasks.filter((task) => task[1] === field("pool").value);
-    const found = all.filter(matches);
-    field("count").textContent = `${found.length} of ${all.length} tasks`;
-    field("list").replaceChildren(...found.slice(0, shown).map(entry));
-    field("more").hidden = found.length <= shown;
+    const tasks = found();
+    field("count").textContent = `${tasks.length} of ${all.length} tasks`;
+    field("list").replaceChildren(...tasks.slice(0, shown).map(entry));
+    field("more").hidden = tasks.length <= shown;
     document.querySelectorAll(".presets button").forEach((button) => {
       const wanted = JSON.parse(button.dataset.states);
       const same = split().methods.every((method) => (states.get(method) || "") === (wanted[method] || ""));
@@ -138,10 +146,10 @@
     field("filters").querySelector(".presets").append(button);
   }
   options(field("split"), Object.keys(data.splits));
-  field("split").addEventListener("change", fillSplit);
+  field("split").addEventListener("input", fillSplit);  // before the form's own listener, which then lists the new split
   field("filters").addEventListener("submit", (event) => event.preventDefault());
   field("filters").addEventListener("input", () => { shown = PAGE; update(); });
-  field("more").addEventListener("click", () => { shown += PAGE; update(); });
+  field("more").addEventListener("click", more);
   fillSplit();
   update();
 })();

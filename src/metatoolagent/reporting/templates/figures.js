@@ -38,6 +38,11 @@ async function draw(element) {
   const spec = {...figure.spec, params, data: {name: "rows", values: figure.rows}};
   const {line, step} = spec.usermeta || {};
   if (line) spec.height = new Set(chosen(figure).map((row) => row[line])).size * step;
+  const first = params.every((param, index) => param.value === figure.spec.params[index].value);
+  const what = params.map((param) => `${param.name} ${param.value}`).join(", ");
+  const told = chosen(figure).length ? "the numbers are in the table below" : "there is nothing to show";
+  element.setAttribute("aria-label", first ? figure.alt : `${figure.title}. ${what}: ${told}.`);
+  document.querySelector(`#figure-${name} .said`).hidden = !first;
   if (views[name]) views[name].finalize();
   views[name] = undefined;
   if (chosen(figure).length) views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});

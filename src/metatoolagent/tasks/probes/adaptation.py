@@ -31,7 +31,7 @@ class Asked:
 
 
 def tasks(
-    questions: pl.DataFrame, distractors: int, seed: int, part: str, probes: params.Probes
+    questions: pl.DataFrame, distractors: int, key: str, seed: int, part: str, probes: params.Probes
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the support tasks, an episode's as the one support pack of a meta-task, and the evaluation tasks.
 
@@ -41,6 +41,7 @@ def tasks(
     Args:
         questions: of the split, with their part.
         distractors: wrong tools in each candidate set.
+        key: where in params.yaml their number stands.
         seed: of all draws.
         part: whose tools are evaluated.
         probes: how many questions are answered, and how many of each tool are adapted on.
@@ -52,7 +53,7 @@ def tasks(
     usable = questions.filter((pl.col("part") == part) & (pl.col("also").list.len() == 0))
     generator = generator_of(seed, "probes", "adaptation")
     names = sorted(set(usable["tool"]))
-    require({f"tools of part {part}": len(names) - 1}, distractors)
+    require({f"tools of part {part}": len(names) - 1}, distractors, key)
     _require_frames(usable, probes.shots)
     order = [names[index] for index in generator.permutation(len(names))]
     quota = {name: probes.count // len(order) + (rank < probes.count % len(order)) for rank, name in enumerate(order)}

@@ -8,7 +8,7 @@ from metatoolagent import artifacts, params
 from metatoolagent.catalog import chunks, schemas
 from metatoolagent.tasks import eval_tasks
 from metatoolagent.tasks.choices import Choices
-from metatoolagent.tasks.distractors import Sampling, require, similarity_ranks
+from metatoolagent.tasks.distractors import Sampling, in_evaluation, require, similarity_ranks
 from metatoolagent.tasks.probes import abstention, adaptation, injection, rotation
 
 TASKS = "eval_tasks.parquet"
@@ -32,7 +32,7 @@ def materialize(
         probe: which one.
         parts: the artifact of the split.
         catalog: the artifact of ingestion.
-        distractors: wrong tools in each candidate set.
+        distractors: wrong tools in each candidate set, unless `evaluation` has a number of its own.
         seed: the experiment's seed.
         evaluation: the part that is evaluated, how many questions share a candidate set, and the kind of distractors.
         probes: how many questions.
@@ -45,7 +45,8 @@ def materialize(
     attacks = injection.read() if probe == "injection" else {}
     # What stands in the place of a gold tool that is left out is a distractor too.
     extra = 1 if probe == "abstention" else 0
-    base = _base(sources, distractors, extra, seed, evaluation, probes.count)
+    number, key = in_evaluation(evaluation, distractors)
+    base = _base(sources, number, key, extra, seed, evaluation, probes.count)
     if probe == "abstention":
         tasks, schema = abstention.tasks(base, seed), schemas.EVAL_TASKS
     elif probe == "rotation":
@@ -57,7 +58,9 @@ def materialize(
         schemas.write(tasks, schema, paths[TASKS])
 
 
-def _base(sources: list[Path], distractors: int, extra: int, seed: int, evaluation: params.EvalTasks, count: int) -> pl.DataFrame:
+def _base(
+    sources: list[Path], distractors: int, key: str, extra: int, seed: int, evaluation: params.EvalTasks, count: int
+) -> pl.DataFrame:
     """Return the evaluation tasks, pool `all`, that a probe makes its own from, with some more distractors than asked for."""
     choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), chunks.read(sources[1], schemas.QUESTION_PARTS))
     documents = schemas.read(sources[2], schemas.TOOLS)
@@ -66,7 +69,7 @@ def _base(sources: list[Path], distractors: int, extra: int, seed: int, evaluati
     ranks_TT = similarity_ranks(documents) if evaluation.distractor_kind == "hard" else None
     sampling = Sampling(distractors + extra, evaluation.distractor_kind == "same_domain", ranks_TT, seed)
     scopes = eval_tasks.available(choices, sampling.by_domain, seed, chosen)
-    require({scope: number - extra for scope, number in scopes.items()}, distractors)
+    require({scope: number - extra for scope, number in scopes.items()}, distractors, key)
     return pl.concat(list(eval_tasks.eval_tasks(choices, sampling, chosen))).filter(pool=POOL)
 
 
@@ -80,7 +83,8 @@ def materialize_adaptation(
     """
     source = parts / "questions.parquet"
     questions = schemas.read(source, schemas.QUESTION_PARTS)
-    support, answered = adaptation.tasks(questions, distractors, seed, evaluation.part, probes)
+    number, key = in_evaluation(evaluation, distractors)
+    support, answered = adaptation.tasks(questions, number, key, seed, evaluation.part, probes)
     with artifacts.publishing(out, (TASKS, SUPPORT), producer="materialize_adaptation", inputs=[source]) as paths:
         schemas.write(answered, schemas.EVAL_TASKS, paths[TASKS])
         schemas.write(support, schemas.META_TASKS, paths[SUPPORT])
