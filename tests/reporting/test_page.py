@@ -151,3 +151,53 @@ def test_what_a_reader_chooses_changes_the_figures_and_their_numbers(opened):
     )
     assert cells.count() == len(METHODS)
     assert wrong == []
+
+
+def with_another_split(html, folder):
+    """Write the page with a second split, a benchmark's, whose tasks are those of pool `all` alone."""
+    text = html.read_text(encoding="utf-8")
+    found = re.search(r'id="data-tasks">(.*?)</script>', text, re.S)
+    content = json.loads(found[1])
+    cd = content["splits"]["cd"]
+    content["splits"]["web"] = cd | {"tasks": [task for task in cd["tasks"] if task[1] == "all"][:5]}
+    written = json.dumps(content).replace("<", "\\u003c")
+    (folder / "index.html").write_text(text[: found.start(1)] + written + text[found.end(1) :], encoding="utf-8")
+    return folder / "index.html"
+
+
+def test_another_split_lists_its_own_tasks_whatever_was_filtered(html, browser, tmp_path):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(with_another_split(html, tmp_path).as_uri())
+    page.locator("#pool").select_option("unseen")
+    page.locator("#tasks #split").select_option("web")
+    assert count(page) == "5 of 5 tasks"
+    assert page.locator("#pool").input_value() == "all"
+    context.close()
+
+
+def test_more_tasks_leave_those_that_are_open_as_they_are(opened):
+    page, wrong = opened
+    first = page.locator(".task").first
+    first.locator("summary").click()
+    listed = page.locator(".task").count()
+    page.locator("#more").click()
+    assert page.locator(".task").count() == TASKS > listed
+    assert first.get_attribute("open") is not None and page.locator("#more").is_hidden()
+    assert wrong == []
+
+
+def test_what_a_figure_says_of_itself_goes_with_what_it_shows(opened):
+    page, wrong = opened
+    plot = page.locator("#figure-accuracy .plot")
+    said = "part => document.querySelector('#figure-accuracy .plot').ariaLabel.includes(part)"
+    alt = plot.get_attribute("aria-label")
+    assert len(alt) > 40
+    page.locator("#figure-accuracy svg").wait_for()
+    page.wait_for_function(said, arg=alt)
+    page.locator("#found [data-choice=reading]").select_option("free")
+    page.wait_for_function(said, arg="reading free")
+    page.locator("#found [data-choice=reading]").select_option("scored")
+    page.wait_for_function(said, arg=alt)
+    assert plot.get_attribute("role") == "img"
+    assert wrong == []

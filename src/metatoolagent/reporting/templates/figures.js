@@ -41,12 +41,14 @@ async function draw(element) {
   const first = params.every((param, index) => param.value === figure.spec.params[index].value);
   const what = params.map((param) => `${param.name} ${param.value}`).join(", ");
   const told = chosen(figure).length ? "the numbers are in the table below" : "there is nothing to show";
-  element.setAttribute("aria-label", first ? figure.alt : `${figure.title}. ${what}: ${told}.`);
-  document.querySelector(`#figure-${name} .said`).hidden = !first;
   if (views[name]) views[name].finalize();
   views[name] = undefined;
   if (chosen(figure).length) views[name] = await window.vegaEmbed(element, spec, {actions: false, renderer: "svg"});
   else element.textContent = "There is nothing to show of this choice.";
+  // Vega names the element "Vega visualization", and takes it for a document.
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", first ? figure.alt : `${figure.title}. ${what}: ${told}.`);
+  document.querySelector(`#figure-${name} .said`).hidden = !first;
   drawn.add(element);
   fill(name);
 }
