@@ -55,8 +55,8 @@ def row(
     """Return one result; `ratio` is how many times better ours is."""
     return {
         "measure": measure,
-        "ours": round(ours, 2),
-        "peer": round(peer, 2),
+        "ours": float(f"{ours:.4g}"),
+        "peer": float(f"{peer:.4g}"),
         "peer_name": peer_name,
         "ratio": round(peer / ours if lower_is_better else ours / peer, 2),
         "unit": unit,

@@ -24,8 +24,9 @@ def random_tensors(pack: Pack, heads: int, groups: int, size: int, dtype: torch.
     return [torch.randn(shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes]
 
 
-def attend(tensors: list[Tensor], pack: Pack) -> Tensor:
-    out, _ = tree_attention(torch.nn.Identity(), *tensors, None, scaling=0.3, tree=layout(pack, tensors[0].dtype))
+def attend(tensors: list[Tensor], pack: Pack, *, fused: bool = False) -> Tensor:
+    with torch.set_grad_enabled(not fused):
+        out, _ = tree_attention(torch.nn.Identity(), *tensors, None, scaling=0.3, tree=layout(pack, tensors[0].dtype))
     return out
 
 
@@ -36,23 +37,26 @@ def test_the_blocks_compute_dense_masked_attention(tasks, candidates, gold_only,
     packed = random_pack(tasks, candidates, gold_only=gold_only)
     tensors = random_tensors(packed, heads, groups, 8, dtype)
     expected = dense(*tensors, packed.mask(), 0.3)
-    found = attend(tensors, packed)
-    assert found.shape == (1, packed.tokens, heads, 8)
-    assert close(found, expected, TOLERANCE[dtype])
+    for fused in (False, True):
+        found = attend(tensors, packed, fused=fused)
+        assert found.shape == (1, packed.tokens, heads, 8)
+        assert close(found, expected, TOLERANCE[dtype])
 
 
 def test_very_uneven_segments_and_answers_of_one_token_are_computed_alike():
     parts = random_parts(3, 2) | {"segments": [[5], list(range(40)), [7, 8]], "answers": [[257], [1, 2, 3, 4, 5, 6, 257]]}
     packed = pack(**parts, context=8192)
     tensors = random_tensors(packed, 4, 2, 8, torch.float64)
-    assert close(attend(tensors, packed), dense(*tensors, packed.mask(), 0.3), 1e-12)
+    expected = dense(*tensors, packed.mask(), 0.3)
+    assert close(attend(tensors, packed), expected, 1e-12) and close(attend(tensors, packed, fused=True), expected, 1e-12)
 
 
 def test_huge_scores_stay_finite():
     packed = random_pack(3, 2)
     tensors = [1e3 * tensor for tensor in random_tensors(packed, 4, 2, 8, torch.float32)]
-    assert torch.isfinite(attend(tensors, packed)).all()
-    assert close(attend(tensors, packed), dense(*tensors, packed.mask(), 0.3), 1e-4)
+    for fused in (False, True):
+        assert torch.isfinite(attend(tensors, packed, fused=fused)).all()
+        assert close(attend(tensors, packed, fused=fused), dense(*tensors, packed.mask(), 0.3), 1e-4)
 
 
 def test_what_a_token_may_not_see_does_not_reach_it():
@@ -118,7 +122,8 @@ def test_behind_tokens_of_a_cache_the_blocks_compute_the_same_rows_of_dense_atte
     packed = random_pack(5, 3)
     query, key, value = random_tensors(packed, heads, groups, 8, torch.float64)
     expected = dense(query, key, value, packed.mask(), 0.3)[:, count:]
-    assert close(attend([query[:, :, count:], key, value], behind(packed, count)), expected, 1e-12)
+    for fused in (False, True):
+        assert close(attend([query[:, :, count:], key, value], behind(packed, count), fused=fused), expected, 1e-12)
 
 
 def test_the_layout_behind_tokens_of_a_cache_worked_out_by_hand():

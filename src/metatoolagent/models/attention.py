@@ -2,8 +2,9 @@
 
 A dense masked kernel computes all T x T scores, most of which the mask throws away, and its backward pass in
 bfloat16 is slow on CPUs. Here the R tokens below the prefix are gathered into Q blocks of L tokens (padded), and only
-R x P and Q x L x L scores are computed. It is plain matrix products, so it can be differentiated twice, which the
-fused kernels cannot. Softmax(q k^T / sqrt(d)) v as in Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+R x P and Q x L x L scores are computed. Where nothing is to be differentiated, torch's fused kernels compute the
+blocks, and keep no scores. Elsewhere it is plain matrix products, which can be differentiated twice; the fused kernels
+cannot. Softmax(q k^T / sqrt(d)) v as in Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
 
 Tokens that were read before the pack and whose keys and values a cache holds belong to the prefix of all of it.
 
@@ -13,6 +14,7 @@ tokens a block, H heads, G key-value heads, M query heads for each of them, D he
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -46,6 +48,11 @@ class Layout:
     def shared(self) -> int:
         """Keys that every token below the prefix sees."""
         return self.before + self.prefix
+
+    @cached_property
+    def bias_of_blocks(self) -> Tensor:
+        """What is added to the scores of a block's tokens (Q, L, shared + L): for the shared keys, then for the block's own."""
+        return nn.functional.pad(self.block_bias_QLL, (self.shared, 0))
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ def tree_attention(
     if isinstance(tree, Dense):
         attend = nn.functional.scaled_dot_product_attention
         return attend(query, key, value, attn_mask=tree.bias, scale=scaling, enable_gqa=True).transpose(1, 2), None
+    if not torch.is_grad_enabled():
+        return _fused(query, key, value, scaling, tree), None
     groups, (length, size) = key.shape[1], query.shape[2:]
     q_GMTD = (query[0] * scaling).view(groups, -1, length, size)
     k_GSD, v_GSD = key[0], value[0]
@@ -135,6 +144,32 @@ def tree_attention(
     top = _attend(q_GMPD, k[0], v[0], tree.prefix_bias_PS)
     out_GMTD = torch.cat([top, _blocks(q_GMRD, k, v, tree)], 2)
     return out_GMTD.reshape(1, -1, length, size).transpose(1, 2), None
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, scaling: float, tree: Layout) -> Tensor:
+    """Return the attention's output (1, T, H, D) by fused kernels, a block of tokens as one sequence of a batch."""
+    attend = nn.functional.scaled_dot_product_attention
+    questions, longest = tree.block_QL.shape
+    gathered = tree.block_QL.flatten() - tree.prefix
+    below = query.shape[2] - tree.prefix
+    (q_prefix, q_rest), (k_shared, k_rest), (v_shared, v_rest) = (
+        state.split_with_sizes([first, below], 2)
+        for state, first in ((query, tree.prefix), (key, tree.shared), (value, tree.shared))
+    )
+
+    def blocks(state: Tensor) -> Tensor:
+        return state.index_select(2, gathered).view(-1, questions, longest, state.shape[3]).transpose(0, 1)
+
+    # The kernel for causal scores skips those that are not seen, and has no place for tokens before the pack.
+    mask = tree.prefix_bias_PS if tree.before else None
+    top = attend(q_prefix, k_shared, v_shared, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True)
+    k_blocks, v_blocks = (
+        torch.cat([shared.expand(questions, -1, -1, -1), blocks(rest)], 2)
+        for shared, rest in ((k_shared, k_rest), (v_shared, v_rest))
+    )
+    out = attend(blocks(q_rest), k_blocks, v_blocks, attn_mask=tree.bias_of_blocks[:, None], scale=scaling, enable_gqa=True)
+    flat = out.transpose(0, 1).reshape(1, query.shape[1], -1, query.shape[3])
+    return torch.cat([top, flat.index_select(2, tree.place_R)], 2).transpose(1, 2)
 
 
 def _attend(q_GMTD: Tensor, k_GSD: Tensor, v_GSD: Tensor, bias_TS: Tensor) -> Tensor:
