@@ -148,7 +148,12 @@ def measured(make: Callable[[Path, str], float], folder: Path, kind: str) -> tup
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(make, folder, kind, sender))
     child.start()
-    seconds, peak = receiver.recv()
+    sender.close()  # the child's end is then the only one, so that its death ends the wait
+    try:
+        seconds, peak = receiver.recv()
+    except EOFError:
+        child.join()
+        raise RuntimeError(f"{make.__name__} {kind} ended with exit code {child.exitcode}") from None
     child.join()
     return seconds, peak
 

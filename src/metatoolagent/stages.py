@@ -19,6 +19,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from metatoolagent.artifacts import atomic_path
 from metatoolagent.params import MAIN_JOB
 
 MAIN, TARGET = "dvc.yaml", "eval_cd"
@@ -144,8 +145,8 @@ def _add(path: Path, made: dict[str, Stage]) -> None:
     above = {"wdir": "../" * str(path).count("/")}
     there = _load(path)["stages"] if path.exists() else {}
     text = _dump({"stages": there | {name: above | content for name, content in made.items()}})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _dump(content: dict[str, Any]) -> str:
@@ -203,7 +204,8 @@ def main() -> None:
     made = render()[MAIN]
     path, text = Path(MAIN), _dump({"stages": made, "plots": plots(made)})
     if "--check" not in sys.argv:
-        path.write_text(text, encoding="utf-8")
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     elif not path.exists() or path.read_text(encoding="utf-8") != text:
         sys.exit(f"{path} is out of date: run `python -m metatoolagent.stages`")
     for target in (argument for argument in sys.argv[1:] if argument != "--check"):

@@ -41,10 +41,12 @@ def test_distractors_saturate_where_no_interval_is_below_the_best(rows):
     table = rows(*grid)
     # At 20 in evaluation, the interval of 2 ends at 40 %, below the best's 50 %; that of 5 ends at 55 %.
     assert distractors.saturation(table.filter(evaluation=20, method="ft")) == 5
+    # A fall behind the best says nothing of where it was reached.
+    assert distractors.saturation(rows(*({"training": j, "value": v} for j, v in {2: 0.5, 5: 0.55, 10: 0.2}.items()))) == 2
     told = distractors.finding(table, CAPS)
     assert "with 20 distractors in evaluation" in told
     assert "ft: 2 in training 30.0 % [20.0, 40.0], 5 in training 45.0 % [35.0, 55.0]" in told
-    assert "from 5 on, no interval tells training from the best" in told
+    assert "and from 5 up to it no interval lies below that" in told
     assert "at most 20 meta-tasks a run and 100 eval-tasks a run" in told and "2 training seeds" in told
     drawn(distractors, table)
 

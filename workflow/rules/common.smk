@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from metatoolagent import locks
 from metatoolagent import params as checked
-from metatoolagent import variants
+from metatoolagent import strict_yaml, variants
 from metatoolagent.errors import UserError
 from metatoolagent.sweeps import runs
 
@@ -35,11 +35,22 @@ wildcard_constraints:
 
 def check_params():
     """Stop before any job if params.yaml, or what --config made of it, is wrong."""
+    config.update(with_numbers(dict(config)))
     try:
         checked.load(Path("params.yaml"))
         checked.check(dict(config))
     except UserError as error:
         stop(error)
+
+
+def with_numbers(value):
+    """Return values with `1e-3` as the number that it is: Snakemake's YAML 1.1 takes it for text."""
+    if isinstance(value, dict):
+        return {key: with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_numbers(item) for item in value]
+    is_number = isinstance(value, str) and strict_yaml.NUMBER.fullmatch(value)
+    return float(value) if is_number and "e" in value.lower() else value
 
 
 def stop(error):

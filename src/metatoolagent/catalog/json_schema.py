@@ -49,7 +49,10 @@ Validator: Any = validators.extend(
 
 def validator(schema: dict[str, Any]) -> Any:
     """Return a validator that checks formats, fetches nothing and runs no pattern."""
-    return Validator(schema, registry=Registry(), format_checker=FormatChecker())
+    # At a $schema jsonschema would go over to the stock class, which runs patterns; format regex compiles one.
+    plain = {key: value for key, value in schema.items() if key != "$schema"}
+    formats = FormatChecker(sorted(set(FormatChecker.checkers) - {"regex"}))
+    return Validator(plain, registry=Registry(), format_checker=formats)
 
 
 def schema_faults(schema: dict[str, Any]) -> list[Fault]:
@@ -60,6 +63,8 @@ def schema_faults(schema: dict[str, Any]) -> list[Fault]:
         return [("E-SCHEMA", *fault) for fault in invalid]
     if schema.get("type") != "object":
         return [("E-SCHEMA", "the parameters must be of type object", ("type",), str(schema.get("type", "")))]
+    if nested := [*_nested(schema)]:
+        return nested
     return _reference_faults(schema)
 
 
@@ -83,6 +88,17 @@ def argument_faults(checker: Any, arguments: Any) -> list[tuple[str, Pointer, st
 def _fault(error: ValidationError) -> tuple[str, Pointer, str]:
     message = f"{error.message[:120]}…" if len(error.message) > 120 else error.message
     return message, tuple(error.absolute_path), str(error.instance)
+
+
+def _nested(content: object, pointer: Pointer = ()) -> Iterator[Fault]:
+    """Yield each keyword below the top that would have its schema read by other rules, or from another base."""
+    if isinstance(content, dict):
+        for name in ("$schema", "$id"):
+            if pointer and pointer[-1] != "properties" and isinstance(content.get(name), str):
+                yield "E-SCHEMA", f"{name} below the top changes how the schema is read", (*pointer, name), content[name]
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield from _nested(value, (*pointer, key))
 
 
 def _external(pointer: Pointer, ref: str) -> Fault:

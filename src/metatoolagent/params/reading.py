@@ -4,9 +4,9 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from metatoolagent import strict_yaml
@@ -22,7 +22,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     distractors: sections.Count
-    held_out: list[str]
+    held_out: Annotated[list[str], Field(min_length=1)]
     ingest: sections.Ingest
     chains: sections.Chains
     split: sections.Split
@@ -75,13 +75,22 @@ class Given:
 
     @property
     def seed(self) -> int:
-        """The seed that every generator is derived from."""
-        return int(self._value("seed"))
+        """The seed that every generator is derived from; errors as `section`."""
+        return self._number("seed", sections.Seed)
 
     @property
     def distractors(self) -> int:
-        """How many wrong tools a candidate set holds."""
-        return int(self._value("distractors"))
+        """How many wrong tools a candidate set holds; errors as `section`."""
+        return self._number("distractors", sections.Count)
+
+    def _number(self, key: str, kind: Any) -> int:
+        value = self._value(key)
+        try:
+            return int(TypeAdapter(kind).validate_python(value, strict=True))
+        except ValidationError as error:
+            findings = [_finding({**item, "loc": (key,)}, None) for item in error.errors()]
+            raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+            raise AssertionError("a validation error without findings") from error
 
     def _value(self, key: str) -> Any:
         if key in self.values:
@@ -144,8 +153,8 @@ def _finding(item: ErrorDetails, document: strict_yaml.Document | None) -> Findi
 
 def _keys(pointer: tuple[int | str, ...]) -> list[str]:
     model: Any = Params
-    for name in pointer:
-        model = model.model_fields[str(name)].annotation
+    for name in ".".join(map(str, pointer)).split(".") if pointer else ():  # a section may be named with a dot
+        model = model.model_fields[name].annotation
     return list(model.model_fields)
 
 

@@ -39,6 +39,12 @@ class Scale(Section):
     layers: list[OrAll]
     sources: list[str]
 
+    @model_validator(mode="after")
+    def _have_a_rung(self) -> Self:
+        if not (self.layers or self.sources):
+            raise ValueError("name a number of layers or a source")
+        return self
+
 
 class Queries(Section):
     """Query tasks a meta-task, and training tools; 0 is all of them."""

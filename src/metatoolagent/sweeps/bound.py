@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import curve_fit
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def fit(sizes: Sequence[float], gaps: Sequence[float]) -> Fit | None:
     spread = ((gap - gap.mean()) ** 2).sum()
     if len(set(sizes)) < 2 or spread == 0:
         return None
-    # The root of C is fitted: it enters linearly, so the fit has one minimum.
-    (root,), _ = curve_fit(lambda size, root: root / np.sqrt(size), n, gap, p0=[0.1], bounds=(0, np.inf))
+    # The root of C enters linearly.
+    root = max(0.0, float((gap / np.sqrt(n)).sum() / (1 / n).sum()))
     residual = ((gap - root / np.sqrt(n)) ** 2).sum()
-    return Fit(float(root**2), float(1 - residual / spread))
+    return Fit(root**2, float(1 - residual / spread))

@@ -38,13 +38,13 @@ def figure(table: pl.DataFrame) -> alt.Chart:
 
 
 def saturation(rows: pl.DataFrame) -> int:
-    """Return the number of training distractors from which no interval tells the accuracy from the best one's mean.
+    """Return the fewest training distractors from which up to the best number no interval lies below the best one's mean.
 
     Args:
         rows: one method at one number of evaluation distractors, a row for each number in training.
     """
-    best = max(rows["value"])
-    below = rows.filter(pl.col("high") < best)["training"].to_list()
+    best = rows.sort("value", "training", descending=[True, False]).row(0, named=True)
+    below = rows.filter((pl.col("high") < best["value"]) & (pl.col("training") < best["training"]))["training"].to_list()
     return min(int(value) for value in rows["training"] if all(value > low for low in below))
 
 
@@ -56,5 +56,6 @@ def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
     for method in METHODS:
         of_method = rows.filter((pl.col("method") == method) & (pl.col("evaluation") == hardest)).sort("training")
         told.append(f"{method}: " + ", ".join(f"{row['training']} in training {percent(row)}" for row in of_method.to_dicts()))
-        told[-1] += f"; from {saturation(of_method)} on, no interval tells training from the best"
+        best = of_method.sort("value", "training", descending=[True, False])["training"][0]
+        told[-1] += f"; best with {best}, and from {saturation(of_method)} up to it no interval lies below that"
     return f"Scored accuracy with {hardest} distractors in evaluation, pool all. {'. '.join(told)}. {capped(table, caps)}"

@@ -40,7 +40,8 @@ def runs(plan: Plan) -> list[Run]:
 def gaps(table: pl.DataFrame) -> pl.DataFrame:
     """Return the gap of each method at each size: columns axis, size, method, gap, low, high.
 
-    The interval is that of two independent means: the tools of both parts are different ones.
+    The interval is that of two independent means. The tools of both parts are different ones; the seeds of training are the
+    same, and what they have in common is left out.
     """
     rows = at(table)
     joined = rows.filter(part="train").join(

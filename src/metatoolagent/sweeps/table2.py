@@ -3,6 +3,7 @@
 import altair as alt
 import polars as pl
 
+from metatoolagent.params import OF_METHOD
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped, differences, percent, points
 
@@ -13,7 +14,8 @@ def runs(plan: Plan) -> list[Run]:
     return [
         run
         for split in dict.fromkeys(chosen["splits"])
-        for method in dict.fromkeys(chosen["methods"])
+        for method in OF_METHOD  # in its order, which comparisons are named by
+        if method in chosen["methods"]
         for run in plan.runs(
             method, {"split": split}, {}, splits=[f"hd-{domain}" for domain in held_out] if split == "hd" else [split]
         )
