@@ -14,6 +14,11 @@ IngestParams = Callable[..., params.Ingest]
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first: a long one that starts last leaves the other worker idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def fixture_catalog() -> Path:
     """The folder of a small catalog: two domains of 10 tools, 12 questions a tool."""

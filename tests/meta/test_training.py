@@ -23,6 +23,8 @@ from metatoolagent.meta import checkpoints, training
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.meta.training import Job
 from metatoolagent.models import adapter, backbone
+from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks.abstention import NONE
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
 
 UPDATES = 6
@@ -414,6 +416,17 @@ def test_a_finished_run_publishes_again_without_training(job, uninterrupted, mon
     monkeypatch.setattr(training, "evaluate", forbidden)
     training.train(job)
     assert tree(job.out) == uninterrupted[0]
+
+
+def test_it_trains_on_packs_that_offer_none_of_these(job, catalog, committed, tmp_path):
+    splits.split(catalog, "cd", committed.split, 0, tmp_path / "parts")
+    meta = committed.meta_tasks.model_copy(update={"count": UPDATES, "tasks_per_pack": 4, "abstention": 0.25})
+    evaluation = committed.eval_tasks.model_copy(update={"count": 12})
+    meta_tasks.materialize(tmp_path / "parts", catalog, "cd", 2, 0, meta, evaluation, tmp_path / "drawn")
+    path = tmp_path / "drawn/meta_tasks.parquet"
+    assert NONE in pl.read_parquet(path)["gold"].to_list()
+    training.train(replace(job, tasks=path))
+    assert len(pl.read_csv(job.out / training.LOG)) == UPDATES / TRAIN.meta_batch
 
 
 def test_another_chat_template_is_another_run(job, tiny, tmp_path):

@@ -183,6 +183,11 @@ def test_layers_that_the_backbone_lacks_are_refused(targets, tiny):
     assert raised.value.what.endswith(targets[-1])
 
 
+def test_targets_may_be_the_ends_of_names(tiny):
+    attached = adapter.attach(backbone.load(tiny, BACKBONE), ADAPTER.model_copy(update={"targets": ["self_attn.q_proj"]}))
+    assert {name.split(".")[-4] for name, _ in attached.named_parameters() if "lora_A" in name} == {"q_proj"}
+
+
 def test_rank_and_alpha_count(tiny, adapted):
     weights = random_weights(adapted, 2)
     pack = random_pack(2, 2)

@@ -33,7 +33,7 @@ def test_a_queue_runs_each_value_in_a_copy_and_shows_them_all(copy, shell):
     end = time.monotonic() + PATIENCE
     while any(word in shell("dvc queue status", copy).stdout for word in ("Queued", "Running")):
         assert time.monotonic() < end
-        time.sleep(1)
+        time.sleep(5)
     found = experiments(shell, copy)
     resamples = sorted(data["params"]["params.yaml"]["data"]["metrics"]["bootstrap"] for data in found.values())
     assert resamples == [300, 400]

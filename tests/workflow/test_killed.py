@@ -22,7 +22,7 @@ def wait_for(condition):
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.1)  # each look walks all processes
 
 
 def runs(folder, stage):

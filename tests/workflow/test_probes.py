@@ -39,9 +39,3 @@ def test_each_probe_is_evaluated_shown_and_known_to_dvc(copy, shell):
     assert "Running stage" not in shell("dvc repro probes/dvc.yaml", copy).stdout
     shown = shell("PYTHONPATH=src python -m metatoolagent results", copy).stdout
     assert all(title in shown for title in ("Abstention", "Rotation", "Injection", "Adaptation", "mta - ft"))
-
-
-def test_training_with_abstention_runs(copy, shell):
-    params = copy / "params.yaml"
-    params.write_text(params.read_text().replace("abstention: 0.0 ", "abstention: 0.25 "))
-    shell("snakemake --cores 2 results/main/mta/adapter/adapter_model.safetensors", copy)

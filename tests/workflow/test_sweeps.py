@@ -47,32 +47,32 @@ def variant(sweep: str, items: str) -> str:
 
 
 def test_a_sweep_end_to_end(copy, shell):
+    edit(copy, "distractors: [1, 2] #", "distractors: [2] #")
     done = shell("snakemake --cores 2 sweep_distractors", copy)
     output = done.stdout + done.stderr
-    # Two numbers in training and in evaluation, two methods, one seed: the adapters of 2 are those of the main run.
+    # The adapters of 2 are those of the main run.
+    assert not jobs(output, "train") and not jobs(output, "split") and not jobs(output, "backbone")
+    assert len(jobs(output, "evaluate")) == 2
+    assert NOTHING in shell("snakemake -n sweep_distractors eval_cd", copy).stdout
+    assert "Running stage" not in shell("dvc repro sweeps/dvc.yaml", copy).stdout
+    assert "Running stage" not in shell("dvc repro", copy).stdout
+    assert "up to date" in shell("dvc status", copy).stdout
+
+    # Two numbers in training and in evaluation, two methods, one seed: what is new is computed.
+    edit(copy, "distractors: [2] #", "distractors: [1, 2] #")
+    again = shell("dvc repro sweeps/dvc.yaml", copy)
+    assert re.findall(r"Running stage '([^']+)'", again.stdout) == ["sweeps/dvc.yaml:sweep-distractors"]
+    # Snakemake's own log: DVC cuts what a stage prints.
+    output = max((copy / ".snakemake/log").glob("*.log")).read_text(errors="replace")
     assert jobs(output, "train") == {(variant("distractors", "distractors=1"), method) for method in ("ft", "mta")}
-    assert len(jobs(output, "evaluate")) == 2 * 2 * 2
-    assert not jobs(output, "split") and not jobs(output, "backbone")
+    assert len(jobs(output, "evaluate")) == 3 * 2
+    assert NOTHING in shell("snakemake -n sweep_distractors", copy).stdout
     folder = copy / "results/sweep/distractors"
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert {(row["training"], row["evaluation"]) for row in rows} == {(a, b) for a in "12" for b in "12"}
     assert {row["n"] for row in rows} == {"8"}
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "with 2 distractors in evaluation" in (folder / "finding.md").read_text()
-
-    assert NOTHING in shell("snakemake -n sweep_distractors eval_cd", copy).stdout
-    assert "Running stage" not in shell("dvc repro sweeps/dvc.yaml", copy).stdout
-    assert "Running stage" not in shell("dvc repro", copy).stdout
-    assert "up to date" in shell("dvc status", copy).stdout
-
-    edit(copy, "distractors: [1, 2] #", "distractors: [1, 2, 3] #")
-    again = shell("dvc repro sweeps/dvc.yaml", copy)
-    assert re.findall(r"Running stage '([^']+)'", again.stdout) == ["sweeps/dvc.yaml:sweep-distractors"]
-    # Snakemake's own log: DVC cuts what a stage prints.
-    output = max((copy / ".snakemake/log").glob("*.log")).read_text(errors="replace")
-    assert jobs(output, "train") == {(variant("distractors", "distractors=3"), method) for method in ("ft", "mta")}
-    assert len(jobs(output, "evaluate")) == 5 * 2
-    assert NOTHING in shell("snakemake -n sweep_distractors", copy).stdout
 
 
 def test_dvc_can_run_a_sweep_first(finished, shell, tmp_path):

@@ -94,7 +94,7 @@ def _nested(content: object, pointer: Pointer = ()) -> Iterator[Fault]:
     """Yield each keyword below the top that would have its schema read by other rules, or from another base."""
     if isinstance(content, dict):
         for name in ("$schema", "$id"):
-            if pointer and pointer[-1] != "properties" and isinstance(content.get(name), str):
+            if pointer and isinstance(content.get(name), str):
                 yield "E-SCHEMA", f"{name} below the top changes how the schema is read", (*pointer, name), content[name]
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:

@@ -28,16 +28,15 @@ VariantPredictions = Annotated[
 MetricsFiles = Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")]
 
 
-def named(item: str, pattern: str = ".+") -> tuple[str, Path]:
-    """Return what an option NAME=FILE names; `pattern` is that of names.
+def named(item: str, form: str = "METHOD=FILE", pattern: str = ".+") -> tuple[str, Path]:
+    """Return what an option of a form such as NAME=FILE names; `pattern` is that of names.
 
     Raises:
         UserError: E-OPTION (exit code 64).
     """
     name, _, path = item.partition("=")
     if not re.fullmatch(pattern, name) or not path:
-        what, fix = "not a name and its file", "write NAME=FILE, such as cd=results/main/tasks/eval_tasks.parquet"
-        raise UserError("E-OPTION", what, "the command line", shown(item), fix, exit_code=Exit.PARAMS)
+        raise UserError("E-OPTION", f"not {form}", "the command line", shown(item), f"write {form}", exit_code=Exit.PARAMS)
     return name, Path(path)
 
 
@@ -54,7 +53,7 @@ def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
     """Return the files that options VARIANT:METHOD=FILE name."""
     files: dict[str, dict[str, Path]] = {}
     for item in prediction:
-        key, path = named(item, ".+:.+")
+        key, path = named(item, "VARIANT:METHOD=FILE", ".+:.+")
         variant, _, method = key.partition(":")
         files.setdefault(variant, {})[method] = path
     return files
@@ -64,7 +63,7 @@ def require_known(what: str, name: str, known: list[str]) -> None:
     """Refuse a method or a probe that the stage does not know; without this a misspelt name would run as another one.
 
     Raises:
-        UserError: E-METHOD or E-PROBE (exit code 64).
+        UserError: E-METHOD, E-PROBE or E-KIND (exit code 64).
     """
     if name not in known:
         fix = f"name one of {', '.join(known)}"

@@ -42,8 +42,8 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
         UserError: E-ADAPTER-TARGETS if the backbone has no layers of one of the names, or PEFT cannot adapt them.
     """
     # PEFT itself takes what it finds, as long as it finds one.
-    ends = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if missing := [name for name in chosen.targets if name not in ends]:
+    names = [f".{name}" for name, _ in model.named_modules()]
+    if missing := [target for target in chosen.targets if not any(name.endswith(f".{target}") for name in names)]:
         raise _targets_error(f"the backbone has no layer {', '.join(missing)}")
     config = LoraConfig(r=chosen.rank, lora_alpha=chosen.alpha, target_modules=chosen.targets, task_type="CAUSAL_LM")
     try:

@@ -121,7 +121,8 @@ def tree_attention(
         UserError: E-BACKBONE if the model's attention is another one than this computes.
     """
     del module, attention_mask
-    if softcap is not None or s_aux is not None or (sliding_window is not None and key.shape[2] > sliding_window):
+    furthest = key.shape[2] if isinstance(tree, Dense) else tree.shared + tree.block_QL.shape[1]
+    if softcap is not None or s_aux is not None or (sliding_window is not None and furthest > sliding_window):
         raise UserError(
             "E-BACKBONE",
             "the model's attention bounds its scores, has sinks, or a window that is shorter than the prompt",

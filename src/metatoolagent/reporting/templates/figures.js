@@ -31,7 +31,16 @@ function fill(name) {
   place.replaceChildren(table);
 }
 
-async function draw(element) {
+const last = {};
+
+// One drawing of a figure at a time: what a reader chooses meanwhile is drawn behind it.
+function draw(element) {
+  const name = element.dataset.figure;
+  drawn.add(element);
+  last[name] = (last[name] || Promise.resolve()).then(() => drawNow(element));
+}
+
+async function drawNow(element) {
   const name = element.dataset.figure;
   const figure = figures[name];
   const params = (figure.spec.params || []).map((param) => ({...param, value: choice[param.name]}));
@@ -49,7 +58,6 @@ async function draw(element) {
   element.setAttribute("role", "img");
   element.setAttribute("aria-label", first ? figure.alt : `${figure.title}. ${what}: ${told}.`);
   document.querySelector(`#figure-${name} .said`).hidden = !first;
-  drawn.add(element);
   fill(name);
 }
 
