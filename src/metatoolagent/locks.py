@@ -4,7 +4,8 @@ Snakemake's lock holds the names of files and not who holds it, so its own messa
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -42,8 +43,19 @@ def at_work(folder: Path) -> Iterable[psutil.Process]:
     """Yield the processes, other than this one, that run Snakemake or a job of it in a folder."""
     for process in psutil.process_iter():
         try:
-            names = {os.path.basename(word) for word in process.cmdline()}  # noqa: PTH119
-            if process.pid != os.getpid() and names & PROGRAMS and Path(process.cwd()) == folder.resolve():
+            named = program(process.cmdline()) in PROGRAMS
+            if process.pid != os.getpid() and named and Path(process.cwd()) == folder.resolve():
                 yield process
         except (psutil.Error, OSError):
             continue  # it ended meanwhile, or is another user's
+
+
+def program(words: Sequence[str]) -> str:
+    """Return what a command line runs: its program, or the script or module that Python is given.
+
+    Later arguments do not count: an editor may have a folder of that name open.
+    """
+    names = [os.path.basename(word) for word in words]  # noqa: PTH119
+    if not names or not names[0].startswith("python"):
+        return "".join(names[:1])  # the kernel's own have no words
+    return next((name for option, name in pairwise(names) if option == "-m"), "".join(names[1:2]))

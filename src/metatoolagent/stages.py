@@ -28,6 +28,8 @@ METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
 SWEEPS = "sweeps/dvc.yaml"
 """The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
+SWEEPING = {"backbone_of_variant", "evaluate", "materialize", "split", "train"}
+"""Rules that a sweep may need once its grid grows, though none of its jobs is of them yet."""
 OF_RULE = {"metrics_hd": "hd", "ingest_chains": "chains", "report_chains": "chains"}
 """The variant of rules beyond the main job that have no wildcard to tell it."""
 PROBES = "probes/dvc.yaml"
@@ -66,10 +68,10 @@ def stage(dag: Any, job: Any) -> Stage:
     outs = sorted(map(str, job.output))
     made = {str(file) for one in jobs for file in one.output}
     metrics = [out for out in outs if Path(out).name == METRICS]
-    rules = " ".join(sorted({one.rule.name for one in jobs}))
+    rules = {one.rule.name for one in jobs} | (SWEEPING if file_of(job) == SWEEPS else set())
     content = {
         # Only these rules may run: upstream files are taken as they are, since DVC decides what runs.
-        "cmd": f"snakemake --cores all --allowed-rules {rules} -- {' '.join(outs)}",
+        "cmd": f"snakemake --cores all --allowed-rules {' '.join(sorted(rules))} -- {' '.join(outs)}",
         "deps": sorted({str(file) for one in jobs for file in one.input} - made),
         "params": sorted({key for one in jobs for key in json.loads(one.params.given)}),
         "outs": [out for out in outs if out not in metrics] + [record(out) for out in outs],

@@ -44,9 +44,9 @@ class Rejection:
     def record(self) -> dict[str, object]:
         """Return its row of the table of rejected rows."""
         reason = f"{self.what}; {self.fix}" if self.fix else self.what
-        # A lone surrogate has no UTF-8 form.
-        value = self.value[:STORED].encode("utf-8", "backslashreplace").decode("utf-8")
-        return {"file": self.file, "line": self.line, "field": self.field, "value": value, "code": self.code, "reason": reason}
+        # A lone surrogate has no UTF-8 form; the name of a file may have one too.
+        file, value = (text.encode("utf-8", "backslashreplace").decode("utf-8") for text in (self.file, self.value[:STORED]))
+        return {"file": file, "line": self.line, "field": self.field, "value": value, "code": self.code, "reason": reason}
 
 
 def of_file(file: str, error: UserError) -> Rejection:

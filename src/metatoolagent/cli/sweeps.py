@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from metatoolagent import params
-from metatoolagent.cli.options import Log, Out, Parameters
+from metatoolagent.cli.options import Log, Out, Parameters, require_known
 
 
 def sweep(
@@ -18,7 +18,9 @@ def sweep(
     """Turn the predictions of sweep NAME into its table, figure and paragraph."""
     del log
     from metatoolagent.sweeps import stage
-    from metatoolagent.sweeps.runs import from_json
+    from metatoolagent.sweeps.runs import NAMES, from_json
+
+    require_known("sweep", name, list(NAMES))
 
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
