@@ -27,6 +27,7 @@ os.environ.update(PYTHONPATH=SRC)
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/locks.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/materialize.smk"

@@ -1,9 +1,12 @@
+import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 
-from metatoolagent.locks import LOCKS, UNLOCK, explain, program
+from metatoolagent import locks
+from metatoolagent.locks import LOCKS, UNLOCK, Holder, clear, explain, program, sign, signature
 
 
 @pytest.fixture
@@ -75,3 +78,107 @@ def test_a_process_below_the_run_that_holds_the_lock_says_nothing(locked):
     outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], check=True)"
     done = subprocess.run(named(locked, "snakemake", outer), cwd=locked, text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "''"
+
+
+SIGNING = """
+import sys; sys.path[:0] = {path!r}
+from pathlib import Path
+from metatoolagent.locks import sign
+sign(Path({lock!r}))
+print(flush=True)
+"""
+
+
+def signed(lock, ends="", wait=True):
+    """Sign a lock by a process of its own."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", SIGNING.format(path=sys.path, lock=str(lock)) + ends],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    holder.stdout.readline()
+    if wait:
+        holder.communicate()
+    return holder
+
+
+def lock_of(folder):
+    return folder / LOCKS / "0.output.lock"
+
+
+def test_the_lock_of_a_process_that_has_ended_is_cleared(locked, capsys):
+    signed(lock_of(locked))
+    clear(locked)
+    assert not list((locked / LOCKS).iterdir()) and explain(locked) == ""
+    assert "was cleared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+def test_the_lock_of_a_killed_process_is_cleared_also_before_its_parent_has_asked_for_it(locked, reaped):
+    holder = signed(lock_of(locked), "input()", wait=False)
+    clear(locked)
+    assert lock_of(locked).exists()
+    holder.kill()
+    if reaped:
+        holder.wait()
+    else:
+        holder.stdout.read()  # ends with the process
+        wait_until(lambda: Holder(**json.loads(signature(lock_of(locked)).read_text())).has_ended())
+    clear(locked)
+    assert not lock_of(locked).exists()
+    holder.communicate()
+
+
+def wait_until(condition):
+    for _ in range(100):
+        if condition():
+            return
+        locks.time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def test_a_lock_that_is_not_signed_stays(locked, capsys):
+    clear(locked)
+    signature(lock_of(locked)).write_text("{half")
+    clear(locked)
+    assert lock_of(locked).exists() and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "ended"),
+    [
+        ({}, True),
+        ({"machine": "other 1"}, False),
+        ({"machine": "other "}, False),
+        ({"boot": "an earlier one"}, True),
+        ({"boot": ""}, False),
+        ({"pids": 1}, False),
+    ],
+)
+def test_only_a_holder_that_can_be_looked_for_is_known_to_have_ended(monkeypatch, change, ended):
+    monkeypatch.setattr(locks, "text_of", lambda path: "known")
+    this = Holder.this()
+    assert not this.has_ended()
+    gone = replace(this, started=this.started - 100)  # another process had this id
+    assert replace(gone, **change).has_ended() is ended
+
+
+def test_an_earlier_start_of_a_machine_without_an_id_is_not_told_from_another_machine(monkeypatch):
+    monkeypatch.setattr(locks, "text_of", lambda path: "" if "machine-id" in path else "known")
+    assert not replace(Holder.this(), boot="other").has_ended()
+
+
+def test_a_lock_stays_while_a_job_of_the_killed_run_does_not_end(locked, monkeypatch, capsys):
+    monkeypatch.setattr(locks, "PATIENCE", 0.5)
+    signed(lock_of(locked))
+    with subprocess.Popen(named(locked, "metatoolagent"), cwd=locked, stdin=subprocess.PIPE) as job:
+        clear(locked)
+        said = explain(locked)
+        job.kill()
+    assert lock_of(locked).exists() and f"process {job.pid}" in said
+    assert f"waiting for process {job.pid}" in capsys.readouterr().err
+
+
+def test_a_lock_is_signed_by_this_process(locked):
+    sign(lock_of(locked))
+    assert json.loads(signature(lock_of(locked)).read_text()) == asdict(Holder.this())

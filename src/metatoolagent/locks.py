@@ -1,19 +1,128 @@
-"""The lock that a killed Snakemake leaves behind: whether anything still runs in the folder, and how it is cleared.
+"""The lock that a killed Snakemake leaves behind: cleared if its holder is known to have ended, and explained if not.
 
-Snakemake's lock holds the names of files and not who holds it, so its own message can only ask the user to make sure.
+Snakemake's lock holds the names of files and not who holds it, so its own message can only ask the user to make sure. Here
+every lock is signed: beside it stands which process of which machine took it.
 """
 
+import fcntl
+import json
 import os
-from collections.abc import Iterable, Sequence
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
 
 LOCKS = ".snakemake/locks"
+GUARD = ".snakemake/locks.guard"
+PATIENCE = 60.0
+"""Seconds that the jobs of a killed run are given to end by themselves."""
 UNLOCK = "snakemake --unlock"
 PROGRAMS = {"snakemake", "metatoolagent"}
 """What runs in the folder of a run: the engine, and its jobs as `python -m metatoolagent`."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process, told apart from all others of any machine."""
+
+    machine: str
+    """Host name and machine id, if the system has one."""
+    boot: str
+    """Id of the time since the machine was started."""
+    pids: int
+    """The namespace that the process id counts in."""
+    pid: int
+    started: float
+    """Seconds since the epoch: process ids are used again."""
+
+    @classmethod
+    def this(cls) -> "Holder":
+        """Return this process."""
+        pids = os.stat("/proc/self/ns/pid").st_ino if os.path.exists("/proc/self/ns/pid") else 0  # noqa: PTH110, PTH116
+        machine = f"{socket.gethostname()} {text_of('/etc/machine-id')}"
+        boot = text_of("/proc/sys/kernel/random/boot_id")
+        return cls(machine, boot, pids, os.getpid(), psutil.Process().create_time())
+
+    def has_ended(self) -> bool:
+        """Return whether the process is known to have ended; one of another machine or container never is."""
+        this = Holder.this()
+        if not self.boot or self.machine != this.machine:
+            return False
+        if self.boot != this.boot:
+            return not self.machine.endswith(" ")  # without an id, two machines may have one name
+        if self.pids != this.pids:
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1
+            return not same or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+
+def text_of(path: str) -> str:
+    """Return what stands in a file of the system, or nothing where there is no such file."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def signature(lock: Path) -> Path:
+    """Return where the holder of a lock is written."""
+    return lock.with_suffix(".holder")
+
+
+def sign(lock: Path) -> None:
+    """Write beside a lock that this process holds it."""
+    signature(lock).write_text(json.dumps(asdict(Holder.this())), encoding="utf-8")
+
+
+@contextmanager
+def guarded(folder: Path) -> Iterator[None]:
+    """Take and clear locks of a folder one process at a time."""
+    with (folder / GUARD).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def clear(folder: Path) -> None:
+    """Remove the locks of a folder whose holder has ended, once its last jobs have.
+
+    A killed run's jobs look for it at every step and end themselves. Where one has not after a minute, the lock stays.
+    """
+    if not left_behind(folder):
+        return
+    deadline = time.monotonic() + PATIENCE
+    while running := others(folder):
+        if time.monotonic() > deadline:
+            return
+        print(f"waiting for process {running[0].pid}, which a killed run left, to end", file=sys.stderr)  # noqa: T201
+        psutil.wait_procs(running, timeout=deadline - time.monotonic())
+    with guarded(folder):
+        for lock in left_behind(folder):
+            lock.unlink(missing_ok=True)
+            signature(lock).unlink(missing_ok=True)
+    print("lock: that of a killed run was cleared", file=sys.stderr)  # noqa: T201
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Return the locks whose holder is known to have ended."""
+    found = []
+    for lock in (folder / LOCKS).glob("*.lock"):
+        try:
+            holder = Holder(**json.loads(signature(lock).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue  # taken by another version, or killed between lock and signature
+        if holder.has_ended():
+            found.append(lock)
+    return found
 
 
 def explain(folder: Path) -> str:
@@ -23,11 +132,10 @@ def explain(folder: Path) -> str:
     """
     if not any((folder / LOCKS).glob("*.lock")):
         return ""
-    running = list(at_work(folder))
     own = {process.pid for process in psutil.Process().parents()}
-    if any(process.pid in own for process in running):
+    if any(process.pid in own for process in at_work(folder)):
         return ""
-    if running:
+    if running := others(folder):
         listed = ", ".join(str(process.pid) for process in running)
         return (
             f"{folder}: another run is at work here (process {listed}): wait until it ends, then run the same command again."
@@ -37,6 +145,12 @@ def explain(folder: Path) -> str:
         f"{folder}: a killed run left its lock, and nothing runs here on this machine now. Clear the lock, which deletes no"
         f" result, and run the same command again: {UNLOCK}"
     )
+
+
+def others(folder: Path) -> list[psutil.Process]:
+    """Return the processes at work in a folder that this one does not run below."""
+    own = set(psutil.Process().parents())
+    return [process for process in at_work(folder) if process not in own]
 
 
 def at_work(folder: Path) -> Iterable[psutil.Process]:

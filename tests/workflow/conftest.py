@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = "set-threads: {train: 1, evaluate: 1, evaluate_chains: 1, adapt: 1}\n"
 """For the copies' profiles: two threads of a tiny model wait for each other, on a busy machine for most of the time."""
+ADAPTER = Path("results/main/ft/adapter/adapter_model.safetensors")
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -50,9 +51,9 @@ def checked_out(shell: Shell) -> Callable[[Path], None]:
         for file in filter(None, files.stdout.decode().split("\0")):
             if (ROOT / file).is_file():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file).write_bytes((ROOT / file).read_bytes())
+                shutil.copy(ROOT / file, folder / file)
         (folder / "params.yaml").write_text((ROOT / "tests/params/tiny.yaml").read_text())
-        for name in ("default", "slurm"):  # both, since the bytes of a result depend on the number of threads
+        for name in ("default", "slurm", "kubernetes"):  # all, since the bytes of a result depend on the number of threads
             with (folder / f"profiles/{name}/config.yaml").open("a") as profile:
                 profile.write(ONE_THREAD)
         # What runs of this checkout left beside the sources, stages of other targets included, is none of the copy's.
@@ -121,3 +122,16 @@ def with_methods(built_once: Callable[..., Path], finished: Path, shell: Shell) 
         (folder / "logs/eval_methods.json").write_text(json.dumps(printed))
 
     return built_once("methods", build)
+
+
+@pytest.fixture(scope="session")
+def trained(built_once: Callable[..., Path], checked_out: Callable[[Path], None], shell: Shell) -> Path:
+    """A copy in which a training of ft has run that takes long enough to be stopped."""
+
+    def build(folder: Path) -> None:
+        checked_out(folder)
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("count: 6 ", "count: 120 "))
+        shell(f"snakemake --cores all {ADAPTER}", folder)
+
+    return built_once("trained", build)

@@ -35,16 +35,6 @@ def submitted(cluster, fresh, shell) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(fresh, shell) -> Path:
-    """A copy in which a training has run locally that takes long enough to be stopped."""
-    folder = fresh("trained")
-    params = folder / "params.yaml"
-    params.write_text(params.read_text().replace("count: 6 ", "count: 120 "))
-    shell(f"snakemake --cores all {ADAPTER}", folder)
-    return folder
-
-
 def test_two_jobs_with_a_gpu_follow_each_other(cluster):
     """What Slurm is asked for by the profile, and nothing of the workflow: quick to fail where the cluster is at fault."""
     for _ in range(2):
@@ -54,11 +44,9 @@ def test_two_jobs_with_a_gpu_follow_each_other(cluster):
     assert (one, other) == (1, 1) and start >= end
 
 
-def test_results_are_those_of_a_local_run_and_known_to_dvc(submitted, fresh, shell):
-    local = fresh("local")
-    shell("snakemake --cores all eval_cd", local)
+def test_results_are_those_of_a_local_run_and_known_to_dvc(submitted, finished, shell):
     for name in SAME:
-        assert (submitted / "results/main" / name).read_bytes() == (local / "results/main" / name).read_bytes(), name
+        assert (submitted / "results/main" / name).read_bytes() == (finished / "results/main" / name).read_bytes(), name
     assert "Nothing to be done" in shell("snakemake -n eval_cd", submitted).stdout
     assert "up to date" in shell("dvc status", submitted).stdout
 

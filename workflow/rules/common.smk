@@ -6,7 +6,6 @@ import json
 import re
 from types import SimpleNamespace
 
-from metatoolagent import locks
 from metatoolagent import params as checked
 from metatoolagent import strict_yaml, variants
 from metatoolagent.errors import UserError
@@ -69,16 +68,6 @@ def params_of(variant):
         return variants.Variant.parse(variant).apply(config)
     except UserError as error:
         stop(error)
-
-
-def explain_lock():
-    """Say before Snakemake does what a lock in this folder means, and which one command clears it."""
-    said = "" if "--unlock" in sys.argv else locks.explain(Path.cwd())
-    if said:
-        print(f"lock: {said}", file=sys.stderr)
-
-
-explain_lock()
 
 
 def pick(*names):

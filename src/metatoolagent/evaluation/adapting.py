@@ -24,6 +24,7 @@ from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.models import backbone
 from metatoolagent.models.adapter import Tensors
+from metatoolagent.orchestrators import while_wanted
 from metatoolagent.tasks.channel import AnyPack
 from metatoolagent.tasks.rendering import Row
 
@@ -48,7 +49,8 @@ def run(adaptation: Adaptation) -> None:
     """Publish `predictions.parquet` with a column `steps`: every task once for each number of steps.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-CTX; E-NONFINITE if the inner steps lead to NaN or infinity.
+        UserError: E-CORRUPT or E-MISSING for inputs; E-CTX; I-PAUSED if Snakemake or DVC above this process is gone;
+            E-NONFINITE if the inner steps lead to NaN or infinity.
     """
     job = adaptation.job
     support, tasks = (pl.read_parquet(verify(path)) for path in (adaptation.support, job.tasks))
@@ -57,7 +59,7 @@ def run(adaptation: Adaptation) -> None:
     rows: list[Row] = []
     predictions: list[Prediction] = []
     with tqdm(total=len(tasks) * len(adaptation.steps), desc=f"{job.method} adaptation", unit="task", mininterval=15.0) as bar:
-        for examples, asked in episodes(support, tasks):
+        for examples, asked in while_wanted(episodes(support, tasks)):
             theta_K = iterates(language, phi, examples, adaptation)
             for steps in adaptation.steps:
                 sets = [group.to_dicts() for _, group in asked.group_by("candidates", maintain_order=True)]

@@ -22,6 +22,7 @@ from metatoolagent.artifacts import KEPT, publishing
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, prepare, set_by_set
+from metatoolagent.orchestrators import while_wanted
 from metatoolagent.params import OF_METHOD, SELECTING
 from metatoolagent.tasks.prompts import with_calls
 from metatoolagent.tasks.rendering import Row
@@ -40,8 +41,8 @@ def evaluate(job: Job) -> None:
         job: the method, and the table of chain tasks as its tasks.
 
     Raises:
-        UserError: E-METHOD (exit code 64) for the methods of `WITHOUT`, E-CORRUPT or E-MISSING for inputs, E-CTX, and those of
-            the method.
+        UserError: E-METHOD (exit code 64) for the methods of `WITHOUT`, E-CORRUPT or E-MISSING for inputs, E-CTX, I-PAUSED if
+            Snakemake or DVC above this process is gone, and those of the method.
     """
     if job.method in WITHOUT:
         known = ", ".join(name for name in OF_METHOD if name not in WITHOUT)
@@ -51,7 +52,8 @@ def evaluate(job: Job) -> None:
     answer = prepare(job)
     if job.method in SELECTING:
         answer = among_uncalled(answer)
-    rows = [{**row, **follow(answer, row)} for row in tqdm(tasks.to_dicts(), desc=f"{job.method} chains", unit="chain")]
+    asked = tqdm(while_wanted(tasks.to_dicts()), total=len(tasks), desc=f"{job.method} chains", unit="chain")
+    rows = [{**row, **follow(answer, row)} for row in asked]
     frame = pl.DataFrame(rows, schema_overrides=dict.fromkeys(READINGS, schemas.TEXTS))
     with publishing(job.out, (FILE,), producer="evaluate_chains", inputs=job.inputs(), extra={"method": job.method}) as paths:
         schemas.write(frame, schemas.CHAIN_PREDICTIONS, paths[FILE])

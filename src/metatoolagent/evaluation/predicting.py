@@ -12,6 +12,7 @@ from tqdm import tqdm
 from metatoolagent.artifacts import KEPT, publishing, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job, Prediction, prepare
+from metatoolagent.orchestrators import while_wanted
 from metatoolagent.params import PROBED
 from metatoolagent.tasks.abstention import NONE
 from metatoolagent.tasks.rendering import SHARED, Row
@@ -26,7 +27,7 @@ def evaluate(job: Job) -> None:
 
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs, E-METHOD (exit code 64) if the tasks are a probe's that the method is not
-            asked, E-CTX, and those of the method.
+            asked, E-CTX, I-PAUSED if Snakemake or DVC above this process is gone, and those of the method.
     """
     tasks = pl.read_parquet(verify(job.tasks))
     require_probed(job.method, tasks, job.tasks)
@@ -35,7 +36,7 @@ def evaluate(job: Job) -> None:
     rows: list[Row] = []
     predictions: list[Prediction] = []
     groups = tasks.group_by("pool", *(name for name in SHARED if name in tasks.columns), maintain_order=True)
-    sets = (group.to_dicts() for _, group in groups)
+    sets = while_wanted(group.to_dicts() for _, group in groups)
     started = time.monotonic()
     interval = 0.5 if sys.stderr.isatty() else 15.0
     with tqdm(total=len(tasks), desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from metatoolagent.artifacts import remove_stale_temporaries
 from metatoolagent.errors import Exit, UserError, shown
-from metatoolagent.meta.supervision import Supervisor, is_gone, locked
+from metatoolagent.meta.supervision import Supervisor, locked
 from metatoolagent.models import backbone
+from metatoolagent.orchestrators import is_gone
 
 TIMEOUT = timedelta(minutes=10)
 """For a machine that vanishes; it must be longer than the wait for the lock and than the longest meta-task."""

@@ -15,13 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from metatoolagent.errors import Exit, UserError
+from metatoolagent.orchestrators import Orchestrators
 
 PATIENCE = 60.0
 """Seconds that a second trainer waits for the lock: an orphan ends within an update of its orchestrator's death."""
-ORCHESTRATORS = ("snakemake", "dvc", "torchrun", "torch.distributed.run")
 
 
 class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
@@ -40,7 +38,7 @@ class Supervisor:
         self.lock = lock
         self.inode = lock.stat().st_ino
         self.signal = ""
-        self.orchestrators = [process for process in psutil.Process().parents() if _is_orchestrator(process)]
+        self.orchestrators = Orchestrators()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
 
@@ -52,8 +50,7 @@ class Supervisor:
         """Return why the run should stop now, or nothing."""
         if self.signal:
             return f"received {self.signal}"
-        gone = [process.pid for process in self.orchestrators if is_gone(process)]
-        return f"the orchestrator (process {gone[0]}) is gone" if gone else ""
+        return self.orchestrators.gone()
 
     def assert_owner(self) -> None:
         """Make sure that this process may publish.
@@ -65,24 +62,6 @@ class Supervisor:
             raise UserError(
                 "E-LOST-LOCK", "another process took over this run; nothing was written", str(self.lock), exit_code=Exit.RETRY
             )
-
-
-def _is_orchestrator(process: psutil.Process) -> bool:
-    try:
-        # The program and its first argument: `snakemake`, `python /path/to/dvc`, `python -m snakemake`.
-        words = process.cmdline()[:3]
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-    return any(Path(word).name in ORCHESTRATORS for word in words)
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """Return whether a process has ended, also if nobody has asked for its exit code yet."""
-    try:
-        # A killed process stays in the table until its parent asks for it, which a container's first process may never do.
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @contextmanager
