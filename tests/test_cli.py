@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -279,3 +280,27 @@ def test_tasks_to_export_must_name_their_split(mta, tmp_path, tasks):
     assert code == 64
     assert "error[E-OPTION]" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--prediction", "cd=a.parquet"], "E-OPTION"),
+        (["--prediction", "cd:fft=a.parquet"], "E-METHOD"),
+        (["--prediction", "sd:ft=a.parquet"], "E-SPLIT"),
+        (["--prediction", "cd:ft=a.parquet", "--programme", "swep=folder"], "E-PROGRAMME"),
+    ],
+)
+def test_a_page_of_what_has_no_catalog_or_is_misspelt_is_refused(mta, tmp_path, options, code):
+    common = ["--figures", tmp_path, "--captions", tmp_path, "--metrics", tmp_path / "m.json", "--catalog", f"cd={tmp_path}"]
+    exit_code, _, err = mta("page", *common, *options, "--out", tmp_path / "out", "--params", given("seed"))
+    assert exit_code == 64
+    assert f"error[{code}]" in err and not (tmp_path / "out").exists()
+
+
+def test_a_dataset_without_a_table_of_parts_is_measured(mta, fixture_catalog, tmp_path):
+    folder = shutil.copytree(fixture_catalog, tmp_path / "data")
+    code, _, err = mta("measure-data", folder)
+    assert code == 0, err
+    described = json.loads((folder / "croissant.json").read_text())
+    assert described["recordSet"] == [] and len(described["distribution"]) == len(list(folder.glob("*/*.yaml")))

@@ -75,10 +75,11 @@ ABOUT = {
 
 
 def write(folder: Path) -> None:
-    """Write `croissant.json` into the folder of the sources: every file with its hash, and the table of parts."""
+    """Write `croissant.json` into the folder of the sources: every file with its hash, and the table of parts if there is one."""
     files = [path for kind in ("tools", "questions", "chains") for path in sorted(folder.glob(f"{kind}/*.yaml"))]
-    files.append(folder / "split.csv")
-    content = describe({path.relative_to(folder).as_posix(): path for path in files}, {"parts": ("split.csv", PARTS)})
+    tables = {"parts": ("split.csv", PARTS)} if (folder / "split.csv").is_file() else {}
+    files += [folder / name for name, _ in tables.values()]
+    content = describe({path.relative_to(folder).as_posix(): path for path in files}, tables)
     with artifacts.atomic_path(folder / "croissant.json") as path:
         path.write_text(artifacts.canonical_json(content), encoding="utf-8")
 

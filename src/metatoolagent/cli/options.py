@@ -63,7 +63,7 @@ def require_known(what: str, name: str, known: list[str]) -> None:
     """Refuse a method or a probe that the stage does not know; without this a misspelt name would run as another one.
 
     Raises:
-        UserError: E-METHOD, E-PROBE, E-SWEEP or E-KIND (exit code 64).
+        UserError: E- and what it is, such as E-METHOD or E-PROBE (exit code 64).
     """
     if name not in known:
         fix = f"name one of {', '.join(known)}"

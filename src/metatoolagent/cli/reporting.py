@@ -17,6 +17,8 @@ from metatoolagent.cli.options import (
     VariantPredictions,
     by_method,
     by_variant,
+    named,
+    require_known,
 )
 
 
@@ -92,12 +94,19 @@ def page(
     """Make the page that shows every result, in one file."""
     del log
     from metatoolagent.reporting import page as stage
+    from metatoolagent.reporting.programme import TITLES
 
+    catalogs = dict(named(item, "SPLIT=FOLDER") for item in catalog)
+    folders = dict(named(item, "NAME=FOLDER") for item in programme or [])
     files: dict[str, dict[str, list[Path]]] = {}
-    for key, paths in by_method(prediction).items():
+    for item in prediction:
+        key, path = named(item, "SPLIT:METHOD=FILE", "[^:]+:[^:]+")
         split, _, method = key.partition(":")
-        files.setdefault(split, {})[method] = paths
-    catalogs, folders = ({key: paths[0] for key, paths in by_method(given).items()} for given in (catalog, programme or []))
+        require_known("method", method, list(params.OF_METHOD))
+        require_known("split", split, list(catalogs))
+        files.setdefault(split, {}).setdefault(method, []).append(path)
+    for name in folders:
+        require_known("programme", name, list(TITLES))
     sources = stage.Sources(figure, caption, metrics, files, catalogs, probe or [], folders, missing or [])
     stage.publish(sources, params.given(parameters).values, out)
 
