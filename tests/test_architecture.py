@@ -119,3 +119,11 @@ def test_the_rule_evaluate_lists_every_module_that_a_method_imports():
 def test_readme_and_ci_run_the_same_test_command():
     command = re.search(r"run the tests:\n\n```bash\n(.+?)\n```", (ROOT / "README.md").read_text(), re.S)[1]
     assert command in (ROOT / ".ci/run").read_text()
+
+
+def test_the_contents_of_the_log_have_every_entry():
+    text = (ROOT / "docs/log.md").read_text()
+    contents, *entries = re.split(r"^## (?=\d)", text, flags=re.M)
+    linked = re.findall(r"\]\(#([^)]+)\)", contents)
+    anchors = [re.sub(r"[^\w\- ]", "", entry.splitlines()[0].lower()).replace(" ", "-") for entry in entries]
+    assert sorted(linked) == sorted(anchors)
