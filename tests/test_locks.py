@@ -181,4 +181,18 @@ def test_a_lock_stays_while_a_job_of_the_killed_run_does_not_end(locked, monkeyp
 
 def test_a_lock_is_signed_by_this_process(locked):
     sign(lock_of(locked))
-    assert json.loads(signature(lock_of(locked)).read_text()) == asdict(Holder.this())
+    assert json.loads(signature(lock_of(locked)).read_text()) == json.loads(json.dumps(asdict(Holder.this())))
+
+
+def test_a_snakemake_whose_dvc_was_killed_is_waited_for(locked, monkeypatch, capsys):
+    """It holds its lock until its job has noticed."""
+    ended = subprocess.Popen(named(locked, "dvc", "pass"), cwd=locked)
+    above = [(ended.pid, locks.psutil.Process(ended.pid).create_time())]
+    ended.wait()
+    with subprocess.Popen(named(locked, "snakemake", "import time; time.sleep(1)"), cwd=locked) as orphan:
+        started = locks.psutil.Process(orphan.pid).create_time()
+        holder = replace(Holder.this(), pid=orphan.pid, started=started, above=above)
+        signature(lock_of(locked)).write_text(json.dumps(asdict(holder)))
+        clear(locked)
+    assert f"waiting for process {orphan.pid}" in capsys.readouterr().err
+    assert not lock_of(locked).exists()

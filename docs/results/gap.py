@@ -1,0 +1,92 @@
+"""Where meta-learning helps: every difference between `mta` and `ft` on record, in one figure.
+
+`python docs/results/gap.py` reads the snapshots beside it and writes gap.svg. Scored accuracy, pool `all`, unless a row says
+otherwise; 95 % intervals as the snapshots have them.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+from metatoolagent.artifacts import atomic_path
+from metatoolagent.reporting.look import CONFIG, INK, QUIET, VEGA_LITE
+
+HERE = Path(__file__).parent
+FIGURE = HERE / "gap.svg"
+ONE, FIVE = "one training of each", "five trainings of each"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One difference, in points."""
+
+    what: str
+    trainings: str
+    difference: float
+    low: float
+    high: float
+
+
+def of_metrics(what: str, file: str, key: str) -> Row:
+    """Return a row from a snapshot of metrics."""
+    found = json.loads((HERE / file).read_text(encoding="utf-8"))
+    return Row(what, ONE, *(100 * found[f"{key}.{name}"] for name in ("difference", "low", "high")))
+
+
+def of_table(what: str, file: str, trainings: str = ONE, **where: str) -> Row:
+    """Return a row from a table, by the values of its columns; pool `all` and scored answers unless they say otherwise."""
+    table = pl.read_csv(HERE / file, infer_schema=False)
+    chosen = {"method": "mta", "against": "ft", "reading": "scored"} | ({"pool": "all"} if "pool" in table.columns else {}) | where
+    (row,) = table.filter(**chosen).iter_rows(named=True)
+    return Row(what, trainings, *(100 * float(row[name]) for name in ("value", "low", "high")))
+
+
+def rows() -> list[Row]:
+    """Return all rows, from the top."""
+    compared = {"file": "compare.csv", "method": "first_order"}
+    five = compared | {"seed": "all", "trainings": FIVE}
+    seeds = [of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)]
+    shared = [of_table(f"{share} % of each description shared", "overlap.csv", overlap=str(share)) for share in (30, 60, 90)]
+    return [
+        of_table("candidates of all domains", **five),
+        of_table("the same, free answers", reading="free", **five),
+        of_table("the same, every candidate new", pool="unseen", **five),
+        *seeds,
+        of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all"),
+        of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all"),
+        of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all"),
+        of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all"),
+        *shared,
+        of_table("siblings that differ in one constraint", "overlap.csv", overlap="siblings"),
+        of_table("chains, exact order", "multi_tool.csv", variant="chains", chains="test", length="all", measure="order"),
+        of_metrics("right, or rightly none of the candidates", "abstention.json", "abstention.mta_vs_ft.scored.balanced"),
+    ]
+
+
+def chart(drawn: list[Row]) -> alt.LayerChart:
+    """Return the figure."""
+    frame = pl.DataFrame([vars(row) for row in drawn])
+    base = alt.Chart(frame).encode(alt.Y("what:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)))
+    shade = alt.Color("trainings:N", scale=alt.Scale(domain=[FIVE, ONE], range=[INK, QUIET]))
+    zero = alt.Chart(pl.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeWidth=1).encode(x="zero:Q")
+    title = "mta − ft, points; 95 % interval"
+    interval = base.mark_rule().encode(alt.X("low:Q", title=title), alt.X2("high:Q"), shade)
+    shape = alt.Shape("trainings:N", scale=alt.Scale(domain=[FIVE, ONE], range=["diamond", "circle"]))
+    point = base.mark_point().encode(alt.X("difference:Q"), shade, shape)
+    return alt.layer(zero, interval, point).properties(width=420, height=alt.Step(22))
+
+
+def main() -> None:
+    """Write the figure."""
+    spec = chart(rows()).configure(**CONFIG).to_dict() | {"background": "white"}
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+    with atomic_path(FIGURE) as path:
+        path.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
