@@ -1,22 +1,31 @@
 """A namespace of a pretended Kubernetes on this machine, for the time of a test: the API server's part for Jobs over HTTP.
 
 It does what the manifests ask for as Kubernetes documents it: a pod's command runs as a process with a bare environment, one
-pod at a time has the GPU, a pod that is to end gets SIGTERM, a Job's deadline ends it, and a pod that is disrupted begins
-again where the Job's policy ignores that. What it cannot show is the rest of a cluster: images, volumes, permissions.
+pod at a time has the GPU, a pod that is to end gets SIGTERM, its deadline ends it, all of its processes end with the first,
+and a pod that is disrupted begins again where the Job's policy ignores that. What it cannot show is the rest of a cluster:
+images, volumes, permissions.
 """
 
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1); os.execv(sys.argv[1], sys.argv[1:])"
+AS_FIRST_PROCESS = [sys.executable, "-c", BECOME]
+"""Runs a command as the parent of all that it leaves (prctl PR_SET_CHILD_SUBREAPER), as the first process of a pod is."""
 
 KUBECONFIG = """apiVersion: v1
 kind: Config
@@ -68,12 +77,12 @@ class Namespace:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.ended: Callable[[Job], None] = lambda job: None
+        """Called when a pod has ended, before anything follows from it."""
         self.gpu = threading.Lock()
 
     def create(self, manifest: dict[str, Any]) -> Job:
-        name = f"{manifest['metadata'].pop('generateName')}{len(self.jobs):05}"
-        manifest["metadata"]["name"] = name
-        job = self.jobs[name] = Job(manifest)
+        job = self.jobs[manifest["metadata"]["name"]] = Job(manifest)
         threading.Thread(target=self.work, args=(job,), daemon=True).start()
         return job
 
@@ -93,16 +102,25 @@ class Namespace:
 
     def pod(self, job: Job) -> int:
         start = time.monotonic()
-        bare = {"PATH": os.defpath, "HOME": os.environ["HOME"]}
-        job.pods.append(
-            subprocess.Popen(job.spec["command"], cwd="/", env=bare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
-        deadline = threading.Timer(job.manifest["spec"]["activeDeadlineSeconds"], job.end)
+        mark = f"{id(job)}-{len(job.pods)}"
+        bare = {"PATH": os.defpath, "HOME": os.environ["HOME"], "POD": mark}
+        job.pods.append(subprocess.Popen([*AS_FIRST_PROCESS, *job.spec["command"]], cwd="/", env=bare, **SILENT))
+        deadline = threading.Timer(job.manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"], job.end)
         deadline.start()
         code = job.pods[-1].wait()
         deadline.cancel()
+        kill_all(mark)
         job.spans.append((start, time.monotonic()))
+        self.ended(job)
         return code
+
+
+def kill_all(mark: str) -> None:
+    """Kill what still runs in a pod: none of its processes outlives the first."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("POD") == mark:
+                process.kill()
 
 
 @contextmanager
@@ -131,7 +149,10 @@ def cluster(folder: Path) -> Iterator[Namespace]:
         def do_POST(self) -> None:
             assert self.path == "/apis/batch/v1/namespaces/default/jobs", self.path
             manifest = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.answer(201, namespace.create(manifest).manifest)
+            if manifest["metadata"]["name"] in namespace.jobs:
+                self.answer(409, {"kind": "Status", "code": 409, "reason": "AlreadyExists"})
+            else:
+                self.answer(201, namespace.create(manifest).manifest)
 
         def do_GET(self) -> None:
             if job := self.named():

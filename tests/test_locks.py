@@ -31,6 +31,7 @@ def named(folder, name, code="input()"):
         (["nvim", "/home/me/metatoolagent"], "nvim"),
         (["grep", "-r", "x", "snakemake"], "grep"),
         (["snakemake"], "snakemake"),
+        (["python", "-u", "/venv/bin/snakemake", "-n"], "snakemake"),
         (["python"], ""),
         ([], ""),
     ],
@@ -46,6 +47,11 @@ def test_a_folder_without_a_lock_has_nothing_to_explain(tmp_path):
 def test_a_lock_that_was_left_is_explained_with_the_command_that_clears_it(locked):
     said = explain(locked)
     assert "a killed run left its lock" in said and said.endswith(UNLOCK)
+
+
+def test_a_lock_that_will_be_cleared_says_so(locked):
+    signed(lock_of(locked))
+    assert explain(locked).endswith("the next run that makes anything clears it")
 
 
 def test_a_lock_of_a_run_that_goes_on_names_its_process(locked):
@@ -150,22 +156,48 @@ def test_a_lock_that_is_not_signed_stays(locked, capsys):
         ({}, True),
         ({"machine": "other 1"}, False),
         ({"machine": "other "}, False),
-        ({"boot": "an earlier one"}, True),
         ({"boot": ""}, False),
         ({"pids": 1}, False),
     ],
 )
 def test_only_a_holder_that_can_be_looked_for_is_known_to_have_ended(monkeypatch, change, ended):
-    monkeypatch.setattr(locks, "text_of", lambda path: "known")
     this = Holder.this()
     assert not this.has_ended()
     gone = replace(this, started=this.started - 100)  # another process had this id
     assert replace(gone, **change).has_ended() is ended
 
 
-def test_an_earlier_start_of_a_machine_without_an_id_is_not_told_from_another_machine(monkeypatch):
-    monkeypatch.setattr(locks, "text_of", lambda path: "" if "machine-id" in path else "known")
-    assert not replace(Holder.this(), boot="other").has_ended()
+@pytest.mark.parametrize(
+    ("identity", "pids", "ended"),
+    [("known", locks.ALL_PIDS, True), ("", locks.ALL_PIDS, False), ("uninitialized", locks.ALL_PIDS, False), ("known", 1, False)],
+)
+def test_an_earlier_start_of_a_machine_is_known_by_its_id_and_outside_containers_alone(monkeypatch, identity, pids, ended):
+    this = replace(Holder.this(), machine=f"host {identity}", pids=pids)
+    monkeypatch.setattr(Holder, "this", lambda: this)
+    assert replace(this, boot="an earlier one").has_ended() is ended
+
+
+def test_a_process_of_another_user_counts_as_alive(monkeypatch):
+    def refused(pid, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(locks.os, "kill", refused)
+    assert locks.is_alive(1, 0)
+
+
+def test_a_cluster_s_lock_is_not_signed_and_loses_an_older_signature(locked):
+    sign(lock_of(locked))
+    sign(lock_of(locked), local=False)
+    assert not signature(lock_of(locked)).exists()
+
+
+def test_a_run_beside_it_is_not_waited_for(locked, capsys):
+    """It has a lock of its own, for other files."""
+    signed(lock_of(locked))
+    with subprocess.Popen(named(locked, "snakemake"), cwd=locked, stdin=subprocess.PIPE) as other:
+        clear(locked)
+        other.kill()
+    assert not lock_of(locked).exists() and "waiting" not in capsys.readouterr().err
 
 
 def test_a_lock_stays_while_a_job_of_the_killed_run_does_not_end(locked, monkeypatch, capsys):
@@ -173,9 +205,8 @@ def test_a_lock_stays_while_a_job_of_the_killed_run_does_not_end(locked, monkeyp
     signed(lock_of(locked))
     with subprocess.Popen(named(locked, "metatoolagent"), cwd=locked, stdin=subprocess.PIPE) as job:
         clear(locked)
-        said = explain(locked)
+        assert lock_of(locked).exists()
         job.kill()
-    assert lock_of(locked).exists() and f"process {job.pid}" in said
     assert f"waiting for process {job.pid}" in capsys.readouterr().err
 
 
@@ -187,11 +218,10 @@ def test_a_lock_is_signed_by_this_process(locked):
 def test_a_snakemake_whose_dvc_was_killed_is_waited_for(locked, monkeypatch, capsys):
     """It holds its lock until its job has noticed."""
     ended = subprocess.Popen(named(locked, "dvc", "pass"), cwd=locked)
-    above = [(ended.pid, locks.psutil.Process(ended.pid).create_time())]
+    above = [(ended.pid, locks.started(ended.pid))]
     ended.wait()
     with subprocess.Popen(named(locked, "snakemake", "import time; time.sleep(1)"), cwd=locked) as orphan:
-        started = locks.psutil.Process(orphan.pid).create_time()
-        holder = replace(Holder.this(), pid=orphan.pid, started=started, above=above)
+        holder = replace(Holder.this(), pid=orphan.pid, started=locks.started(orphan.pid), above=above)
         signature(lock_of(locked)).write_text(json.dumps(asdict(holder)))
         clear(locked)
     assert f"waiting for process {orphan.pid}" in capsys.readouterr().err

@@ -40,7 +40,9 @@ def of_metrics(what: str, file: str, key: str) -> Row:
 def of_table(what: str, file: str, trainings: str = ONE, **where: str) -> Row:
     """Return a row from a table, by the values of its columns; pool `all` and scored answers unless they say otherwise."""
     table = pl.read_csv(HERE / file, infer_schema=False)
-    chosen = {"method": "mta", "against": "ft", "reading": "scored"} | ({"pool": "all"} if "pool" in table.columns else {}) | where
+    chosen = (
+        {"method": "mta", "against": "ft", "reading": "scored"} | ({"pool": "all"} if "pool" in table.columns else {}) | where
+    )
     (row,) = table.filter(**chosen).iter_rows(named=True)
     return Row(what, trainings, *(100 * float(row[name]) for name in ("value", "low", "high")))
 

@@ -4,11 +4,14 @@
 command. The checkout lies on a volume that every pod sees under the same path, so a pod runs snakemake's script as it is.
 """
 
+import hashlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,9 +71,12 @@ def filled(rule: str, cpus: int, memory: int, minutes: int, gpus: int, script: P
         script: what snakemake wrote to be run.
     """
     manifest = template()
-    manifest["metadata"]["generateName"] = f"metatoolagent-{re.sub('[^a-z0-9]', '-', rule.lower())}-"
-    manifest["spec"]["activeDeadlineSeconds"] = 60 * minutes
-    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    # The same script has the same name: a submission that is repeated, since its answer was lost, makes no second Job.
+    attempt = hashlib.sha256(bytes(script.absolute()) + script.read_bytes()).hexdigest()[:10]
+    manifest["metadata"]["name"] = f"metatoolagent-{re.sub('[^a-z0-9]', '-', rule.lower())[:30]}-{attempt}"
+    pod = manifest["spec"]["template"]["spec"]
+    pod["activeDeadlineSeconds"] = 60 * minutes  # the pod's, from its start; the Job's would count the wait for a GPU too
+    container = pod["containers"][0]
     # Not the links resolved: the python of an environment is a link, and knows its packages by where it lies.
     container["command"] = [sys.executable, str(Path(__file__).absolute()), "run", str(script.absolute())]
     bounds = {"memory": f"{memory}M"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
@@ -90,12 +96,13 @@ def submit(
     """Create a Job and print its name."""
     manifest = filled(rule, cpus, memory, minutes, gpus, script)
     try:
-        job = cluster().create_namespaced_job(namespace(), manifest, _request_timeout=TIMEOUT)
+        cluster().create_namespaced_job(namespace(), manifest, _request_timeout=TIMEOUT)
     except ApiException as error:
-        raise fail(f"the cluster refused a job: {error.reason}: {error.body}", str(MANIFEST), "see there") from None
+        if error.status != HTTPStatus.CONFLICT:
+            raise fail(f"the cluster refused a job: {error.reason}: {error.body}", str(MANIFEST), "see there") from None
     except HTTPError as error:
         raise fail(f"the cluster does not answer: {error}", "the kubeconfig", "try again when it does") from None
-    print(job.metadata.name)
+    print(manifest["metadata"]["name"])
 
 
 @app.command()
@@ -104,10 +111,14 @@ def status(name: str) -> None:
 
     A cluster that does not answer says nothing of the job: it counts as running, and is asked again.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for snakemake, which takes an answer that fails for its own end
     try:
         found = cluster().read_namespaced_job(name, namespace(), _request_timeout=TIMEOUT).status
     except ApiException as error:
-        print("failed" if error.status == 404 else "running")
+        if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            fix = "log in again, or give leave to get jobs (profiles/kubernetes/control.yaml)"
+            raise fail(f"the cluster refused to tell of a job: {error.reason}", name, fix) from None
+        print("failed" if error.status == HTTPStatus.NOT_FOUND else "running")
     except HTTPError:
         print("running")
     else:
@@ -129,12 +140,16 @@ def delete(names: list[str]) -> None:
 def run(script: Path) -> None:
     """Run snakemake's script in a pod, and pass on the signal to end.
 
-    Kubernetes tells the first process of a pod alone; the trainer, which saves its state then, is a child's child.
+    Kubernetes tells the first process of a pod alone; the trainer, which saves its state then, is a child's child. The pod
+    ends with its first process, so that waits for all others, which become its children when the shell between has ended.
     """
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     job = subprocess.Popen(["/bin/sh", str(script)], start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(job.pid, signal.SIGTERM))
     code = job.wait()
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
     raise typer.Exit(code if code >= 0 else 128 - code)
 
 

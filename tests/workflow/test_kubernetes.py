@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import time
 from importlib.util import find_spec
@@ -63,16 +62,18 @@ def test_results_are_those_of_a_local_run_and_one_job_at_a_time_has_the_gpu(clus
         "requests": {"cpu": "1", "memory": "8000M", "nvidia.com/gpu": "1"},
         "limits": {"memory": "8000M", "nvidia.com/gpu": "1"},
     }
-    assert training.manifest["spec"]["activeDeadlineSeconds"] == 240 * 60
+    assert training.manifest["spec"]["template"]["spec"]["activeDeadlineSeconds"] == 240 * 60
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", ["preempted", "near_its_time_limit"])
 def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(cluster, trained, tmp_path, environment, stop):
-    """A disrupted pod begins again in the same Job; a Job at its deadline has failed, and snakemake submits another."""
+    """A disrupted pod begins again in the same Job; one that is told to end otherwise has failed, and snakemake retries."""
     folder = Path(shutil.copytree(trained, tmp_path / "project", symlinks=True))
     shutil.rmtree(folder / ADAPTER.parent)
     shutil.rmtree(folder / "work")
+    said_by_pods = []
+    cluster.ended = lambda job: said_by_pods.append((folder / "logs/main/ft/train.log").read_text())
     with subprocess.Popen(
         f"timeout 400 {COMMAND} {ADAPTER}".split(),
         cwd=folder,
@@ -87,6 +88,7 @@ def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(cluster, trained
         job.end()
         said, _ = run.communicate()
     assert run.returncode == 0, said
+    assert "I-PAUSED" in said_by_pods[0]  # in time: a pod's other processes end with its first
     trainings = [job for name, job in cluster.jobs.items() if "-train-" in name]
     pods = [len(job.pods) for job in trainings]
     assert pods == ([2] if stop == "preempted" else [1, 1])
@@ -94,22 +96,17 @@ def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(cluster, trained
     assert (folder / ADAPTER).read_bytes() == (trained / ADAPTER).read_bytes()
 
 
-@pytest.mark.slow
-def test_ending_snakemake_deletes_its_jobs(cluster, fresh, environment):
-    folder = fresh("ended")
-    with subprocess.Popen(
-        f"{COMMAND} {ADAPTER}".split(),
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as run:
-        wait_for(lambda: any(job.pods for job in cluster.jobs.values()), "pod")
-        run.send_signal(signal.SIGINT)
-        run.wait(60)
-    wait_for(lambda: all(job.deleted or job.condition for job in cluster.jobs.values()), "deletion")
-    wait_for(lambda: all(pod.poll() is not None for job in cluster.jobs.values() for pod in job.pods), "end of the pods")
+def test_a_deleted_job_ends_with_its_pod(cluster, shell, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("sleep 600\n")
+    asked = "--rule a_rule --cpus 1 --memory 1 --minutes 1 --gpus 0"
+    name = shell(f"python profiles/kubernetes/jobs.py submit {asked} {script}", ROOT).stdout.strip()
+    again = shell(f"python profiles/kubernetes/jobs.py submit {asked} {script}", ROOT).stdout.strip()
+    assert again == name and name.startswith("metatoolagent-a-rule-") and list(cluster.jobs) == [name]
+    wait_for(lambda: cluster.jobs[name].pods, "pod")
+    shell(f"mkdir -p .snakemake && {PROFILE / 'cancel'} {name}", tmp_path)
+    wait_for(lambda: cluster.jobs[name].spans, "end of the pod")
+    assert cluster.jobs[name].deleted
 
 
 def test_without_a_cluster_there_is_one_clear_error(tmp_path, shell, environment, monkeypatch):
