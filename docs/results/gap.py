@@ -66,6 +66,8 @@ def rows() -> list[Row]:
         of_table("siblings that differ in one constraint", "overlap.csv", overlap="siblings"),
         of_table("chains, exact order", "multi_tool.csv", variant="chains", chains="test", length="all", measure="order"),
         of_metrics("right, or rightly none of the candidates", "abstention.json", "abstention.mta_vs_ft.scored.balanced"),
+        of_metrics("the same choice in every order", "rotation.json", "rotation.mta_vs_ft.scored.consistency"),
+        of_metrics("after 8 inner steps on new tools", "adaptation.json", "adaptation.mta_vs_ft.scored.steps-8"),
     ]
 
 
