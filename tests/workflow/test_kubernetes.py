@@ -112,7 +112,7 @@ def test_a_deleted_job_ends_with_its_pod(cluster, shell, tmp_path):
 def test_without_a_cluster_there_is_one_clear_error(tmp_path, shell, environment, monkeypatch):
     monkeypatch.setitem(environment, "KUBECONFIG", str(tmp_path / "none"))
     done = shell(
-        "python profiles/kubernetes/jobs.py submit --rule x --cpus 1 --memory 1 --minutes 1 --gpus 0 script", ROOT, code=1
+        "python profiles/kubernetes/jobs.py submit --rule x --cpus 1 --memory 1 --minutes 1 --gpus 0 README.md", ROOT, code=1
     )
     assert done.stderr.startswith("error[E-KUBERNETES]") and "Traceback" not in done.stderr and not done.stdout
 
