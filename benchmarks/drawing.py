@@ -15,7 +15,7 @@ from torch import nn
 
 from measuring import RUNS
 from metatoolagent import params
-from metatoolagent.models import backbone
+from metatoolagent.models import backbone, precision
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer, Row
@@ -31,6 +31,11 @@ class Bench:
     model: Path
     catalog: Path
     chosen: params.Params
+
+    @property
+    def dtype(self) -> str:
+        """The number format that the backbone computes in here."""
+        return precision.name_of(self.chosen.backbone)
 
     def load(self) -> nn.Module:
         """Return the backbone as the stages load it."""

@@ -75,11 +75,12 @@ def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
         load(tmp_path, ("hypergradient: first_order", "hypergradient: reptile"))
 
 
-def test_differences_of_gradients_need_float32(tmp_path):
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_differences_of_gradients_need_float32(tmp_path, dtype):
     changes = [("hypergradient: first_order", "hypergradient: exact"), ("product: double_backward", "product: finite_difference")]
-    load(tmp_path, *changes)
-    with pytest.raises(UserError, match=r"takes differences that backbone\.dtype bfloat16 rounds away"):
-        load(tmp_path, *changes, ("dtype: float32", "dtype: bfloat16"))
+    load(tmp_path, *changes, ("dtype: auto", "dtype: float32"))
+    with pytest.raises(UserError, match=rf"differences that bfloat16 rounds away, and backbone\.dtype is {dtype}"):
+        load(tmp_path, *changes, ("dtype: auto", f"dtype: {dtype}"))
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):

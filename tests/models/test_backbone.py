@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from metatoolagent import params
 from metatoolagent.errors import UserError
-from metatoolagent.models import adapter, backbone
+from metatoolagent.models import adapter, backbone, precision
 from model_fixtures import BACKBONE, random_pack
 
 
@@ -54,6 +55,23 @@ def test_a_loaded_backbone_is_frozen_and_of_the_type_that_was_asked_for(tiny, mo
     backbone.build(half, tmp_path)
     assert {parameter.dtype for parameter in backbone.load(tmp_path, half).parameters()} == {torch.bfloat16}
     assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (tiny / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_backbone_of_dtype_auto_is_kept_whole_for_machines_of_either_kind(tiny, tmp_path, monkeypatch, faster):
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: faster)
+    backbone.build(BACKBONE.model_copy(update={"dtype": "auto"}), tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("own", "kept"), [(None, "64"), ("7", "7")])
+def test_few_kernels_are_kept_but_for_a_limit_of_the_users_own(monkeypatch, own, kept):
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")  # so that monkeypatch restores what is there
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    if own:
+        monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", own)
+    backbone.keep_few_kernels()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == kept
 
 
 def test_a_local_folder_comes_back_the_same(tiny, model, tmp_path):

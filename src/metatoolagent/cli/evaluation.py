@@ -149,9 +149,10 @@ def _job(
         raise UserError("E-ADAPTER", what, "option --adapter", shown(str(adapter or "")), fix, exit_code=Exit.PARAMS)
     with_model = method not in params.MODEL_FREE
     if with_model:
-        from metatoolagent.models.backbone import use_cores
+        from metatoolagent.models.backbone import keep_few_kernels, use_cores
 
         use_cores()
+        keep_few_kernels()
     sections = params.EVALUATED_WITH.get(method, ())
     return Job(
         method=method,

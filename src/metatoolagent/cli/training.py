@@ -33,9 +33,10 @@ def train(
     require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import training
     from metatoolagent.meta.job import Job
-    from metatoolagent.models.backbone import use_cores
+    from metatoolagent.models.backbone import keep_few_kernels, use_cores
 
     use_cores()
+    keep_few_kernels()
     given = params.given(parameters)
     training.train(
         Job(

@@ -31,6 +31,7 @@ from metatoolagent.meta.splitting import evaluate_in_parts, is_out_of_memory, mo
 from metatoolagent.meta.supervision import Pause, Supervisor
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
+from metatoolagent.models.precision import name_of
 from metatoolagent.models.recomputation import recompute_layers
 from metatoolagent.tasks.channel import AnyPack
 
@@ -135,7 +136,8 @@ class Trainer:
     def publish(self) -> None:
         """Publish the adapter, its configuration and the log."""
         learned = inner_rates.published(self.outer.phi, self.job.mta)
-        extra = {"backbone": backbone.fingerprint(self.job.model), "method": self.job.method, **learned}
+        made_from = {"backbone": backbone.fingerprint(self.job.model), "dtype": name_of(self.job.backbone)}
+        extra = made_from | {"method": self.job.method, **learned}
         with publishing(self.job.out, FILES, producer="train", inputs=self.job.inputs(), extra=extra) as paths:
             weights, _ = inner_rates.split(self.outer.phi)
             adapter.save(weights, self.job.adapter, self.job.model.as_posix(), paths)

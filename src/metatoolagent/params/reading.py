@@ -46,8 +46,8 @@ class Params(sections.Section):
         backbone = info.data.get("backbone")
         if backbone and backbone.dtype != "float32" and (mta.hypergradient, mta.product) == ("exact", "finite_difference"):
             raise ValueError(
-                f"product finite_difference takes differences that backbone.dtype {backbone.dtype} rounds away;"
-                " set that to float32, or the product to double_backward"
+                "product finite_difference takes differences that bfloat16 rounds away, and"
+                f" backbone.dtype is {backbone.dtype}; set that to float32, or the product to double_backward"
             )
         return mta
 

@@ -84,7 +84,7 @@ class Backbone(Section):
     """Which frozen language model."""
 
     source: str
-    dtype: Literal["bfloat16", "float32"]
+    dtype: Literal["auto", "bfloat16", "float32"]
     layers: OrAll
 
 
