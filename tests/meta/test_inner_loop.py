@@ -21,7 +21,7 @@ def run(support, query, **changes):
 
 
 def points(trajectory):
-    return [(theta["a"].item(), theta["b"].item()) for theta in trajectory.iterates]
+    return [(theta["a"].item(), theta["b"].item()) for theta in trajectory.iterates()]
 
 
 def test_without_selection_the_last_iterate_is_taken():
@@ -33,6 +33,13 @@ def test_without_selection_the_last_iterate_is_taken():
     assert found.query_losses == pytest.approx([(0.375**2 + 0.55**2) / 2])
     assert found.support_loss == pytest.approx((1 + 4) / 2)
     assert found.support == [SUPPORT] * 3
+
+
+def test_the_way_back_has_the_pack_and_the_gradient_of_each_step():
+    found = run([(1.0, 0.0), (0.0, 1.0)], [(9.0, 9.0)], optimistic=False)
+    assert [pack for _, pack, _ in found.back()] == [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
+    for theta, pack, slope in found.back():
+        assert (slope["a"].item(), slope["b"].item()) == (theta["a"].item() - pack[0], theta["b"].item() - pack[1])
 
 
 def test_optimistic_selection_takes_the_iterate_with_the_lowest_query_loss():
@@ -128,7 +135,7 @@ def test_each_tensor_has_its_own_learned_rate():
     chosen = MTA.model_copy(update={"inner_steps": 1, "inner_lr": 0.5, "learn_inner_lr": True, "optimistic": False})
     found = adapt(evaluate, PHI | rho, [SUPPORT], [(9.0, 9.0)], chosen)
     assert points(found) == [(0, 0), (0.5, pytest.approx(0.5))]
-    assert found.iterates[0].keys() == found.query_gradient.keys() == PHI.keys()
+    assert found.phi.keys() == found.theta.keys() == found.query_gradient.keys() == PHI.keys()
 
 
 def test_one_wrong_query_task_keeps_the_loop_going():
@@ -150,6 +157,6 @@ def test_a_learning_rate_of_zero_adapts_nothing():
 
 def test_phi_and_the_iterates_carry_no_graph():
     found = run([SUPPORT], [(9.0, 9.0)])
-    assert found.iterates[0] == PHI
-    assert not any(tensor.requires_grad for theta in found.iterates for tensor in theta.values())
+    assert found.phi == PHI
+    assert not any(tensor.requires_grad for theta in found.iterates() for tensor in theta.values())
     assert (PHI["a"].item(), PHI["b"].item()) == (0, 0)

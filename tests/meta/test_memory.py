@@ -42,7 +42,7 @@ def test_the_formula_gives_what_a_gradient_keeps_that_is_differentiated_again(re
     def loss(point, pack):
         return evaluate(model, point, pack, TRAIN)
 
-    measured = saved_bytes(lambda: double_backward(loss, theta, pack, {name: torch.ones_like(theta[name]) for name in theta}))
+    measured = saved_bytes(lambda: double_backward(loss, theta, pack, {name: torch.ones_like(theta[name]) for name in theta}, {}))
     shape = memory.Shape(model.config, pack, 4)
     expected = memory.TWICE * (shape.kept(ADAPTER, recompute=False) + shape.logits(4))
     assert expected == pytest.approx(measured, rel=0.15)

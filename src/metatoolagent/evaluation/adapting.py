@@ -93,7 +93,7 @@ def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptatio
     plain = {"inner_steps": adaptation.steps[-1], "optimistic": False, "early_stop": False}
     # The support pack is the query set too: nothing is chosen by it, so that no evaluated question has a say.
     trajectory = adapt(loss, phi, [pack], [pack], adaptation.mta.model_copy(update=plain))
-    if not all(torch.isfinite(tensor).all() for tensor in trajectory.iterates[-1].values()):
+    if not all(torch.isfinite(tensor).all() for tensor in trajectory.theta.values()):
         raise UserError(
             "E-NONFINITE",
             f"{adaptation.steps[-1]} inner steps lead to NaN or infinity",
@@ -102,4 +102,4 @@ def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptatio
             "lower mta.inner_lr",
             exit_code=Exit.DATA,
         )
-    return trajectory.iterates
+    return trajectory.iterates()

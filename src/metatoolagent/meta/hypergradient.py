@@ -30,7 +30,7 @@ def first_order(evaluate: Evaluate, trajectory: Trajectory, chosen: params.Mta) 
     v = trajectory.query_gradient
     if not chosen.learn_inner_lr:
         return v
-    first, last = trajectory.iterates[0], trajectory.iterates[-1]
+    first, last = trajectory.phi, trajectory.theta
     return v | inner_rates.named({name: (v[name] * (last[name] - first[name])).sum() for name in v})
 
 
@@ -38,15 +38,15 @@ def exact(evaluate: Evaluate, trajectory: Trajectory, chosen: params.Mta) -> Ten
     """Return the gradient through all inner steps (MAML: Finn et al. 2017, arXiv 1703.03400, equation 1).
 
     v_k* = grad L(theta_k*),    v_k = v_{k+1} - H_k R v_{k+1},    dL/dphi = v_0
-    The iterates are all that the inner loop leaves behind, and each H_k R v is computed anew from its own: memory does
-    not grow with the number of inner steps but for the LoRA tensors, where unrolling keeps the graph of every step.
+    The gradients of its steps are all that the inner loop leaves behind, and each H_k R v is computed anew at its iterate: memory
+    does not grow with the number of inner steps but for the LoRA tensors, where unrolling keeps the graph of every step.
     """
     product = PRODUCTS[chosen.product]
     v, rates = trajectory.query_gradient, trajectory.rates
     rho: dict[str, Tensor] = {name: tensor.new_zeros(()) for name, tensor in v.items()}
-    for theta, pack in zip(reversed(trajectory.iterates[:-1]), reversed(trajectory.support), strict=True):
+    for theta, pack, slope in trajectory.back():
         u = {name: rates[name] * v[name] for name in v}
-        slope, hessian_u = product(evaluate, theta, pack, u)
+        hessian_u = product(evaluate, theta, pack, u, slope)
         rho = {name: rho[name] - (u[name] * slope[name]).sum() for name in v}
         v = {name: v[name] - hessian_u[name] for name in v}
     return v | inner_rates.named(rho) if chosen.learn_inner_lr else v
@@ -59,7 +59,7 @@ def reptile(evaluate: Evaluate, trajectory: Trajectory, chosen: params.Mta) -> T
     there is no gradient for rates: `params.Mta` refuses to learn them.
     """
     del evaluate, chosen
-    first, last = trajectory.iterates[0], trajectory.iterates[-1]
+    first, last = trajectory.phi, trajectory.theta
     return {name: first[name] - last[name] for name in first}
 
 

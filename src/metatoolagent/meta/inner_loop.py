@@ -10,7 +10,7 @@ Only the last iterate is looked at with a graph. Where an earlier one is selecte
 at times, but never two graphs at once, which were two thirds of the memory of a run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +28,19 @@ Evaluate = Callable[[Tensors, AnyPack], Outcome]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What the inner loop went through, as far as a hypergradient needs it."""
+    """What the inner loop went through, as far as a hypergradient needs it.
 
-    iterates: list[Tensors]
-    """theta_0 to theta_k*."""
+    The gradients of the steps are kept and not the iterates, which follow from them: a finite difference needs both.
+    """
+
+    phi: Tensors
+    """theta_0."""
+    theta: Tensors
+    """theta_k*."""
     support: list[AnyPack]
     """The pack of each step from one iterate to the next."""
+    slopes: list[Tensors]
+    """grad L_k(theta_k) of each of these steps."""
     rates: Tensors
     """The inner rate of each LoRA tensor."""
     query_gradient: Tensors
@@ -46,6 +53,21 @@ class Trajectory:
     """Loss of the first support pack at theta_0, in nats."""
     support_gradient: Tensors | None
     """Its gradient; None where the loop ended before the first step."""
+
+    def back(self) -> Iterator[tuple[Tensors, AnyPack, Tensors]]:
+        """Yield theta_k, the pack of L_k and grad L_k(theta_k), from the last step to the first.
+
+        theta_k = theta_{k+1} + R grad L_k(theta_k), which is what it was on the way there but for its last bit; theta_0 is phi.
+        """
+        theta = self.theta
+        for step in reversed(range(len(self.slopes))):
+            slope = self.slopes[step]
+            theta = {name: theta[name] + self.rates[name] * slope[name] for name in theta} if step else self.phi
+            yield theta, self.support[step], slope
+
+    def iterates(self) -> list[Tensors]:
+        """Return theta_0 to theta_k*."""
+        return [*reversed([theta for theta, *_ in self.back()]), self.theta]
 
 
 @dataclass(frozen=True)
@@ -78,11 +100,13 @@ def adapt(
     """
     weights, _ = inner_rates.split(phi)
     rates = {name: rate.detach() for name, rate in inner_rates.rates(phi, chosen.inner_lr).items()}
-    iterates, losses = [{name: tensor.detach() for name, tensor in weights.items()}], []
-    first: tuple[float, Tensors] | None = None
+    reached = {name: tensor.detach() for name, tensor in weights.items()}
+    slopes: list[Tensors] = []
+    losses: list[float] = []
+    support_loss = float("nan")
     best: Look | None = None
     for step in range(chosen.inner_steps + 1):
-        theta = leaves(iterates[-1])
+        theta = leaves(reached)
         last = step == chosen.inner_steps
         if chosen.optimistic or chosen.early_stop or last:
             with torch.set_grad_enabled(last):
@@ -93,22 +117,24 @@ def adapt(
             if last or (chosen.early_stop and seen.all_right):
                 break
         outcome = evaluate(theta, support[step % len(support)])
-        slope = gradient(outcome.loss, theta)
-        first = first or (outcome.loss.item(), slope)
-        iterates.append({name: theta[name].detach() - rates[name] * slope[name] for name in theta})
+        support_loss = support_loss if slopes else outcome.loss.item()
+        slopes.append(gradient(outcome.loss, theta))
+        reached = {name: theta[name].detach() - rates[name] * slopes[-1][name] for name in theta}
     assert best is not None
     del seen  # and with it the graph of the last iterate, if that was not the best
     if not best.loss.requires_grad:
         best = look(evaluate, best.step, best.theta, query)
     return Trajectory(
-        iterates[: best.step + 1],
+        {name: tensor.detach() for name, tensor in weights.items()},
+        {name: tensor.detach() for name, tensor in best.theta.items()},
         [support[step % len(support)] for step in range(best.step)],
+        slopes[: best.step],
         rates,
         gradient(best.loss, best.theta),
         best.outcomes,
         losses,
-        first[0] if first else float("nan"),
-        first[1] if first else None,
+        support_loss,
+        slopes[0] if slopes else None,
     )
 
 

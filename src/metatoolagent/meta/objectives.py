@@ -79,7 +79,7 @@ def meta_learning(chosen: params.Mta) -> Objective:
     def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
         trajectory = adapt(evaluate, phi, task.support, task.query, chosen)
         outcomes = [detached(outcome) for outcome in trajectory.query]
-        selected = len(trajectory.iterates) - 1
+        selected = len(trajectory.slopes)
         slope, support = hypergradient(evaluate, trajectory, chosen), trajectory.support_gradient
         if chosen.support_share:
             support = support or _at_phi(evaluate, phi, task)

@@ -39,6 +39,9 @@ CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
 first step of a chain, and after it one for each of three histories."""
 READS = {"likelihood": 2.2, "channel": 2.3}
 """Counted: how many times the tokens of a pack a method reads that asks each candidate apart (docs/log.md)."""
+BACK = {"double_backward": 5, "finite_difference": 2}
+"""Passes of a step back through the inner loop, by product: a gradient differentiated once more (measured: 2.6 times a gradient's
+time, docs/log.md), and one gradient."""
 OF_LAYERS = 0.79
 """The share of the embedded model's parameters that are in its layers: all but 49,152 x 576 of embeddings."""
 
@@ -117,8 +120,8 @@ def training(method: str, chosen: params.Params) -> Work:
 
     ft goes forward and back on all packs: 4 passes of a meta-task of two packs. mta, first order, one inner step: forward and
     back on the support, the queries forward at both iterates, back at one: 5. Every further inner step is a support pack forward
-    and back and the queries forward; where the hypergradient is exact, each step back through it costs two gradients more, which
-    is what a finite difference takes. Loops that stop early take less.
+    and back and the queries forward; where the hypergradient is exact, each step back through it costs `BACK` passes more. Loops
+    that stop early take less.
     """
     meta, mta = chosen.meta_tasks, chosen.mta
     pack = pack_tokens(chosen.distractors, meta.tasks_per_pack)
@@ -127,7 +130,7 @@ def training(method: str, chosen: params.Params) -> Work:
     passed = 2 * (support + query)
     if method == "mta":
         looks = mta.inner_steps + 1 if mta.optimistic or mta.early_stop else 1
-        of_step = 6 if mta.hypergradient == "exact" else 2
+        of_step = 2 + (BACK[mta.product] if mta.hypergradient == "exact" else 0)
         passed = mta.inner_steps * of_step * pack + (looks + 1) * query
     read = meta.count * READS.get(method, 1)
     return Work(read * (support + query), 2 * read * passed, chosen.adapter.rank, size(chosen.backbone))
