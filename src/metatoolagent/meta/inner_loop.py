@@ -118,7 +118,8 @@ def adapt(
                 break
         outcome = evaluate(theta, support[step % len(support)])
         support_loss = support_loss if slopes else outcome.loss.item()
-        slopes.append(gradient(outcome.loss, theta))
+        # Copies: kept where the backward pass put them, between activations, they would hold up memory that it frees.
+        slopes.append({name: slope.clone() for name, slope in gradient(outcome.loss, theta).items()})
         reached = {name: theta[name].detach() - rates[name] * slopes[-1][name] for name in theta}
     assert best is not None
     del seen  # and with it the graph of the last iterate, if that was not the best
