@@ -67,10 +67,10 @@ def compare(bench: Bench, model: nn.Module, distractors: int, tasks: int, runs: 
     results = []
     for label, groups in bench.both_ways(distractors, tasks).items():
         error = difference(answers(model, renderer, groups, limit, opening), answers(model, renderer, groups, limit))
-        assert error <= TOLERANCE[bench.dtype], f"the scores differ by {error:.1e}"
+        assert error <= TOLERANCE[bench.chosen.backbone.dtype], f"the scores differ by {error:.1e}"
         ours = tasks / median_time(lambda groups=groups: answers(model, renderer, groups, limit, opening), runs)
         peer = tasks / median_time(lambda groups=groups: answers(model, renderer, groups, limit), runs)
-        name = f"icl, {bench.dtype}, {shots}, {distractors} distractors, {label} (scores differ by {error:.0e})"
+        name = f"icl, {bench.chosen.backbone.dtype}, {shots}, {distractors} distractors, {label} (scores differ by {error:.0e})"
         results.append(row(name, "tasks/s", ours, peer, PEER, lower_is_better=False, runs=runs))
         print(results[-1], flush=True)
     return results

@@ -15,7 +15,7 @@ from torch import nn
 
 from measuring import RUNS
 from metatoolagent import params
-from metatoolagent.models import backbone, precision
+from metatoolagent.models import backbone
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer, Row
@@ -31,11 +31,6 @@ class Bench:
     model: Path
     catalog: Path
     chosen: params.Params
-
-    @property
-    def dtype(self) -> str:
-        """The number format that the backbone computes in here."""
-        return precision.name_of(self.chosen.backbone)
 
     def load(self) -> nn.Module:
         """Return the backbone as the stages load it."""
@@ -109,6 +104,7 @@ def parser(description: str | None, result: Path, *, repeated: bool = True) -> a
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--model", type=Path, default=Path("models/backbone"))
     options.add_argument("--catalog", type=Path, default=Path("data/interim"))
+    options.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     if repeated:
         options.add_argument("--runs", type=int, default=RUNS)
     options.add_argument("--out", type=Path, default=result)
@@ -124,6 +120,9 @@ def evaluation_parser(description: str | None, result: Path) -> argparse.Argumen
 
 
 def opened(given: argparse.Namespace) -> Bench:
-    """Return what the options name, under the committed params; the measurement may use this job's cores."""
+    """Return what the options name, under the committed params but for the dtype; the measurement may use this job's cores."""
     backbone.use_cores()
-    return Bench(given.model, given.catalog, params.load(Path("params.yaml")))
+    backbone.keep_few_kernels()
+    committed = params.load(Path("params.yaml"))
+    chosen = committed.backbone.model_copy(update={"dtype": given.dtype})
+    return Bench(given.model, given.catalog, committed.model_copy(update={"backbone": chosen}))

@@ -58,7 +58,7 @@ def main() -> None:
     given = evaluation_parser(__doc__, RESULT).parse_args()
     bench = opened(given)
     model, limit = bench.load(), bench.chosen.evaluate.max_new_tokens
-    dtype = bench.dtype
+    dtype = bench.chosen.backbone.dtype
     plain = AutoModelForCausalLM.from_pretrained(given.model, dtype=getattr(torch, dtype)).eval().to(backbone.device())
     renderer = bench.renderer(model)
     results = []

@@ -68,7 +68,7 @@ def curve(bench: Bench, steps: Steps, distractors: int, sizes: list[int], runs: 
         together = median_time(lambda pack=pack: steps(pack), runs)
         bound = sum(one.tokens for one in single[:size]) / pack.tokens
         reached = sum(alone[:size]) / together / bound
-        kind = f"training step, loss {steps.train.loss}, {bench.dtype}"
+        kind = f"training step, loss {steps.train.loss}, {bench.chosen.backbone.dtype}"
         label = f"{kind}, {size} tasks a pack, {distractors} distractors (token bound {bound:.2f}, {reached:.0%} of it)"
         rates = (size / together, size / sum(alone[:size]))
         results.append(row(label, "tasks/s", *rates, "the same step, one task at a time", lower_is_better=False, runs=runs))

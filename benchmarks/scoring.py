@@ -82,7 +82,7 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
     results = []
     for label, groups in sizes.items():
         found = tasks / median_time(lambda groups=groups: ours(model, renderer, groups), runs)
-        name = f"selection by score, {bench.dtype}, {distractors} distractors, {label}"
+        name = f"selection by score, {bench.chosen.backbone.dtype}, {distractors} distractors, {label}"
         results.append(row(name, "tasks/s", found, peer, peer_name, lower_is_better=False, runs=runs, packages=packages))
         print(results[-1], flush=True)
     name = f"same choices, {distractors} distractors, {tasks} tasks"
@@ -98,7 +98,7 @@ def main() -> None:
     bench = opened(given)
     model = bench.load()
     device = str(backbone.device())
-    harness = HFLM(pretrained=str(given.model), dtype=bench.dtype, device=device, batch_size=given.batch)
+    harness = HFLM(pretrained=str(given.model), dtype=bench.chosen.backbone.dtype, device=device, batch_size=given.batch)
     rows = [compare(bench, model, harness, distractors, given.tasks, given.runs) for distractors in given.distractors]
     write([result for part in rows for result in part], given.out)
 

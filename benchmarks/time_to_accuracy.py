@@ -131,7 +131,7 @@ def main() -> None:
     sides = f"{ours.accuracy:.1%} after {ours.updates} updates against {theirs.accuracy:.1%} after {theirs.updates}"
     label = (
         f"training {given.method} until {given.accuracy:.0%} of {given.tasks} validation tasks are right, "
-        f"{packs_per_update * size} tasks an update, sets shared by {size} tasks ({sides}), {bench.dtype}"
+        f"{packs_per_update * size} tasks an update, sets shared by {size} tasks ({sides}), {chosen.backbone.dtype}"
     )
     found = row(label, "s", ours.seconds, theirs.seconds, "a set of its own for each task", lower_is_better=True, runs=1)
     print(found)

@@ -98,7 +98,7 @@ def theirs(
     A batch on the device is a pack's tasks, and as many batches are accumulated as an update has packs.
     """
     chosen, clock = bench.chosen, Clock()
-    model = AutoModelForCausalLM.from_pretrained(bench.model, dtype=getattr(torch, bench.dtype))
+    model = AutoModelForCausalLM.from_pretrained(bench.model, dtype=getattr(torch, chosen.backbone.dtype))
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,
@@ -168,7 +168,9 @@ def main() -> None:
     tasks = per_update * size
     peer = tasks / statistics.median(peer_seconds[1:])
     packages = ["torch", "transformers", "peft", "trl"]
-    what = f"{bench.dtype}, LoRA of rank {chosen.adapter.rank}, {tasks} tasks an update, {chosen.distractors} distractors"
+    what = (
+        f"{chosen.backbone.dtype}, LoRA of rank {chosen.adapter.rank}, {tasks} tasks an update, {chosen.distractors} distractors"
+    )
     results = []
     found = {name: seconds(side, given.runs) for name, side in sides.items()}
     for name, spent in found.items():

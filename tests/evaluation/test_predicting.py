@@ -82,7 +82,7 @@ def test_every_task_is_predicted_once_in_order_with_its_columns(job):
         assert row["scored"] == row["candidates"][best]
         assert all(value < 0 for value in row["log_probabilities"])
     manifest = read_manifest(job.out)
-    assert (manifest["producer"], manifest["method"]) == ("evaluate", "base")
+    assert (manifest["producer"], manifest["method"], manifest["dtype"]) == ("evaluate", "base", "float32")
     assert len(manifest["inputs"]) == 4
 
 

@@ -166,6 +166,18 @@ def test_an_error_of_one_process_is_told_once(job):
     assert not job.out.exists()
 
 
+def multiply_bfloat16_on_rank_1(rank):
+    training.name_of = lambda chosen: ("float32", "bfloat16")[rank] if chosen.dtype == "auto" else chosen.dtype
+
+
+def test_processes_that_would_compute_in_different_formats_are_refused(job):
+    auto = BACKBONE.model_copy(update={"dtype": "auto"})
+    codes, said = run(replace(job, backbone=auto), multiply_bfloat16_on_rank_1)
+    assert codes == [64, 64]
+    assert "error[E-PROCESSES] the processes' machines differ: some would compute in bfloat16 and some in float32" in said[0]
+    assert not job.work.exists() or not list(job.work.glob("*/step-*"))
+
+
 def test_more_processes_than_meta_tasks_are_refused(job):
     one = TRAIN.model_copy(update={"meta_batch": 1})
     codes, said = run(replace(job, train=one), nothing)

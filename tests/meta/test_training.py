@@ -22,7 +22,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.meta import checkpoints, training
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.meta.training import Job
-from metatoolagent.models import adapter, backbone
+from metatoolagent.models import adapter, backbone, precision
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.abstention import NONE
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
@@ -40,6 +40,14 @@ def job(tiny, catalog, materialized, tmp_path):
     """A short meta-learning run in folders of its own."""
     tasks = materialized / "meta_tasks.parquet"
     return Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
+
+
+def test_a_run_of_dtype_auto_is_another_one_on_machines_of_another_kind(job, monkeypatch):
+    auto, names = replace(job, backbone=BACKBONE.model_copy(update={"dtype": "auto"})), set()
+    for faster in (True, False):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda faster=faster: faster)
+        names.add(auto.run_id())
+    assert len(names) == 2
 
 
 @pytest.fixture(autouse=True)

@@ -64,14 +64,13 @@ def test_a_backbone_of_dtype_auto_is_kept_whole_for_machines_of_either_kind(tiny
     assert (tmp_path / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize(("own", "kept"), [(None, "64"), ("7", "7")])
-def test_few_kernels_are_kept_but_for_a_limit_of_the_users_own(monkeypatch, own, kept):
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")  # so that monkeypatch restores what is there
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-    if own:
-        monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", own)
+def test_few_kernels_are_kept_but_for_a_limit_of_the_users_own(monkeypatch):
+    for name in backbone.KERNELS:
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores what is there
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     backbone.keep_few_kernels()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == kept
+    assert {name: os.environ[name] for name in backbone.KERNELS} == backbone.KERNELS | {"LRU_CACHE_CAPACITY": "7"}
 
 
 def test_a_local_folder_comes_back_the_same(tiny, model, tmp_path):

@@ -66,8 +66,8 @@ def run(adaptation: Adaptation) -> None:
                 predictions += chain(*predict(language.model, theta_K[steps], language.renderer, sets, language.max_new_tokens))
                 rows += [row | {"steps": steps} for row in chain(*sets)]
                 bar.update(len(asked))
-    inputs, extra = [*job.inputs(), adaptation.support], {"method": job.method}
-    with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=extra) as paths:
+    inputs = [*job.inputs(), adaptation.support]
+    with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=job.record()) as paths:
         table(rows, predictions, catalog).sort("steps", "task_id").write_parquet(paths[FILE])
 
 

@@ -55,7 +55,7 @@ def evaluate(job: Job) -> None:
     asked = tqdm(while_wanted(tasks.to_dicts()), total=len(tasks), desc=f"{job.method} chains", unit="chain")
     rows = [{**row, **follow(answer, row)} for row in asked]
     frame = pl.DataFrame(rows, schema_overrides=dict.fromkeys(READINGS, schemas.TEXTS))
-    with publishing(job.out, (FILE,), producer="evaluate_chains", inputs=job.inputs(), extra={"method": job.method}) as paths:
+    with publishing(job.out, (FILE,), producer="evaluate_chains", inputs=job.inputs(), extra=job.record()) as paths:
         schemas.write(frame, schemas.CHAIN_PREDICTIONS, paths[FILE])
 
 

@@ -58,7 +58,8 @@ the prompts have it applied.
 `acc` of a task is `scored` of `mta results`: the candidate whose name is most probable, with the token that ends the turn.
 `exact_match` of the task of the same name with `_free` at its end is `free`, but for answers that reach the limit of {limit}
 tokens without an end: these are invalid there, and here right if they happen to be the name.
-Read otherwise: tasks of which the tokenizer makes other tokens than `mta evaluate` does; where it is 0, both choose the same.
+Read otherwise: tasks of which the tokenizer makes other tokens than `mta evaluate` does; where it is 0, both choose the same in
+float32 (`backbone.dtype`; `auto` may be bfloat16, with another choice where two names are nearly as probable).
 """
 
 

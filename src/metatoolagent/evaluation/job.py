@@ -61,6 +61,14 @@ class Job:
     icl: params.Icl | None = None
     """For icl."""
 
+    def record(self) -> dict[str, str]:
+        """Return what the manifest of the answers says of them: the method, and the dtype that its backbone computed in."""
+        if self.backbone is None:
+            return {"method": self.method}
+        from metatoolagent.models.precision import name_of  # with torch
+
+        return {"method": self.method, "dtype": name_of(self.backbone)}
+
     def inputs(self) -> list[Path]:
         """Return the artifacts that the method reads."""
         paths = [self.tasks, self.catalog / "tools.parquet", self.catalog / "questions.parquet"]

@@ -45,8 +45,7 @@ def evaluate(job: Job) -> None:
             rows += chain(*together)
             bar.set_postfix_str(f"{len(rows) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
             bar.update(len(rows) - bar.n)
-    extra = {"method": job.method}
-    with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=extra) as paths:
+    with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=job.record()) as paths:
         table(rows, predictions, catalog).sort("task_id").write_parquet(paths[FILE])
 
 

@@ -57,7 +57,7 @@ class Trajectory:
     def back(self) -> Iterator[tuple[Tensors, AnyPack, Tensors]]:
         """Yield theta_k, the pack of L_k and grad L_k(theta_k), from the last step to the first.
 
-        theta_k = theta_{k+1} + R grad L_k(theta_k), which is what it was on the way there but for its last bit; theta_0 is phi.
+        theta_k = theta_{k+1} + R grad L_k(theta_k), which is what it was on the way there but for rounding; theta_0 is phi.
         """
         theta = self.theta
         for step in reversed(range(len(self.slopes))):
@@ -66,8 +66,11 @@ class Trajectory:
             yield theta, self.support[step], slope
 
     def iterates(self) -> list[Tensors]:
-        """Return theta_0 to theta_k*."""
-        return [*reversed([theta for theta, *_ in self.back()]), self.theta]
+        """Return theta_0 to theta_k*, by the steps of the way there."""
+        found = [self.phi]
+        for slope in self.slopes:
+            found.append({name: tensor - self.rates[name] * slope[name] for name, tensor in found[-1].items()})
+        return found
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from metatoolagent import params
 from metatoolagent.meta import checkpoints
 from metatoolagent.meta.objectives import Objective, fine_tuning, meta_learning
 from metatoolagent.models.backbone import FILES
+from metatoolagent.models.precision import name_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Job:
 
     def run_id(self) -> str:
         """Return the name of the run, which changes with all that decides its result."""
-        parameters: dict[str, Any] = {"method": self.method, "seed": self.seed}
+        # `auto` is not one format on all machines, and a run does not go on in another than it began in.
+        parameters: dict[str, Any] = {"method": self.method, "seed": self.seed, "dtype": name_of(self.backbone)}
         for name in ("backbone", "adapter", "train", "masking", "mta"):
             section = getattr(self, name)
             parameters[name] = section.model_dump() if section else None

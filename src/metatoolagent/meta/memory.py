@@ -45,7 +45,7 @@ TWICE = 2.5
 FIXES = {
     "backbone": "choose a smaller backbone.source, or set backbone.dtype to bfloat16",
     "adapter": "lower adapter.rank",
-    "iterates": "lower mta.inner_steps or adapter.rank",
+    "inner gradients": "lower mta.inner_steps or adapter.rank",
     "activations": "set train.activation_checkpointing to true, or lower meta_tasks.tasks_per_pack or distractors",
     "activations of double_backward": "set mta.product to finite_difference, or lower meta_tasks.tasks_per_pack or distractors",
     "recomputed activations": "lower meta_tasks.tasks_per_pack or distractors",
@@ -130,7 +130,7 @@ def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, pro
         "backbone": sum(tensor.numel() * tensor.element_size() for _, tensor in parameters),
         # Masters, two moments, the gradient of a pack, the sum of the update's, and its share.
         "adapter": 6 * lora,
-        "iterates": lora * (job.mta.inner_steps + 1) if job.mta else 0,
+        "inner gradients": lora * (job.mta.inner_steps + 1) if job.mta else 0,
         name: int(packs * kept) + (2 if recompute else 1) * layer,
         "logits": back + int(packs * logits),
     }

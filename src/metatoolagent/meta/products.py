@@ -42,10 +42,10 @@ def finite_difference(evaluate: Evaluate, theta: Tensors, pack: AnyPack, u: Tens
     O(h^2), and takes two gradients: a third more time at four inner steps, for digits that no update can tell.)
     """
     size, scale = norm(u), norm(theta)
-    per_u = STEP * torch.where(scale > 0, scale, 1.0) / torch.where(size > 0, size, 1.0)  # h / |u|
-    ahead = leaves({name: theta[name] + per_u * u[name] for name in theta})
+    h = STEP * torch.where(scale > 0, scale, 1.0)
+    ahead = leaves({name: theta[name] + (h / torch.where(size > 0, size, 1.0)) * u[name] for name in theta})
     moved = gradient(evaluate(ahead, pack).loss, ahead)
-    return {name: (moved[name] - slope[name]) / per_u for name in theta}
+    return {name: (moved[name] - slope[name]) * (size / h) for name in theta}
 
 
 def norm(tensors: Tensors) -> Tensor:

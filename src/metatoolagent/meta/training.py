@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metatoolagent.artifacts import publishing, require_space, verify
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.data_parallel import Contribution, exchange
@@ -51,14 +51,7 @@ def train(job: Job) -> None:
             I-PAUSED (exit code 75) when asked to stop or when the orchestrator is gone.
     """
     with processes(job.work) as group:
-        if group.size > job.train.meta_batch:
-            raise UserError(
-                "E-PROCESSES",
-                f"{group.size} processes, but an update has {job.train.meta_batch} meta-tasks",
-                "params.yaml, key train.meta_batch",
-                fix="start fewer processes, or set train.meta_batch to a multiple of their number",
-                exit_code=Exit.PARAMS,
-            )
+        require_common_work(job, group)
         for path in job.inputs():
             verify(path)
         folder = job.work / job.run_id()
@@ -78,6 +71,32 @@ def train(job: Job) -> None:
             if group.leads:
                 supervisor.assert_owner()
                 trainer.publish()
+
+
+def require_common_work(job: Job, group: Processes) -> None:
+    """Refuse processes that have nothing to do, or compute in another format than the others.
+
+    Raises:
+        UserError: E-PROCESSES (exit code 64).
+    """
+    if group.size > job.train.meta_batch:
+        raise UserError(
+            "E-PROCESSES",
+            f"{group.size} processes, but an update has {job.train.meta_batch} meta-tasks",
+            "params.yaml, key train.meta_batch",
+            fix="start fewer processes, or set train.meta_batch to a multiple of their number",
+            exit_code=Exit.PARAMS,
+        )
+    formats = sorted(set(group.gather(name_of(job.backbone))))
+    if len(formats) > 1:
+        raise UserError(
+            "E-PROCESSES",
+            f"the processes' machines differ: some would compute in {' and some in '.join(formats)}",
+            "params.yaml, key backbone.dtype",
+            shown(job.backbone.dtype),
+            f"set it to one of {', '.join(formats)}",
+            exit_code=Exit.PARAMS,
+        )
 
 
 class Trainer:
