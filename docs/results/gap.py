@@ -13,7 +13,7 @@ import polars as pl
 import vl_convert
 
 from metatoolagent.artifacts import atomic_path
-from metatoolagent.reporting.look import CONFIG, INK, QUIET, VEGA_LITE
+from metatoolagent.look import CONFIG, INK, QUIET, VEGA_LITE
 
 HERE = Path(__file__).parent
 FIGURE = HERE / "gap.svg"
@@ -58,6 +58,9 @@ def rows() -> list[Row]:
         of_table("the same, free answers", reading="free", **five),
         of_table("the same, every candidate new", pool="unseen", **five),
         *seeds,
+        of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
+        of_table("the first 20 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 20 layers"),
+        of_table("the first 10 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 10 layers"),
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all"),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all"),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all"),

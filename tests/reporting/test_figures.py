@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
+from metatoolagent.look import MARKS
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import figures, page
-from metatoolagent.reporting.look import MARKS
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ import json
 
 import polars as pl
 
+from metatoolagent.look import MARKS
 from metatoolagent.reporting import programme
-from metatoolagent.reporting.look import MARKS
 from metatoolagent.sweeps import runs
 
 

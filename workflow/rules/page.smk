@@ -39,9 +39,9 @@ rule figures:
             "catalog/schemas",
             "evaluation/metrics",
             "evaluation/statistics",
+            "look",
             "reporting/charts",
             "reporting/figures",
-            "reporting/look",
             "reporting/numbers",
             "reporting/probes",
             "reporting/tables",
@@ -101,6 +101,7 @@ rule page:
             "evaluation/breakdowns",
             "evaluation/metrics",
             "evaluation/statistics",
+            "look",
             "reporting",
         ),
     output:

@@ -17,6 +17,7 @@ rule sweep:
             "catalog/schemas",
             "evaluation/metrics",
             "evaluation/statistics",
+            "look",
             "sweeps/bound",
             "sweeps/compare",
             "sweeps/runs",

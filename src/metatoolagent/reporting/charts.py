@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from metatoolagent.reporting.look import CONFIG, MARKS, QUIET
+from metatoolagent.look import CONFIG, QUIET, colour, shape
 
 Spec = dict[str, Any]
 ROWS = alt.NamedData("rows")
@@ -38,10 +38,10 @@ def by_number(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     base = _shown(chosen).encode(
         x=number,
         y=alt.Y("accuracy:Q", title="accuracy", scale=SHARE, axis=PERCENT),
-        color=_colour(methods),
+        color=colour(methods),
     )
     band = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    points = base.mark_point().encode(shape=_shape(methods))
+    points = base.mark_point().encode(shape=shape(methods))
     return _spec(alt.layer(chance.encode(x=number, y="chance:Q"), base.mark_line(), band, points), chosen, height=260)
 
 
@@ -65,8 +65,8 @@ def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
         yOffset=alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5)),
     )
     point = base.mark_point().encode(
-        color=_colour(methods),
-        shape=_shape(methods),
+        color=colour(methods),
+        shape=shape(methods),
         tooltip=["pair:N", "method:N", "selected:Q", "offered:Q", alt.Tooltip("rate:Q", format=".0%")],
     )
     return _spec(point, chosen, line=("pair", 24))
@@ -77,8 +77,8 @@ def training(column: str, title: str, methods: Sequence[str]) -> Spec:
     base = alt.Chart(ROWS).encode(
         x=alt.X("update:Q", title="update", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format=".0%") if column == "right" else alt.Axis()),
-        color=_colour(methods),
-        shape=_shape(methods),
+        color=colour(methods),
+        shape=shape(methods),
         tooltip=["method:N", "update:Q", alt.Tooltip(f"{column}:Q", format=".3f")],
     )
     dash = alt.StrokeDash("method:N", sort=list(methods), legend=None)
@@ -87,12 +87,12 @@ def training(column: str, title: str, methods: Sequence[str]) -> Spec:
 
 def _intervals(base: alt.Chart, methods: Sequence[str]) -> tuple[alt.Chart, alt.Chart]:
     rule = base.mark_rule().encode(
-        x=alt.X("low:Q", title="accuracy, with its 95 % interval", scale=SHARE, axis=PERCENT), x2="high:Q", color=_colour(methods)
+        x=alt.X("low:Q", title="accuracy, with its 95 % interval", scale=SHARE, axis=PERCENT), x2="high:Q", color=colour(methods)
     )
     point = base.mark_point().encode(
         x="accuracy:Q",
-        color=_colour(methods),
-        shape=_shape(methods),
+        color=colour(methods),
+        shape=shape(methods),
         tooltip=[
             "method:N",
             *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
@@ -104,18 +104,6 @@ def _intervals(base: alt.Chart, methods: Sequence[str]) -> tuple[alt.Chart, alt.
 
 def _rate(title: str) -> alt.X:
     return alt.X("rate:Q", title=title, axis=alt.Axis(format=".0%", tickCount=5), scale=alt.Scale(zero=True))
-
-
-def _colour(methods: Sequence[str]) -> alt.Color:
-    return alt.Color(
-        "method:N", sort=list(methods), scale=alt.Scale(domain=list(methods), range=[MARKS[name][0] for name in methods])
-    )
-
-
-def _shape(methods: Sequence[str]) -> alt.Shape:
-    return alt.Shape(
-        "method:N", sort=list(methods), scale=alt.Scale(domain=list(methods), range=[MARKS[name][1] for name in methods])
-    )
 
 
 def _shown(chosen: dict[str, str]) -> alt.Chart:

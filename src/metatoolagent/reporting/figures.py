@@ -15,9 +15,9 @@ import vl_convert
 from metatoolagent.artifacts import canonical_json, publishing, verify
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, read
 from metatoolagent.evaluation.metrics import accuracies
+from metatoolagent.look import VEGA_LITE
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import charts, tables
-from metatoolagent.reporting.look import VEGA_LITE
 from metatoolagent.reporting.numbers import Metrics
 
 FORMS = ("json", "svg", "csv")

@@ -14,9 +14,9 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metatoolagent.artifacts import publishing, verify
+from metatoolagent.look import VEGA_LITE
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
-from metatoolagent.reporting.look import VEGA_LITE
 from metatoolagent.reporting.numbers import Metrics, difference, p_value, resolved
 
 FILE = "index.html"

@@ -11,7 +11,7 @@ import polars as pl
 import vl_convert
 
 from metatoolagent.artifacts import verify
-from metatoolagent.reporting.look import CONFIG, MARKS, VEGA_LITE
+from metatoolagent.look import CONFIG, MARKS, VEGA_LITE
 from metatoolagent.reporting.numbers import p_value
 
 FILES = ("finding.md", "figure.json", "table.csv")

@@ -29,10 +29,12 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     """Return accuracy against distractors in evaluation, a line for each number in training."""
     base = alt.Chart(at(table)).encode(
         x=alt.X("evaluation:O", title="distractors in evaluation"),
-        color=alt.Color("training:O", title="in training"),
+        color=alt.Color("training:O", title="in training", legend=alt.Legend(title="distractors in training")),
         xOffset="training:O",
     )
-    points = base.mark_line(point=True).encode(y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])))
+    value = alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1]))
+    shape = alt.Shape("training:O", legend=alt.Legend(title="distractors in training"))
+    points = base.mark_line().encode(y=value) + base.mark_point().encode(y=value, shape=shape)
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
     return (points + bars).facet(column=alt.Column("method:N", title=None))
 

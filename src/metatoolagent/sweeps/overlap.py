@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from metatoolagent import params
+from metatoolagent.look import colour, shape
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped, percent
 
@@ -31,9 +32,11 @@ def runs(plan: Plan) -> list[Run]:
 def figure(table: pl.DataFrame) -> alt.LayerChart:
     """Return accuracy against overlap, a line for each method; siblings stand apart."""
     rows = at(table)
+    methods = rows["method"].unique(maintain_order=True).to_list()
     x = alt.X("overlap:N", sort=None, title="shared words in % of a description")
-    base = alt.Chart(rows).encode(x=x, color=alt.Color("method:N", sort=None), xOffset=alt.XOffset("method:N", sort=None))
-    points = base.mark_point(filled=True).encode(y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])))
+    base = alt.Chart(rows).encode(x=x, color=colour(methods), xOffset=alt.XOffset("method:N", sort=None))
+    value = alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1]))
+    points = base.mark_point().encode(y=value, shape=shape(methods))
     lines = base.mark_line().encode(y="value:Q").transform_filter(alt.datum.overlap != SIBLINGS)
     return alt.layer(base.mark_rule().encode(y="low:Q", y2="high:Q"), lines, points)
 

@@ -9,6 +9,7 @@ import math
 import altair as alt
 import polars as pl
 
+from metatoolagent.look import colour, shape
 from metatoolagent.sweeps.bound import fit
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped
@@ -58,14 +59,15 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     found = gaps(table).filter(pl.col("size") > 0)
     curves = []
     for _, rows in found.group_by("axis", "method", maintain_order=True):
-        if shape := fit(rows["size"].to_list(), rows["gap"].to_list()):
-            fitted = (shape.complexity / rows["size"]).sqrt()
+        if bound := fit(rows["size"].to_list(), rows["gap"].to_list()):
+            fitted = (bound.complexity / rows["size"]).sqrt()
             curves.append(rows.select("axis", "size", "method").with_columns(fitted=fitted))
     data = found.join(pl.concat(curves), on=["axis", "size", "method"], how="left") if curves else found.with_columns(fitted=None)
-    base = alt.Chart(data).encode(
-        x=alt.X("size:Q", scale=alt.Scale(type="log"), title="size"), color=alt.Color("method:N", title=None)
-    )
-    points = base.mark_point(filled=True).encode(y=alt.Y("gap:Q", title="accuracy on training tools less on validation tools"))
+    methods = data["method"].unique(maintain_order=True).to_list()
+    x = alt.X("size:Q", scale=alt.Scale(type="log"), title="size")
+    base = alt.Chart(data).encode(x=x, color=colour(methods))
+    gap = alt.Y("gap:Q", title="accuracy on training tools less on validation tools")
+    points = base.mark_point().encode(y=gap, shape=shape(methods))
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
     line = base.mark_line(strokeDash=[4, 4]).encode(y="fitted:Q")
     return (bars + points + line).facet(column=alt.Column("axis:N", title=None)).resolve_scale(x="independent")
@@ -80,8 +82,8 @@ def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
             for row in rows.to_dicts()
         )
         sized = rows.filter(pl.col("size") > 0)
-        shape = fit(sized["size"].to_list(), sized["gap"].to_list())
-        quality = f"sqrt(C/n) with C = {shape.complexity:.3g} has R² = {shape.r_squared:.2f}" if shape else "nothing to fit"
+        bound = fit(sized["size"].to_list(), sized["gap"].to_list())
+        quality = f"sqrt(C/n) with C = {bound.complexity:.3g} has R² = {bound.r_squared:.2f}" if bound else "nothing to fit"
         told.append(f"{method}, {AXES[str(axis)]}: {each}; {quality}")
     return (
         "Generalization gap in points, scored, pool all: accuracy on tasks of the tools that were trained on less accuracy on "

@@ -3,6 +3,7 @@
 import altair as alt
 import polars as pl
 
+from metatoolagent.look import colour, shape
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped, differences, percent, points
 from metatoolagent.variants import Scalar
@@ -26,13 +27,14 @@ def runs(plan: Plan) -> list[Run]:
 
 
 def figure(table: pl.DataFrame) -> alt.Chart:
-    """Return accuracy up the ladder, a line for each method."""
+    """Return accuracy with its interval on each rung, methods side by side."""
     order = table["backbone"].unique(maintain_order=True).to_list()
-    base = alt.Chart(at(table)).encode(
-        x=alt.X("backbone:N", sort=order, title=None), color=alt.Color("method:N", title=None), xOffset="method:N"
-    )
+    offset = alt.XOffset("method:N", sort=list(METHODS))
+    x = alt.X("backbone:N", sort=order, title=None)
+    base = alt.Chart(at(table)).encode(x=x, color=colour(METHODS), xOffset=offset)
     value = alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1]))
-    return base.mark_line(point=True).encode(y=value) + base.mark_rule().encode(y="low:Q", y2="high:Q")
+    bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
+    return (bars + base.mark_point().encode(y=value, shape=shape(METHODS))).properties(width=alt.Step(26))
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import vl_convert
 
 from metatoolagent.artifacts import publishing
+from metatoolagent.look import CONFIG
 from metatoolagent.sweeps.runs import Run, module
 from metatoolagent.sweeps.table import table
 
@@ -29,7 +30,7 @@ def collect(sweep: str, runs: Sequence[Run], caps: dict[str, int], resamples: in
         UserError: E-CORRUPT or E-MISSING for predictions; E-UNPAIRED if the methods of a point have different tasks.
     """
     made = table(runs, resamples, seed)
-    drawn = module(sweep).figure(made).to_json()
+    drawn = module(sweep).figure(made).configure(**CONFIG | {"background": "white"}).to_json()
     told = module(sweep).finding(made, caps)
     inputs = [Path(file) for file in dict.fromkeys(file for run in runs for file in run.files)]
     with publishing(out, FILES, producer="sweep", inputs=inputs) as paths:

@@ -1,6 +1,9 @@
 """How every figure looks: one mark for each method, told apart by shape and lightness as well as by colour."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import altair as alt
 
 MARKS = {
     "random": ("#8c8c8c", "cross"),
@@ -56,3 +59,17 @@ CONFIG: dict[str, Any] = {
     "rule": {"strokeWidth": 1.6},
     "line": {"strokeWidth": 1.8},
 }
+
+
+def colour(methods: Sequence[str]) -> alt.Color:
+    """Return the colours of the methods, which the legend has in their order."""
+    return alt.Color("method:N", sort=list(methods), title=None, scale=_scale(methods, 0))
+
+
+def shape(methods: Sequence[str]) -> alt.Shape:
+    """Return their shapes, likewise."""
+    return alt.Shape("method:N", sort=list(methods), title=None, scale=_scale(methods, 1))
+
+
+def _scale(methods: Sequence[str], which: int) -> alt.Scale:
+    return alt.Scale(domain=list(methods), range=[MARKS[name][which] for name in methods])
