@@ -61,6 +61,10 @@ def rows() -> list[Row]:
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
         of_table("the first 20 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 20 layers"),
         of_table("the first 10 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 10 layers"),
+        *[
+            of_table(f"validation tools, {named}, in bfloat16", "queries.csv", axis="tools", size=size, part="validation")
+            for size, named in (("0", "after 92 training tools"), ("12", "after 12"))
+        ],
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all"),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all"),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all"),

@@ -14,6 +14,7 @@ import pytest
 import vl_convert
 from snakemake.shell import shell
 
+from metatoolagent.reporting import cost_tables
 from metatoolagent.sweeps import bound, compare, distractors, queries, scale, search, sensitivity, space, stage, table2
 from metatoolagent.sweeps.runs import NAMES, Run, to_json
 
@@ -122,6 +123,12 @@ def test_the_gap_is_training_less_validation_accuracy(rows):
     assert "mta, training tools: 10: +40.0 [+25.9, +54.1], 40: +20.0" in told and "all: +0.0" in told
     assert "C = 1.6 has R² = 1.00" in told
     drawn(queries, table)
+
+
+@pytest.mark.parametrize("form", cost_tables.forms(Path(__file__).parents[2]), ids=["small", "full"])
+def test_the_committed_sizes_leave_support_and_query_a_tool_and_its_distractors_each(form):
+    sizes = [size for size in form["sweeps"]["queries"]["tools"] if size]
+    assert min(sizes) // 2 >= form["distractors"] + 1
 
 
 SPACE = {"points": 8, "outer_lr": [0.001, 0.1], "rank": [2, 4, 8, 16]}
