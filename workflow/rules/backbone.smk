@@ -11,7 +11,11 @@ rule backbone:
     input:
         sources="data/sources.tsv",
         code=code(
-            "models/attention", "models/backbone", "models/precision", "models/sources", "tasks/packing"
+            "models/attention",
+            "models/backbone",
+            "models/precision",
+            "models/sources",
+            "tasks/packing",
         ),
     output:
         config="models/backbone/config.json",
