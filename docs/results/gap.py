@@ -63,7 +63,7 @@ def rows() -> list[Row]:
         of_table("the first 10 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 10 layers"),
         *[
             of_table(f"validation tools, {named}, in bfloat16", "queries.csv", axis="tools", size=size, part="validation")
-            for size, named in (("0", "after 92 training tools"), ("12", "after 12"))
+            for size, named in (("0", "after 92 training tools"), ("40", "after 40"), ("12", "after 12"))
         ],
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all"),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all"),
