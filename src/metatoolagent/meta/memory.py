@@ -43,7 +43,7 @@ LATER = 300 * 2**20
 TWICE = 2.5
 """What `products.double_backward` keeps over what a forward pass keeps; tests/meta/test_memory.py measures it."""
 FIXES = {
-    "backbone": "choose a smaller backbone.source, or set backbone.dtype to bfloat16",
+    "backbone": "choose a smaller backbone.source, or bfloat16 for backbone.dtype where it is float32",
     "adapter": "lower adapter.rank",
     "inner gradients": "lower mta.inner_steps or adapter.rank",
     "activations": "set train.activation_checkpointing to true, or lower meta_tasks.tasks_per_pack or distractors",

@@ -40,8 +40,8 @@ first step of a chain, and after it one for each of three histories."""
 READS = {"likelihood": 2.2, "channel": 2.3}
 """Counted: how many times the tokens of a pack a method reads that asks each candidate apart (docs/log.md)."""
 BACK = {"double_backward": 5, "finite_difference": 2}
-"""Passes of a step back through the inner loop, by product: a gradient differentiated once more (measured: 2.6 times a gradient's
-time, docs/log.md), and one gradient."""
+"""Passes of a step back through the inner loop, by product: a gradient differentiated once more (2.2 and 2.6 times a gradient's
+time by the two tables of docs/log.md), and one gradient."""
 OF_LAYERS = 0.79
 """The share of the embedded model's parameters that are in its layers: all but 49,152 x 576 of embeddings."""
 
