@@ -132,6 +132,7 @@ def test_a_task_opens_with_every_methods_choice_and_hostile_text_as_text(opened)
     page.locator("#search").fill("onerror")
     page.locator(".task").first.locator("summary").click()
     inside = page.locator(".task .inside").first
+    inside.wait_for()  # a task is filled when the browser says that it opened, which it does a turn later
     assert inside.locator("tr.gold").count() == 1
     assert inside.locator("thead th").all_inner_texts() == ["candidate", *METHODS, "documentation"]
     assert HOSTILE in inside.inner_text()
