@@ -1,4 +1,4 @@
-"""Where meta-learning helps: every difference between `mta` and `ft` on record, in one figure.
+"""Where meta-learning helps: the differences between `mta` and `ft` on record, in one figure.
 
 `python docs/results/gap.py` reads the snapshots beside it and writes gap.svg. Scored accuracy, pool `all`, unless a row says
 otherwise; 95 % intervals as the snapshots have them.
