@@ -69,6 +69,8 @@ def rows() -> list[Row]:
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all"),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all"),
         of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all"),
+        of_metrics("API-Bench, across hubs, in bfloat16", "apibench.json", "apibench-cd.mta_vs_ft.scored.all"),
+        of_metrics("API-Bench, within a hub, in bfloat16", "apibench.json", "apibench-sd.mta_vs_ft.scored.all"),
         *shared,
         of_table("siblings that differ in one constraint", "overlap.csv", overlap="siblings"),
         of_table("chains, exact order", "multi_tool.csv", variant="chains", chains="test", length="all", measure="order"),
