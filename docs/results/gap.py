@@ -59,6 +59,8 @@ def rows() -> list[Row]:
         of_table("the same, every candidate new", pool="unseen", **five),
         *seeds,
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
+        of_table("the same, exact hypergradient", "hypergradients.csv", method="exact", seed="all"),
+        of_table("the same, reptile", "hypergradients.csv", method="reptile", seed="all"),
         of_table("the first 20 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 20 layers"),
         of_table("the first 10 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 10 layers"),
         *[
