@@ -142,6 +142,8 @@ def raising(error):
         (ComputeError("Read-only file system (os error 30)"), "E-READONLY", 73),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/scratch/out"), "E-CREATE", 73),
         (FileExistsError(errno.EEXIST, "File exists", "/scratch/out"), "E-CREATE", 73),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/scratch/out"), "E-MISSING", 66),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "/scratch/out"), "E-PATH", 64),
         (OSError(errno.EIO, "Input/output error", "/scratch/out"), "E-IO", 74),
     ],
 )
@@ -151,6 +153,7 @@ def test_errors_of_the_file_system_end_with_their_code_and_without_a_traceback(m
     assert code == expected
     assert f"error[{said}]" in err
     assert "fix:" in err
+    assert ("check the disk" in err) == (said == "E-IO")
     assert "Traceback" not in err
     if getattr(error, "filename", None):
         assert "/scratch/out" in err
@@ -304,3 +307,105 @@ def test_a_dataset_without_a_table_of_parts_is_measured(mta, fixture_catalog, tm
     assert code == 0, err
     described = json.loads((folder / "croissant.json").read_text())
     assert described["recordSet"] == [] and len(described["distribution"]) == len(list(folder.glob("*/*.yaml")))
+
+
+@pytest.fixture
+def own_params(tmp_path, monkeypatch):
+    """Write params.yaml with another list of parts into a folder that becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(tools_list):
+        text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        assert "tools_list: data/split.csv" in text
+        text = text.replace("tools_list: data/split.csv", f"tools_list: {tools_list}")
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+
+    return write
+
+
+def test_the_list_of_parts_is_written_where_params_yaml_names_it(mta, catalog, own_params):
+    own_params("my/split.csv")
+    code, _, err = mta("split-list", "--catalog", catalog)
+    assert (code, err) == (0, "")
+    assert Path("my/split.csv").is_file() and not Path("data").exists()
+    assert mta("split-list", "--catalog", catalog, "--out", "other.csv")[0] == 0
+    assert Path("other.csv").read_bytes() == Path("my/split.csv").read_bytes()
+
+
+def test_a_list_of_parts_that_nothing_names_is_asked_for(mta, catalog, own_params):
+    own_params('""')
+    code, _, err = mta("split-list", "--catalog", catalog)
+    assert code == 64
+    assert "error[E-OPTION]" in err and "--out" in err
+
+
+def test_a_stage_that_is_run_elsewhere_says_where_to_run_it(mta, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mta("ingest-external", "toolalpaca", "--out", "out")
+    assert code == 66
+    assert "error[E-MISSING]" in err and "data/sources.tsv" in err and "the repository's folder" in err
+
+
+def test_a_path_that_is_too_long_is_told(mta, tmp_path):
+    ingest = {**COMMITTED["ingest"], "tools": "x" * 300}
+    code, _, err = mta("ingest", "--out", tmp_path / "out", "--params", given("ingest", ingest=ingest))
+    assert code == 64
+    assert "error[E-PATH]" in err and "shorter" in err
+
+
+def test_a_file_of_the_users_own_is_not_to_be_deleted(mta, tmp_path):
+    (tmp_path / "split.csv").write_text("tool,part\n", encoding="utf-8")
+    code, _, err = mta("verify", tmp_path / "split.csv")
+    assert code == 66
+    assert "no published artifact" in err
+    assert "delete" not in err and "--force" not in err
+
+
+def test_a_folder_is_no_file_to_verify(mta, tmp_path):
+    code, _, err = mta("verify", tmp_path)
+    assert code == 66
+    assert "error[E-NOT-A-FILE]" in err and "not there" not in err
+
+
+@pytest.mark.parametrize("path", ["nosuch/tools.parquet", "data/interim/tools.parquet"])
+def test_what_no_rule_makes_is_not_asked_of_snakemake(mta, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mta("verify", path)
+    assert code == 66
+    assert (f"snakemake --cores all {path}" in err) == (not path.startswith("nosuch"))
+
+
+def test_the_domain_of_a_split_to_export_may_have_a_digit(mta, tmp_path):
+    tasks = tmp_path / "nosuch.parquet"
+    code, _, err = mta(
+        "export", "lm-eval", "--tasks", f"hd-web2={tasks}", "--out", tmp_path / "out", "--params", given("evaluate")
+    )
+    assert code == 66
+    assert "E-OPTION" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["metrics", "my.split", "--prediction", "ft=a"], "E-SPLIT"),
+        (["metrics", "cd", "--prediction", "foo=a"], "E-METHOD"),
+        (["breakdowns", "my.split", "--prediction", "ft=a", "--catalog", "c"], "E-SPLIT"),
+        (["metrics-probe", "rotation", "--prediction", "foo=a"], "E-METHOD"),
+        (["metrics-external", "--prediction", "a.b:ft=a"], "E-VARIANT"),
+        (["metrics-external", "--prediction", "toolalpaca-cd:foo=a"], "E-METHOD"),
+    ],
+)
+def test_metrics_that_could_not_be_read_again_are_not_made(mta, tmp_path, arguments, code):
+    exit_code, _, err = mta(*arguments, "--out", tmp_path / "out", "--params", given("metrics", "seed"))
+    assert exit_code == 64
+    assert err.startswith(f"error[{code}]")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"notjson", b"[]", b"{}", b"5", b"[5]", b'[{"labels": {}}]', b"\xff"])
+def test_runs_of_a_sweep_that_cannot_be_read_are_one_error(mta, tmp_path, content):
+    (tmp_path / "runs.json").write_bytes(content)
+    sections = given("metrics", "seed", "sweeps")
+    code, _, err = mta("sweep", "table2", "--runs", tmp_path / "runs.json", "--out", tmp_path / "out", "--params", sections)
+    assert code == 64
+    assert err.startswith("error[E-RUNS]") and "runs.json" in err and "Traceback" not in err

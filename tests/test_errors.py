@@ -39,3 +39,18 @@ def test_findings_are_counted_and_ten_are_listed():
     assert "file:10" in error.more
     assert "file:11" not in error.more
     assert error.more.endswith("and 5 more")
+
+
+def test_no_part_of_a_message_moves_the_cursor():
+    hostile = "a\x1b[2J\n\u202eb\udcff"
+    told = str(UserError("E-X", hostile, hostile, hostile, hostile, hostile, "1 further\n    " + hostile.replace("\n", "")))
+    assert "\x1b" not in told and "\u202e" not in told and "\udcff" not in told
+    assert len(told.splitlines()) == 7
+    assert "where: a\\u{1b}[2J\\u{a}\\u{202e}b\\u{dcff}" in told
+
+
+def test_the_places_of_further_findings_stay_on_their_lines():
+    findings = [Finding("E-X", "wrong", f"fi\nle\u202e:{line}") for line in (1, 2)]
+    with pytest.raises(UserError) as raised:
+        raise_findings(findings, kept="nothing was written")
+    assert raised.value.more == "1 further\n    E-X fi\\u{a}le\\u{202e}:2"

@@ -29,6 +29,12 @@ def test_a_name_is_read_and_written_back(name, split, overrides):
     assert (variant.split, dict(variant.overrides), str(variant)) == (split, overrides, name)
 
 
+@pytest.mark.parametrize("text", ["123", "true", "1e5", "null", "NaN", "[1]", '"quoted"', "plain", "a,b=c/d", "1.2.3"])
+def test_a_text_comes_back_from_a_name_as_that_text(text):
+    variant = Variant("scale", {"backbone.source": text})
+    assert Variant.parse(str(variant)) == variant
+
+
 @pytest.mark.parametrize(
     "items", ["distractors", "distractors=", "=1", "seed=1,seed=2", "seed=1,,distractors=2", "seed=[1]", "seed=null", "split=xd"]
 )

@@ -19,6 +19,8 @@ from metatoolagent.environment import environment
 from metatoolagent.errors import Exit, UserError
 
 MANIFEST = "manifest.json"
+MADE = ("data/interim", "data/processed", "models", "results")
+"""Where the workflow publishes."""
 SCHEMA_VERSION = 1
 KEPT = "no output was written; earlier artifacts are as they were"
 
@@ -154,13 +156,29 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("no size or hash")
     except FileNotFoundError:
         raise UserError(
-            "E-MISSING", "an artifact has no manifest", str(path), fix=restore_hint(folder), exit_code=Exit.ARTIFACT
+            "E-MISSING",
+            "a folder without a manifest is no published artifact",
+            str(path),
+            fix=found_hint(path),
+            exit_code=Exit.ARTIFACT,
         ) from None
     except (ValueError, AttributeError) as error:
         raise UserError(
-            "E-CORRUPT", f"a manifest is damaged ({error})", str(path), fix=restore_hint(folder), exit_code=Exit.ARTIFACT
+            "E-CORRUPT", f"a manifest is damaged ({error})", str(path), fix=restore_hint(path), exit_code=Exit.ARTIFACT
         ) from None
     return dict(content)
+
+
+def found_hint(manifest: Path) -> str:
+    """Say what to do about a file that no manifest describes; it may be one that its author has no copy of."""
+    return f"name a file that a stage published; if one published this: dvc checkout {manifest}, or run that stage again"
+
+
+def made_hint(path: Path) -> str:
+    """Say what to do about a file that is not there: have the workflow make it, if it can be of those that it makes."""
+    if any(path.is_relative_to(folder) for folder in MADE):
+        return f"run: snakemake --cores all {path}"
+    return f"correct the path; what snakemake makes lies in {', '.join(MADE)}"
 
 
 def restore_hint(path: Path) -> str:
@@ -172,19 +190,21 @@ def verify(path: Path) -> Path:
     """Return `path` after checking it against the manifest beside it, size first.
 
     Raises:
-        UserError: E-MISSING if the file is not there, E-CORRUPT if it is not the one that was published.
+        UserError: E-MISSING if the file is not there, E-NOT-A-FILE if it is a folder, E-CORRUPT if it is not the one that was
+            published.
     """
+    if path.is_dir():
+        fix = "name the files in it"
+        raise UserError("E-NOT-A-FILE", "a folder stands where a file is expected", str(path), fix=fix, exit_code=Exit.ARTIFACT)
     if not path.is_file():
-        raise UserError(
-            "E-MISSING", "an input is not there", str(path), fix=f"run: snakemake --cores all {path}", exit_code=Exit.ARTIFACT
-        )
+        raise UserError("E-MISSING", "an input is not there", str(path), fix=made_hint(path), exit_code=Exit.ARTIFACT)
     expected = read_manifest(path.parent)["files"].get(path.name)
     if expected is None:
         raise UserError(
             "E-CORRUPT",
             "a file is not in its manifest",
             str(path),
-            fix=restore_hint(path.parent),
+            fix=found_hint(path.parent / MANIFEST),
             exit_code=Exit.ARTIFACT,
         )
     size = path.stat().st_size

@@ -7,8 +7,10 @@ from enum import IntEnum
 SHOWN = 80
 """Characters of an offending value that are shown."""
 
-# Not printable, or able to hide or reorder text on a terminal (C0, C1, bidirectional, zero-width).
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+# Not printable, or able to hide or reorder text on a terminal (C0, C1, bidirectional, zero-width, lone surrogates).
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
+)
 
 
 class Exit(IntEnum):
@@ -51,17 +53,23 @@ class UserError(Exception):
     exit_code: Exit = field(default=Exit.DATA)
 
     def __str__(self) -> str:
-        """Return the message as it is printed, values escaped."""
-        lines = [f"error[{self.code}] {self.what}"]
+        """Return the message as it is printed, all parts escaped: names of files and of fields are data too."""
+        lines = [f"error[{self.code}] {escaped(self.what)}"]
         for label in ("where", "got", "fix", "kept", "more"):
             if text := getattr(self, label):
-                lines.append(f"  {label + ':':<6} {text}")
+                shown_text = escaped(text, keep="\n" if label == "more" else "")
+                lines.append(f"  {label + ':':<6} {shown_text}")
         return "\n".join(lines)
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """Return text that is safe to print: what a terminal would obey is spelled out, but for the characters in `keep`."""
+    return UNPRINTABLE.sub(lambda match: match[0] if match[0] in keep else f"\\u{{{ord(match[0]):x}}}", text)
 
 
 def shown(value: object) -> str:
     """Return `value` as text that is safe to print: quoted, cut, control characters spelled out."""
-    text = UNPRINTABLE.sub(lambda match: f"\\u{{{ord(match[0]):x}}}", str(value))
+    text = escaped(str(value))
     return f'"{text[: SHOWN - 1]}…"' if len(text) > SHOWN else f'"{text}"'
 
 
@@ -80,7 +88,7 @@ def raise_findings(findings: list[Finding], *, kept: str, report: str = "", exit
     if not findings:
         return
     first, rest = findings[0], findings[1:]
-    listed = [f"{item.code} {item.where} {item.got}".rstrip() for item in rest[:9]]
+    listed = [escaped(f"{item.code} {item.where} {item.got}".rstrip()) for item in rest[:9]]
     more = ""
     if rest:
         more = f"{len(rest)} further" + (f", all in {report}" if report else "") + "".join(f"\n    {line}" for line in listed)

@@ -190,7 +190,16 @@ def _value(name: str, text: str) -> Scalar:
 
 
 def _text(value: Scalar) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """Return how a name tells a value: a text as it is, or in quotes where it would be read as something else."""
+    return value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _error(what: str, name: str, got: str) -> UserError:

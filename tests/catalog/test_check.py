@@ -1,9 +1,11 @@
+import re
 import shutil
 
 import pytest
 
-from metatoolagent.catalog.check import Limits, check, kept, run
+from metatoolagent.catalog.check import Limits, check, kept, run, told
 from metatoolagent.catalog.ingest import read_sources
+from metatoolagent.catalog.rejection import Rejection
 from metatoolagent.errors import UserError
 
 SMALL = Limits(frames=4, rows=(3, 60), description=(3, 55), chances={})
@@ -141,3 +143,14 @@ def test_a_missing_folder_is_told(tmp_path, capsys):
     with pytest.raises(UserError, match="E-CHECK"):
         run(tmp_path)
     assert "E-MISSING" in capsys.readouterr().out
+
+
+def test_a_dataset_whose_first_questions_have_no_kind_is_checked(folder):
+    path = folder / "questions/kitchen.yaml"  # 120 questions: more than polars looks at to tell the types
+    path.write_text(re.sub(r" kind: \w+,", "", path.read_text(encoding="utf-8")), encoding="utf-8")
+    assert len(places(folder, "E-FRAME-KIND")) == 40
+
+
+def test_a_finding_in_a_file_of_any_name_moves_no_cursor():
+    finding = Rejection("tools/a\x1b[2J.yaml", 1, "", "E-NAME", "not a tool's name\u202e")
+    assert told(finding) == "tools/a\\u{1b}[2J.yaml:1: E-NAME not a tool's name\\u{202e}"

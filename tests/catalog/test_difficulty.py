@@ -42,3 +42,11 @@ def test_words_of_the_documentation_find_the_tool_and_other_answers_are_no_distr
     assert found["bm25_cd"].to_list() == pytest.approx([1 / 2, 1 / 3, 1, 1])
     assert found["bm25_sd"].to_list() == pytest.approx([1, 1 / 2, 1, 1])
     assert found["names_cd"].to_list() == pytest.approx([1 / 3, 1 / 3, 1 / 2, 1])
+
+
+def test_names_without_a_content_word_are_told_apart_by_chance():
+    names = ["get_it", "do_it", "who_is"]
+    tools = pl.DataFrame({"name": names, "domain": ["desk"] * 3, "description": ["Folds paper.", "Sharpens.", "Finds them."]})
+    questions = pl.DataFrame({"question_id": ["1"], "tool": ["get_it"], "also": [[]], "question": ["fold"]})
+    (found,) = difficulty(tools, questions, 2).to_dicts()
+    assert found["names_cd"] == pytest.approx(1 / 3) and found["bm25_cd"] == 1

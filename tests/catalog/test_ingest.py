@@ -81,6 +81,28 @@ def test_rejected_rows_are_left_out_and_listed_if_that_is_allowed(folder, tmp_pa
     assert row["reason"].endswith("did you mean trail_map?")
 
 
+def test_a_blank_question_is_told_with_its_line_and_can_be_left_out(folder, tmp_path, ingest_params, capsys):
+    with (folder / "questions/travel.yaml").open("a", encoding="utf-8") as file:
+        file.write('- {tool: trail_map, ask: "{q}", fill: {q: [hello there friend, " "]}, arguments: {region: Ridge}}\n')
+    with pytest.raises(UserError, match="E-QA-EMPTY") as raised:
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert raised.value.where == f"{folder}/questions/travel.yaml:41, field fill.q.1"
+    capsys.readouterr()
+    ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
+    rejected = schemas.read(tmp_path / "out/rejected.parquet", schemas.REJECTED)
+    assert rejected.select("line", "code").rows() == [(41, "E-QA-EMPTY")]
+    assert pl.read_parquet(tmp_path / "out/questions.parquet").height == 241
+    assert capsys.readouterr().err.splitlines() == [
+        "warning[W-REJECTED] rows with 1 findings are left out, 20 tools and 241 questions are kept; "
+        f"the findings are in {tmp_path}/out/rejected.parquet"
+    ]
+
+
+def test_where_nothing_is_rejected_nothing_is_said(fixture_catalog, tmp_path, ingest_params, capsys):
+    ingest(ingest_params(fixture_catalog, allow_rejected=True), tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 def test_rows_in_are_rows_kept_and_rows_rejected(folder):
     edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
     edit(folder / "questions/kitchen.yaml", "n: [180, 200, 220]", "n: [180, 20, 220]")

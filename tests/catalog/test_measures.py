@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -53,5 +54,28 @@ def test_a_dataset_with_faults_is_not_measured(folder):
     path = folder / "tools/travel.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("name: pulse", "name: p"), encoding="utf-8")
     with pytest.raises(UserError, match="E-NAME"):
+        measures.write(folder)
+    assert not (folder / "measures.json").exists()
+
+
+def test_a_quote_that_is_never_closed_is_no_review(folder):
+    (folder / "review.csv").write_text('domain,frame_id\n"a,x\n' + "b,y\n" * 50_000, encoding="utf-8")
+    with pytest.raises(UserError, match="E-REVIEW") as raised:
+        measures.review(folder / "review.csv")
+    assert "not CSV" in raised.value.what
+
+
+def test_a_dataset_without_kinds_is_measured(folder):
+    for path in (folder / "questions").iterdir():
+        path.write_text(re.sub(r" kind: \w+,", "", path.read_text(encoding="utf-8")), encoding="utf-8")
+    measures.write(folder)
+    written = json.loads((folder / "measures.json").read_text(encoding="utf-8"))
+    assert set(written["by_kind"].values()) == {0}
+
+
+def test_a_dataset_without_questions_is_refused(folder):
+    for path in (folder / "questions").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="E-EMPTY"):
         measures.write(folder)
     assert not (folder / "measures.json").exists()

@@ -117,6 +117,15 @@ def test_only_the_row_with_wrong_arguments_is_refused():
     assert second.rejections[0].field == "arguments.n"
 
 
+def test_only_the_blank_one_of_filled_questions_is_refused():
+    first, *blank = read(frame("{q}", fill={"q": ["hello there friend", " ", ""]}))
+    assert first.record["question"] == "hello there friend" and not first.rejections
+    assert [(rejection.code, rejection.field) for row in blank for rejection in row.rejections] == [
+        ("E-QA-EMPTY", "fill.q.1"),
+        ("E-QA-EMPTY", "fill.q.2"),
+    ]
+
+
 def test_the_same_frame_twice_is_refused():
     assert codes(frame(), frame(fill={"n": [7, 8]})) == ["E-QA-DUP"]
 

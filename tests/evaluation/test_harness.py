@@ -57,6 +57,16 @@ def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
     assert f"| metatoolagent_cd_test_all | {len(tasks) // 2} | 0 |" in (out / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_free_answer_has_room_for_the_longest_name(materialized, catalog, renderer, tiny, tmp_path):
+    out = tmp_path / "out"
+    export({"cd": materialized / "eval_tasks.parquet"}, catalog, tiny, 2, out)
+    names = {name for path in out.glob("*.parquet") for names in pl.read_parquet(path)["candidates"] for name in names}
+    longest = max(len(renderer.answers[name]) for name in names)
+    for path in out.glob("*-free.yaml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))["generation_kwargs"]["max_gen_toks"] == longest > 2
+    assert f"{longest} tokens" in (out / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_folder_without_a_tokenizer_is_told(materialized, catalog, tmp_path):
     with pytest.raises(UserError, match="E-BACKBONE"):
         export({"cd": materialized / "eval_tasks.parquet"}, catalog, tmp_path, LIMIT, tmp_path / "out")

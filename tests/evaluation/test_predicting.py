@@ -140,3 +140,9 @@ def test_tasks_of_a_probe_are_refused_for_a_method_that_would_not_see_the_change
 def test_tasks_of_a_probe_are_answered_by_base(job, probe_tasks):
     evaluate(replace(job, tasks=probe_tasks))
     assert len(pl.read_parquet(job.out / FILE)) == len(pl.read_parquet(probe_tasks))
+
+
+def test_a_column_may_be_null_in_many_of_the_first_rows():
+    rows = [{"task_id": f"t-{index:03}", "gold": "atlas", "attack": None if index < 150 else "always"} for index in range(151)]
+    found = table(rows, [free("hm")] * 151, CATALOG)
+    assert found["attack"].null_count() == 150 and found["attack"][-1] == "always"

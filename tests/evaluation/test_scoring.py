@@ -6,6 +6,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
+from metatoolagent.errors import UserError
 from metatoolagent.evaluation import scoring
 from metatoolagent.evaluation.generation import generate, reading
 from metatoolagent.evaluation.scoring import greedy_names
@@ -151,6 +152,15 @@ def test_sets_that_answer_together_answer_as_alone(adapted, weights, renderer, r
     assert len({text for of_set in texts for text in of_set}) > 2
 
 
+def test_scores_that_are_not_finite_are_refused(adapted, weights, renderer, rows):
+    spoilt = {name: tensor.clone() for name, tensor in weights.items()}
+    next(iter(spoilt.values())).view(-1)[0] = float("nan")
+    with pytest.raises(UserError, match="E-NONFINITE") as raised:
+        predict(adapted, spoilt, renderer, rows, 2)
+    assert raised.value.where == f"question {rows[0]['question_id']}, candidate {CANDIDATES[0]}"
+    assert raised.value.got == '"nan"'
+
+
 @pytest.fixture(scope="module")
 def said(theirs):
     """A prefix, twelve questions of random tokens, and the greedy continuation of each in the plain model."""
@@ -197,8 +207,10 @@ def test_a_greedy_answer_that_names_a_candidate_needs_no_generation(adapted, wei
     name, tokens = next((name, tokens) for name, tokens in greedy.items() if tokens[2] not in tokens[:2])
     answers = {"other": [1, 2, tokens[2]], "spelled": tokens[:3]}
     monkeypatch.setattr(scoring, "generate", lambda *_: pytest.fail("tokens were generated"))
-    (found,) = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([name], answers), 8)
-    assert (found.free, found.free_text, found.cut) == ("spelled", "spelled", False)
+    # A name of more tokens than a free answer may have is not cut.
+    for limit in (8, 1):
+        (found,) = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of([name], answers), limit)
+        assert (found.free, found.free_text, found.cut) == ("spelled", "spelled", False)
 
 
 def test_only_the_tasks_that_name_no_candidate_take_the_generated_answer(adapted, weights, template, said, monkeypatch):

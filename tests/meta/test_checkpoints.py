@@ -112,6 +112,13 @@ def test_two_are_kept(tmp_path):
     assert_is(newest(tmp_path), 100)
 
 
+def test_the_millionth_update_is_newer_than_the_one_before(tmp_path):
+    for update in (999_980, 999_990, 1_000_000, 1_000_010):
+        save(tmp_path, at(update))
+        assert_is(newest(tmp_path), update)
+    assert {path.name for path in tmp_path.iterdir()} == {"step-1000000", "step-1000010"}
+
+
 def test_a_checkpoint_may_be_saved_again(folder):
     save(folder, at(4))
     assert_is(newest(folder), 4)

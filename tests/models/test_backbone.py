@@ -110,6 +110,71 @@ def test_pickle_bytes_under_the_name_of_safetensors_are_not_read(tiny, tmp_path)
     assert "safetensors" in error.what
 
 
+def altered(tiny, folder, tensors=lambda stored: stored, **config):
+    """A copy of the tiny model with other tensors, and with other values in its config.json."""
+    shutil.copytree(tiny, folder)
+    stored = load_file(folder / "model.safetensors")
+    save_file(tensors(stored), folder / "model.safetensors", metadata={"format": "pt"})
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(content | config), encoding="utf-8")
+    return folder
+
+
+NORM = "model.layers.0.input_layernorm.weight"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "counts", "first"),
+    [
+        (lambda kept: {name: kept[name] for name in kept if name != NORM}, {}, (1, 0, 0), f"no {NORM}"),
+        (lambda kept: {f"a.{name}": kept[name] for name in kept}, {}, (39, 38, 0), "unexpected a.model.embed_tokens.weight"),
+        (dict, {"num_hidden_layers": 3}, (0, 9, 0), "unexpected model.layers.3.input_layernorm.weight"),
+        (dict, {"num_hidden_layers": 5}, (9, 0, 0), "no model.layers.4.input_layernorm.weight"),
+        (dict, {"hidden_size": 32}, (0, 0, 38), "shape of model.embed_tokens.weight"),
+        (dict, {"model_type": "bert"}, (76, 38, 0), "no bert.embeddings.LayerNorm.bias"),
+        (dict, {"tie_word_embeddings": False}, (1, 0, 0), "no lm_head.weight"),
+    ],
+)
+def test_weights_that_are_not_all_in_the_files_are_not_made_up(tensors, config, counts, first, tiny, tmp_path):
+    error = refusal(altered(tiny, tmp_path / "altered", tensors, **config), tmp_path / "out")
+    assert (error.code, error.exit_code, error.where) == ("E-BACKBONE", 66, str(tmp_path / "altered"))
+    assert error.what.endswith("{} are missing, {} unexpected, {} of another shape".format(*counts))
+    assert f'"{first}"' in error.got
+
+
+def test_a_head_that_is_tied_may_be_in_the_files_too(tiny, tmp_path):
+    def with_head(stored):
+        return stored | {"lm_head.weight": stored["model.embed_tokens.weight"].clone()}
+
+    backbone.build(from_source(altered(tiny, tmp_path / "tied", with_head)), tmp_path / "out")
+    assert backbone.fingerprint(tmp_path / "out") == backbone.fingerprint(tiny)
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"hidden_size": "a"}, "'hidden_size'"),
+        ({"hidden_size": -4}, "negative dimension"),
+        ({"num_attention_heads": 0}, "ZeroDivisionError"),
+        ({"hidden_act": "none"}, "'none'"),
+    ],
+)
+def test_a_config_that_no_model_has_is_refused(config, what, tiny, tmp_path):
+    error = refusal(altered(tiny, tmp_path / "broken", **config), tmp_path / "out")
+    assert (error.code, error.exit_code) == ("E-BACKBONE", 66)
+    assert what in error.what
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_with_nan_or_infinity_are_not_built(value, tiny, tmp_path):
+    def spoilt(stored):
+        stored[NORM].view(-1)[0] = value
+        return stored
+
+    error = refusal(altered(tiny, tmp_path / "spoilt", spoilt), tmp_path / "out")
+    assert (error.code, error.exit_code, error.got) == ("E-NONFINITE-WEIGHT", 66, f'"{NORM}"')
+
+
 @pytest.mark.parametrize("name", ["Qwen/Qwen1.5-0.5B-Chat", "Qwen/Qwen1.5-0.5B-Chat@", "no-such-folder", "a/b/c@main", ""])
 def test_a_name_without_a_revision_is_refused_before_any_network(name, tmp_path, monkeypatch):
     def reached(*_, **__):

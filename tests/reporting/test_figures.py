@@ -73,6 +73,19 @@ def test_one_number_of_candidates_is_said_in_a_sentence_and_two_are_drawn(measur
     assert sorted(found.rows["candidates"].unique()) == [3, 11]
 
 
+def test_places_and_numbers_of_candidates_stand_in_their_order(measured):
+    one = measured.accuracies.filter(axis="position").head(1).drop("split", "pool", "reading", "method")
+    one = one.with_columns(method=pl.lit("mta"), **{name: pl.lit(value) for name, value in figures.FIRST.items()})
+    texts = sorted(str(place) for place in range(12))
+    rows = pl.concat(one.with_columns(value=pl.lit(text)) for text in texts)
+    found = figures.axis(replace(measured, accuracies=rows), "position", "By place")
+    assert found.rows["value"].to_list() == [f"place {place}" for place in range(1, 13)]
+    assert re.findall(r"place (\d+):", found.alt) == [str(place) for place in range(1, 13)]
+    parted = figures.by_candidates(rows.with_columns(axis=pl.lit("candidates")), None, 2)
+    drawn = figures.candidates(replace(measured, candidates=parted))
+    assert re.findall(r"[.;] (\d+): mta", drawn.alt) == [str(number) for number in range(12)]
+
+
 def test_the_sweep_over_distractors_draws_the_candidates_where_the_tasks_have_one_number(measured, swept):
     rows = figures.by_candidates(measured.accuracies, swept / "table.csv", 5)
     assert rows.select("split", "method", "candidates", "accuracy").rows() == [

@@ -1,4 +1,9 @@
-from metatoolagent.reporting.findings import compared, headline, rivals
+import typing
+
+import pytest
+
+from metatoolagent import params
+from metatoolagent.reporting.findings import TOOLS, compared, headline, rivals, sentences
 
 
 def comparison(reading, pool, difference, half, mdd=0.07):
@@ -45,6 +50,19 @@ def beaten(high):
     for name, share in shares.items():
         metrics |= {f"web.{name}.scored.all.{key}": share for key in ("accuracy", "low", "high")}
     return metrics | {f"web.{name}_vs_bm25.scored.all.high": high for name in ("ft", "mta")}
+
+
+@pytest.mark.parametrize(
+    ("part", "asked"),
+    [("test", "tools that were never trained on"), ("validation", "validation tools"), ("train", "tools that were trained on")],
+)
+def test_the_findings_say_whose_tools_were_asked_for(part, asked):
+    shares = ("bm25", "base", "ft", "mta")
+    metrics = {f"cd.{name}.scored.all.{key}": 0.5 for name in shares for key in ("accuracy", "low", "high", "n")}
+    metrics |= {f"cd.{name}.free.all.n": 300 for name in shares} | {f"cd.{name}.invalid": 0.1 for name in shares}
+    metrics |= {f"cd.{name}_vs_bm25.scored.all.high": 0.1 for name in ("ft", "mta")}
+    assert f" tasks with {asked}" in sentences(metrics, part)[0]
+    assert set(TOOLS) == set(typing.get_args(params.EvalTasks.model_fields["part"].annotation))
 
 
 def test_that_both_trained_models_are_beaten_is_said_only_where_it_is_resolved():

@@ -7,7 +7,7 @@ import pytest
 from metatoolagent.artifacts import read_manifest, verify
 from metatoolagent.reporting import page
 from metatoolagent.reporting.browser import shares
-from report_fixtures import HOSTILE, METHODS, ROOT, TASKS
+from report_fixtures import COMMITTED, HOSTILE, METHODS, ROOT, TASKS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -38,6 +38,14 @@ def test_every_row_of_the_tables_and_every_figure_has_its_text(html):
     assert "<b>75.0</b>" in text and "<b>50.0</b>" in text
 
 
+def test_the_page_says_whose_tools_were_asked_for(html, results, drawn, hostile_catalog):
+    assert "tool selection on tools that were never trained on" in own(html)
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [results / "metrics.json"], files, {"cd": hostile_catalog})
+    text = page.render(sources, COMMITTED | {"eval_tasks": COMMITTED["eval_tasks"] | {"part": "train"}})
+    assert "tool selection on tools that were trained on" in text and "tasks with tools that were trained on" in text
+
+
 def test_provenance_has_params_versions_and_hashes(html, results):
     text = html.read_text(encoding="utf-8")
     assert "&#34;distractors&#34;: 5" in text and "torch 2." in text
@@ -57,7 +65,7 @@ def test_probes_and_sweeps_that_were_run_are_shown_and_the_others_named(html):
 def test_without_other_results_the_page_has_no_section_for_them(results, drawn, hostile_catalog):
     files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
     captions, metrics = ROOT / "workflow/report", [results / "metrics.json"]
-    text = page.render(page.Sources(drawn, captions, metrics, files, {"cd": hostile_catalog}), {})
+    text = page.render(page.Sources(drawn, captions, metrics, files, {"cd": hostile_catalog}), COMMITTED)
     assert not re.findall(r'id="(?:probes|programme|missing)"|href="#(?:probes|programme)"', text)
 
 

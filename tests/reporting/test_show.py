@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -77,10 +80,34 @@ def test_an_unknown_task_is_one_error_with_the_nearest(results, hostile_catalog,
     assert raised.value.fix.startswith("name one such as all-000007,")
 
 
+VARIANTS = {
+    "main": "eval_cd",
+    "sd": "eval_sd",
+    "hd-iot": "eval_hd",
+    "toolalpaca-cd": "eval_toolalpaca",
+    "apibench-sd": "eval_apibench",
+    "overlap-60": "sweep_overlap",
+    "probe-abstention": "eval_abstention",
+    "probe-rotation": "eval_robustness",
+    "probe-adaptation": "eval_adaptation",
+    "nosuch": "eval_cd",
+}
+
+
 def test_without_results_the_message_says_what_to_run(tmp_path):
+    for variant, target in VARIANTS.items():
+        with pytest.raises(UserError, match="E-MISSING") as raised:
+            show("all-000001", tmp_path / "results" / variant, tmp_path, tmp_path)
+        assert raised.value.fix == f"run: snakemake --cores all {target}"
+    targets = re.findall(r"^rule (\w+):", (Path(__file__).parents[2] / "Snakefile").read_text(), re.M)
+    assert set(VARIANTS.values()) <= set(targets)
+
+
+def test_a_variant_that_no_target_has_is_told_with_those_that_are_there(variant, tmp_path):
+    variant("sd"), variant("overlap-60")
     with pytest.raises(UserError, match="E-MISSING") as raised:
-        show("all-000001", tmp_path / "results/sd", tmp_path, tmp_path)
-    assert "results/sd/metrics.json" in raised.value.fix
+        show("all-000001", Path("results/nosuch"), tmp_path, tmp_path)
+    assert raised.value.fix == "name one of overlap-60, sd"
 
 
 def test_what_could_move_the_cursor_is_spelled_out():

@@ -90,3 +90,12 @@ def test_the_prompt_and_the_right_answer_have_the_same_new_name(meta_tasks, rend
         assert decode(packed.target_A[packed.branch_A == branch]) == shown[row["gold"]]["name"] + "<|im_end|>"
     # The renderer itself, which evaluation uses, is as it was.
     assert decode(renderer.prefix(candidates)).count(f"-> {candidates[0]}") == 1
+
+
+def test_what_is_required_beside_the_properties_is_masked_too():
+    schema = {"properties": {"celsius": {"type": "number"}}, "allOf": [{"$ref": "#/$defs/a"}], "required": ["fan", "celsius"]}
+    tool = {"name": "oven_preheat", "description": "Heat it.", "parameters": json.dumps(schema)}
+    made = json.loads(masked(tool, generator_of(0, "test"), set())["parameters"])
+    (celsius,) = made["properties"]
+    assert made["required"][1] == celsius
+    assert all(NAME.fullmatch(name) for name in made["required"]) and len(set(made["required"])) == 2

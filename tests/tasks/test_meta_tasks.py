@@ -229,7 +229,21 @@ def test_more_evaluation_tasks_than_questions_are_refused(make):
     with pytest.raises(UserError) as raised:
         make("cd", evaluation={"count": 73})
     assert raised.value.code == "E-QUESTIONS"
-    assert raised.value.fix.startswith("set eval_tasks.count: 72,")
+    assert raised.value.fix.startswith("set eval_tasks.count: 72, for a sweep alone sweeps.caps.eval_tasks,")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"distractors": 10**9}, "E-DISTRACTORS"),
+        ({"evaluation": {"count": 10**9, "distractors": 2}}, "E-QUESTIONS"),
+        ({"meta": {"count": 10**9, "support_packs": 30_000}}, "E-DISK-FULL"),
+    ],
+)
+def test_an_impossible_number_is_told_before_the_room_that_it_would_take(make, changes, code):
+    with pytest.raises(UserError) as raised:
+        make("cd", **changes)
+    assert raised.value.code == code
 
 
 def test_a_part_without_questions_is_refused(make):

@@ -67,8 +67,10 @@ def test_siblings_differ_from_the_gold_tool_in_one_sentence(catalog, asked):
 def test_there_are_so_many_siblings_and_no_more(catalog, asked):
     tools, questions = pl.read_parquet(catalog / "tools.parquet"), pl.read_parquet(catalog / "questions.parquet")
     wide = asked.with_columns(pl.lit([f"t{n}" for n in range(len(OTHERS) + 2)]).alias("candidates"))
-    with pytest.raises(UserError, match="E-DISTRACTORS"):
+    with pytest.raises(UserError, match="E-DISTRACTORS") as raised:
         with_siblings(tools, questions, wide, seed=0)
+    # Whichever key has the number: this one is for evaluation alone, and no tool that is added gives another sibling.
+    assert raised.value.fix == f"set eval_tasks.distractors: {len(OTHERS)} or less"
 
 
 def test_a_variant_is_published_with_the_tasks_of_pool_all(catalog, materialized, tmp_path):

@@ -96,6 +96,7 @@ def test_a_task_longer_than_the_context_is_refused_and_never_cut():
     assert raised.value.code == "E-CTX"
     assert "needs 6 positions, the backbone has 5" in raised.value.what
     assert raised.value.where == f"question {SMALL['task_ids'][1]}"
+    assert raised.value.fix.startswith("lower distractors or icl.demonstrations")
 
 
 def test_room_is_kept_for_what_is_generated_after_the_longest_question():
@@ -103,6 +104,7 @@ def test_room_is_kept_for_what_is_generated_after_the_longest_question():
     with pytest.raises(UserError) as raised:
         pack(**SMALL, context=8, generated=5)
     assert "needs 9 positions, the backbone has 8" in raised.value.what
+    assert raised.value.fix.startswith("lower evaluate.max_new_tokens, reasoning.tokens")
 
 
 def test_a_pack_needs_a_gold_position_for_each_question():

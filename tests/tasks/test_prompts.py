@@ -141,6 +141,24 @@ def test_a_template_that_ends_with_the_answer_ends_with_the_end_of_sequence(tiny
     assert template.answer("a")[-1] == template.tokenizer.eos_token_id
 
 
+def test_white_space_before_the_special_token_that_ends_an_answer_is_left_out(tiny):
+    """As in the template of Llama-2-chat."""
+    text = "{% for message in messages %}{{ '[' + message['role'] + '] ' + message['content'] + ' <|im_end|>\n' }}{% endfor %}"
+    template = read_template(with_template(tiny, text))
+    assert (template.end, template.after_end) == ("<|im_end|>", "\n")
+    assert template.answer("a") == [*template.content("a"), template.tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize(("after", "eos"), [("", None), ("€", "<|im_end|>")])
+def test_a_template_that_ends_an_answer_with_no_token_is_refused(after, eos, tiny):
+    tokenizer = with_template(tiny, f"{{% for message in messages %}}{{{{ message['content'] }}}}{after}{{% endfor %}}")
+    tokenizer.eos_token = eos
+    with pytest.raises(UserError) as raised:
+        read_template(tokenizer)
+    assert (raised.value.code, raised.value.exit_code) == ("E-TEMPLATE", 66)
+    assert "ends an answer" in raised.value.what
+
+
 def test_the_end_of_an_answer_is_one_token(template):
     assert len(template.marker(template.end)) == 1
 

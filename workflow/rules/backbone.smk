@@ -1,6 +1,6 @@
 """The frozen language model, in one form on disk.
 
-REQUIRED INPUTS: data/sources.tsv
+REQUIRED INPUTS: data/sources.tsv, the files of backbone.source where it is a folder
 OUTPUTS: models/backbone/; results/<variant>/backbone/ for a variant of a sweep that overrides it
 PARAMS: backbone
 """
@@ -10,6 +10,7 @@ rule backbone:
     """Fetching the backbone: {params.given}"""
     input:
         sources="data/sources.tsv",
+        folder=backbone_source,
         code=code(
             "models/attention",
             "models/backbone",

@@ -2,7 +2,7 @@
 
 The variants are `chains`, our own, and `<benchmark>-chains`. They are evaluated with the adapters of results/main.
 
-REQUIRED INPUTS: <chains.folder>/*.yaml, data/interim/{tools,questions}.parquet, data/interim/toolalpaca/, data/processed/cd/,
+REQUIRED INPUTS: <chains.folder>/*, data/interim/{tools,questions}.parquet, data/interim/toolalpaca/, data/processed/cd/,
     models/backbone/, the method's adapter
 OUTPUTS: data/interim/chains/, results/<variant>/tasks/chain_tasks.parquet, results/<variant>/<method>/chain_predictions.parquet,
     results/multi_tool/{metrics.json,table.csv,figure.json,figure.svg,figure.png,finding.md}
@@ -13,9 +13,7 @@ PARAMS: chains, distractors, evaluate, ingest, seed, split; backbone for methods
 rule ingest_chains:
     """Reading the chains: {params.given}"""
     input:
-        files=lambda wildcards: sorted(
-            glob.glob(f"{config['chains']['folder']}/*.yaml")
-        ),
+        files=chain_files,
         catalog=[
             "data/interim/tools.parquet",
             "data/interim/questions.parquet",

@@ -20,6 +20,8 @@ BENCHMARKS = ["toolalpaca", "apibench"]
 CHAINS = ["chains", "toolalpaca-chains"]
 OVERLAP = "overlap-(?:[0-9]+|siblings)"
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
+# Of a backbone's folder: weights, tokenizer and configuration, not what a training left beside them.
+READ_OF_BACKBONE = (".safetensors", ".json", ".jinja", ".model", ".txt")
 PROBED = f"probe-(?:{'|'.join(checked.PROBES[:-1])})"
 
 
@@ -120,9 +122,17 @@ def split_of(wildcards):
 def catalog_files(wildcards):
     """Return the authored files of the catalog."""
     folders = [config["ingest"]["tools"], config["ingest"]["questions"]]
-    return [
-        file for folder in folders for file in sorted(glob.glob(f"{folder}/*.yaml"))
-    ]
+    return [file for folder in folders for file in files_in(folder)]
+
+
+def chain_files(wildcards):
+    """Return the authored files of the chains."""
+    return files_in(config["chains"]["folder"])
+
+
+def files_in(folder):
+    """Return what stands in a folder and is not hidden, as the readers take it: they refuse a file of another kind."""
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
 
 
 def tools_list(wildcards):
@@ -171,6 +181,14 @@ def backbone_files(wildcards):
         if wildcards.method in checked.MODEL_FREE
         else [f"{backbone_of(wildcards)}/{file}" for file in files]
     )
+
+
+def backbone_source(wildcards):
+    """Return the files of the folder that a backbone is made from; none where params.yaml names another kind of source."""
+    source = params_of(wildcards.get("variant", "main"))["backbone"]["source"]
+    if source in ("", "embedded", "tiny"):
+        return []
+    return [file for file in files_in(source) if file.endswith(READ_OF_BACKBONE)]
 
 
 def backbone_of(wildcards):

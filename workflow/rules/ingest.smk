@@ -1,6 +1,6 @@
 """Tools and questions as authored -> checked tables.
 
-REQUIRED INPUTS: <ingest.tools>/*.yaml, <ingest.questions>/*.yaml
+REQUIRED INPUTS: <ingest.tools>/*, <ingest.questions>/*
 OUTPUTS: data/interim/{tools,questions,rejected}.parquet
 PARAMS: ingest
 """

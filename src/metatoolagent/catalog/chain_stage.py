@@ -5,7 +5,17 @@ from pathlib import Path
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
-from metatoolagent.catalog.ingest import Sources, errors_of, frame_of, kept, read_folder, refuse_changed, rejected_frame, stop
+from metatoolagent.catalog.ingest import (
+    Sources,
+    errors_of,
+    frame_of,
+    kept,
+    read_folder,
+    refuse_changed,
+    rejected_frame,
+    stop,
+    warn,
+)
 from metatoolagent.catalog.questions import Tools
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError
@@ -45,4 +55,5 @@ def ingest(given: params.Chains, catalog: Path, *, allow_rejected: bool, out: Pa
         schemas.write(frame_of(chains, schemas.CHAINS), schemas.CHAINS, paths[OUTPUTS[0]])
         schemas.write(rejected_frame(sources.rejections), schemas.REJECTED, paths[OUTPUTS[1]])
         refuse_changed(sources.hashes)
+    warn(sources.rejections, f"{len(chains)} chains", out / OUTPUTS[1])
     errors_of(out).unlink(missing_ok=True)

@@ -15,12 +15,12 @@ from rich.console import Console
 from metatoolagent.catalog import wording
 from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
 from metatoolagent.catalog.difficulty import difficulty
-from metatoolagent.catalog.ingest import Sources, answers_of, read_folder, read_sources
+from metatoolagent.catalog.ingest import Sources, answers_of, frame_of, read_folder, read_sources
 from metatoolagent.catalog.rejection import Rejection, Row
-from metatoolagent.catalog.schemas import KINDS
+from metatoolagent.catalog.schemas import KINDS, QUESTIONS, TOOLS
 from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.catalog.text import normalised
-from metatoolagent.errors import UserError, shown
+from metatoolagent.errors import UserError, escaped, shown
 
 CHANCES = {"bm25_cd": 0.75, "bm25_sd": 0.55, "names_cd": 0.45, "names_sd": 0.3}
 
@@ -74,8 +74,8 @@ class Dataset:
         return _grouped(self.questions, lambda row: row.record["frame_id"])
 
     def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the records of the tools and of the questions."""
-        return pl.DataFrame([row.record for row in self.tools]), pl.DataFrame([row.record for row in self.questions])
+        """Return the records of the tools and of the questions, as ingestion sorts them."""
+        return frame_of([row.record for row in self.tools], TOOLS), frame_of([row.record for row in self.questions], QUESTIONS)
 
 
 def run(folder: Path, limits: Limits | None = None) -> None:
@@ -115,7 +115,7 @@ def told(finding: Rejection) -> str:
     """Return a finding as one line: file and line, code, what was found, what stands there, how to mend it."""
     value = f": {shown(finding.value)}" if finding.value else ""
     fix = f"; {finding.fix}" if finding.fix else ""
-    return f"{finding.file}:{finding.line}: {finding.code} {finding.what}{value}{fix}"
+    return escaped(f"{finding.file}:{finding.line}: {finding.code} {finding.what}{value}{fix}")
 
 
 def check(sources: Sources, limits: Limits) -> list[Rejection]:

@@ -55,9 +55,11 @@ def chance(gold: float, others: Floats, distractors: int) -> float:
 
 def _scores(documents: list[str], questions: pl.DataFrame) -> Floats:
     words = [content_words(document) for document in documents]
+    known = set(chain.from_iterable(words))
+    if not known:  # bm25s has no index of nothing; names such as get_it have no content word
+        return np.zeros((len(questions), len(documents)))
     index = bm25s.BM25()
     index.index(words, show_progress=False)
-    known = set(chain.from_iterable(words))
     asked = ([word for word in content_words(question) if word in known] for question in questions["question"])
     nothing = np.zeros(len(documents))
     return np.stack([index.get_scores(query) if query else nothing for query in asked]).astype(np.float64)

@@ -1,6 +1,7 @@
 """Ingestion: two folders of YAML, one file a domain, to checked tables. Every fault of every file is told at once."""
 
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from metatoolagent.catalog.questions import Tools, read_questions, reject_repeat
 from metatoolagent.catalog.rejection import Rejection, Row, of_file
 from metatoolagent.catalog.spool import Spool
 from metatoolagent.catalog.tool import read_tools, reject_twins
-from metatoolagent.errors import Finding, UserError, raise_findings
+from metatoolagent.errors import Finding, UserError, escaped, raise_findings
 from metatoolagent.strict_yaml import Document
 
 DOMAIN = re.compile(r"[a-z][a-z0-9_]*")
@@ -86,6 +87,7 @@ def _publish(params: params.Ingest, sources: Sources, spool: Spool, rejections: 
         schemas.write(rejected_frame(rejections), schemas.REJECTED, paths["rejected.parquet"])
         # The manifest records the hashes of the inputs, so they must still be what was read.
         refuse_changed(sources.hashes)
+    warn(rejections, f"{len(tools)} tools and {spool.kept} questions", out / "rejected.parquet")
 
 
 def read_sources(tools: Path, questions: Path) -> Sources:
@@ -193,6 +195,13 @@ def stop(rejections: Sequence[Rejection], out: Path) -> None:
     causes_first = sorted(rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
     findings = [rejection.finding() for rejection in causes_first]
     raise_findings(findings, kept=artifacts.KEPT, report=str(errors_of(out)))
+
+
+def warn(rejections: Sequence[Rejection], left: str, path: Path) -> None:
+    """Say in one line on standard error that rows were left out; nothing where none was."""
+    if rejections:
+        told = f"rows with {len(rejections)} findings are left out, {left} are kept; the findings are in {path}"
+        print(f"warning[W-REJECTED] {escaped(told)}", file=sys.stderr)  # noqa: T201
 
 
 def errors_of(out: Path) -> Path:

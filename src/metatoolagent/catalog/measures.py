@@ -30,12 +30,16 @@ def write(folder: Path) -> None:
     """Measure the dataset of a folder, print a table, and write `measures.json` there.
 
     Raises:
-        UserError: the first fault that ingestion refuses, or E-REVIEW.
+        UserError: the first fault that ingestion refuses, E-EMPTY without tools or questions, or E-REVIEW.
     """
     sources = read_sources(folder / "tools", folder / "questions")
     rejected = sources.failed + [finding for row in sources.tools + sources.questions for finding in row.rejections]
     raise_findings([finding.finding() for finding in rejected], kept=artifacts.KEPT)
-    measures = measure(kept(sources), Limits())
+    dataset = kept(sources)
+    if not dataset.questions:  # without tools there are none either
+        fix = "add <domain>.yaml to tools/ and to questions/"
+        raise UserError("E-EMPTY", "there is no question to measure", str(folder), fix=fix, kept=artifacts.KEPT)
+    measures = measure(dataset, Limits())
     if (folder / "review.csv").is_file():
         measures["review"] = review(folder / "review.csv")
     with artifacts.atomic_path(folder / "measures.json") as path:
@@ -77,9 +81,14 @@ def review(path: Path) -> Measures:
     """Return the agreement of a reader, who saw question and tools but no answer, with the author.
 
     Raises:
-        UserError: E-REVIEW if the columns are not those of a review.
+        UserError: E-REVIEW if the columns are not those of a review, or it is not CSV.
     """
-    rows = list(csv.DictReader(strict_yaml.read_text(path).splitlines()))
+    reader = csv.DictReader(strict_yaml.read_text(path).splitlines())
+    try:
+        rows = list(reader)
+    except csv.Error as error:  # a quote that is never closed makes one field of the rest of the file
+        where = f"{path}:{reader.reader.line_num}"
+        raise UserError("E-REVIEW", f"not CSV: {error}", where, fix="close the quote", kept=artifacts.KEPT) from None
     if not rows or list(rows[0]) != REVIEW_COLUMNS:
         raise UserError("E-REVIEW", f"the columns must be {','.join(REVIEW_COLUMNS)}", f"{path}:1", shown(rows[:1]))
     by_domain = {}

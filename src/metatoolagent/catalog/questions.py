@@ -153,6 +153,12 @@ def _expand(frame: Row, tools: Tools) -> list[Row]:
         for what, pointer, value in argument_faults(tools[content["tool"]][1], arguments):
             fix = "correct the arguments or the schema"
             row.reject("E-QA-ARGUMENTS", f"row {number + 1}: {what}", "arguments", *pointer, value=value, fix=fix)
+        rows.append(row)
+        question = " ".join(with_text(content["ask"], values).split())
+        if not question:
+            slot = SLOT.findall(content["ask"])[0]  # an ask without a slot would be empty itself, and refused before
+            row.reject("E-QA-EMPTY", f"row {number + 1}: an empty question", "fill", slot, number, fix="write the text")
+            continue
         row.record = {
             "question_id": f"{identity}-{number + 1}",
             "frame_id": identity,
@@ -160,10 +166,9 @@ def _expand(frame: Row, tools: Tools) -> list[Row]:
             "also": sorted(content.get("also", [])),
             "domain": frame.document.path.stem,
             "kind": content.get("kind"),
-            "question": " ".join(with_text(content["ask"], values).split()),
+            "question": question,
             "arguments": canonical(arguments),
         }
-        rows.append(row)
     return rows
 
 

@@ -34,6 +34,12 @@ def of_system(error: OSError) -> UserError:
     if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
         what, fix = f"cannot create a file or folder ({error.strerror})", "move away what stands there, then run it again"
         return UserError("E-CREATE", what, where, fix=fix, kept=kept, exit_code=Exit.CREATE)
+    if error.errno == errno.ENOENT:
+        what, fix = "a file or folder is not there", "run it in the repository's folder, or correct the path"
+        return UserError("E-MISSING", what, where, fix=fix, kept=kept, exit_code=Exit.ARTIFACT)
+    if error.errno == errno.ENAMETOOLONG:
+        what, fix = "a path is longer than the file system takes", "name a shorter one"
+        return UserError("E-PATH", what, where, fix=fix, kept=kept, exit_code=Exit.PARAMS)
     fix = "check the disk, then run it again"
     return UserError("E-IO", error.strerror or str(error), where, fix=fix, kept=kept, exit_code=Exit.IO)
 

@@ -14,6 +14,7 @@ from metatoolagent.cli.options import (
     VariantPredictions,
     by_method,
     by_variant,
+    require_key,
     require_known,
 )
 
@@ -27,6 +28,7 @@ def metrics(
 ) -> None:
     """Turn predictions into metrics with intervals and paired tests; SPLIT begins their keys."""
     del log
+    require_key("split", split)
     from metatoolagent.evaluation import metrics as stage
 
     given = params.given(parameters)
@@ -74,6 +76,7 @@ def breakdowns(
 ) -> None:
     """Measure the accuracy by domain, kind of question, position and style of name."""
     del log
+    require_key("split", split)
     from metatoolagent.evaluation import breakdowns as stage
 
     given = params.given(parameters)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.params import OF_METHOD
 
 INTERIM, BACKBONE = Path("data/interim"), Path("models/backbone")
 """Where the workflow keeps the ingested catalog and the backbone."""
@@ -41,22 +42,37 @@ def named(item: str, form: str = "METHOD=FILE", pattern: str = ".+") -> tuple[st
 
 
 def by_method(predictions: list[str]) -> dict[str, list[Path]]:
-    """Return the files that options METHOD=FILE name."""
+    """Return the files that options METHOD=FILE name; errors as `named` and `require_known`."""
     files: dict[str, list[Path]] = {}
     for item in predictions:
         method, path = named(item)
+        require_known("method", method, list(OF_METHOD))
         files.setdefault(method, []).append(path)
     return files
 
 
 def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
-    """Return the files that options VARIANT:METHOD=FILE name."""
+    """Return the files that options VARIANT:METHOD=FILE name; errors as `named`, `require_key` and `require_known`."""
     files: dict[str, dict[str, Path]] = {}
     for item in prediction:
         key, path = named(item, "VARIANT:METHOD=FILE", ".+:.+")
         variant, _, method = key.partition(":")
+        require_key("variant", variant)
+        require_known("method", method, list(OF_METHOD))
         files.setdefault(variant, {})[method] = path
     return files
+
+
+def require_key(what: str, name: str) -> None:
+    """Refuse a name of a split or variant with a dot, which parts the keys of metrics.
+
+    Raises:
+        UserError: E- and what it is, such as E-SPLIT (exit code 64).
+    """
+    if not name or "." in name:
+        code, where = f"E-{what.upper()}", f"argument {what.upper()}"
+        fix = "name it without a dot, such as cd"
+        raise UserError(code, f"not a name of a {what}", where, shown(name), fix, exit_code=Exit.PARAMS)
 
 
 def require_known(what: str, name: str, known: list[str]) -> None:

@@ -1,11 +1,15 @@
 """The command for the sweeps."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metatoolagent import params
 from metatoolagent.cli.options import Log, Out, Parameters, require_known
+from metatoolagent.errors import Exit, UserError, shown
+
+if TYPE_CHECKING:
+    from metatoolagent.sweeps.runs import Run
 
 
 def sweep(
@@ -18,10 +22,32 @@ def sweep(
     """Turn the predictions of sweep NAME into its table, figure and paragraph."""
     del log
     from metatoolagent.sweeps import stage
-    from metatoolagent.sweeps.runs import NAMES, from_json
+    from metatoolagent.sweeps.runs import NAMES
 
     require_known("sweep", name, list(NAMES))
 
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
-    stage.collect(name, from_json(runs.read()), caps, given.section(params.Metrics).bootstrap, given.seed, out)
+    stage.collect(name, _read(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out)
+
+
+def _read(file: typer.FileText) -> "list[Run]":
+    """Return the runs of a file.
+
+    Raises:
+        UserError: E-RUNS (exit code 64) if it is not what rule sweep writes, or has no run.
+    """
+    from metatoolagent.sweeps.runs import from_json
+
+    text = ""
+    try:
+        text = file.read()
+        runs = from_json(text)
+    except (ValueError, TypeError) as error:  # not UTF-8, not JSON, or not a list of runs
+        what = f"not the runs of a sweep as JSON: {error}"
+    else:
+        if runs:
+            return runs
+        what = "there is no run"
+    fix = "give the list that rule sweep gives: sweeps.runs.to_json writes it"
+    raise UserError("E-RUNS", what, f"option --runs, {file.name}", shown(text), fix, exit_code=Exit.PARAMS)

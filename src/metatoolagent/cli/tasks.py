@@ -7,6 +7,7 @@ import typer
 
 from metatoolagent import params
 from metatoolagent.cli.options import INTERIM, Catalog, Log, Out, Parameters, Parts, Tasks, require_known
+from metatoolagent.errors import Exit, UserError
 
 
 def split(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:
@@ -18,12 +19,23 @@ def split(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, 
     splits.split(catalog, kind, given.section(params.Split), given.seed, out)
 
 
-def split_list(catalog: Catalog = INTERIM, out: Path = Path("data/split.csv")) -> None:
-    """Draw the parts from the seed and the shares in params.yaml, and write them as the list that `split` reads."""
+def split_list(
+    catalog: Catalog = INTERIM,
+    out: Annotated[Path | None, typer.Option(help="The list; split.tools_list of params.yaml where left out.")] = None,
+) -> None:
+    """Draw the parts from the seed and the shares in params.yaml, and write them as the list that `split` reads.
+
+    Raises:
+        UserError: E-OPTION (exit code 64) if neither --out nor params.yaml names the list.
+    """
     from metatoolagent.tasks import splits
 
     given = params.given(None)
-    splits.write_list(catalog, given.section(params.Split), given.seed, out)
+    shares = given.section(params.Split)
+    if out is None and not shares.tools_list:
+        what, fix = "params.yaml names no list of parts", "name it with --out, and as split.tools_list for `split` to read it"
+        raise UserError("E-OPTION", what, "option --out", fix=fix, exit_code=Exit.PARAMS)
+    splits.write_list(catalog, shares, given.seed, out or Path(shares.tools_list))
 
 
 def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:

@@ -56,8 +56,9 @@ the prompts have it applied.
 {table}
 
 `acc` of a task is `scored` of `mta results`: the candidate whose name is most probable, with the token that ends the turn.
-`exact_match` of the task of the same name with `_free` at its end is `free`, but for answers that reach the limit of {limit}
-tokens without an end: these are invalid there, and here right if they happen to be the name.
+`exact_match` of the task of the same name with `_free` at its end is `free`: an answer may have {limit} tokens here, enough for
+the name of every candidate, which `mta evaluate` never cuts. Only a name in other tokens than the tokenizer's own can be cut
+there and right here.
 Read otherwise: tasks of which the tokenizer makes other tokens than `mta evaluate` does; where it is 0, both choose the same in
 float32 (`backbone.dtype`; `auto` may be bfloat16, with another choice where two names are nearly as probable).
 """
@@ -70,7 +71,8 @@ def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tok
         files: the evaluation tasks of each split, by the split's name.
         catalog: the folder with the catalog's tables.
         backbone: a folder with the tokenizer and chat template of a model; its weights are not read.
-        max_new_tokens: limit of a free answer.
+        max_new_tokens: limit of a free answer that is no candidate's name; the harness's is as long as the longest name at least,
+            since it has one limit for all answers.
         out: the folder of the artifact.
 
     Returns:
@@ -91,13 +93,15 @@ def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tok
             differing[key] = sum(differs(renderer, item) for item in documents)
     inputs = [*files.values(), catalog / "tools.parquet", catalog / "questions.parquet"]
     end = renderer.template.end
+    named = {name for table in tables.values() for names in table["candidates"] for name in names}
+    limit = max([max_new_tokens, *(len(renderer.answers[name]) for name in named)])
     with artifacts.publishing(out, _names(tables), producer=PRODUCER, inputs=inputs, extra={"differing": differing}) as paths:
         for key, table in tables.items():
             schemas.write(table, TABLE, paths[f"{key}.parquet"])
-            for name, content in (key, scored(key)), (f"{key}-free", free(key, end, max_new_tokens)):
+            for name, content in (key, scored(key)), (f"{key}-free", free(key, end, limit)):
                 paths[f"{name}.yaml"].write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         lines = [f"| {_task(key)} | {len(table)} | {differing[key]} |" for key, table in tables.items()]
-        text = README.format(backbone=backbone.as_posix(), table="\n".join(lines), limit=max_new_tokens)
+        text = README.format(backbone=backbone.as_posix(), table="\n".join(lines), limit=limit)
         paths["README.md"].write_text(text, encoding="utf-8")
     return differing
 
@@ -146,7 +150,7 @@ def scored(key: str) -> dict[str, Any]:
     }
 
 
-def free(key: str, end: str, max_new_tokens: int) -> dict[str, Any]:
+def free(key: str, end: str, limit: int) -> dict[str, Any]:
     """Return the task file of the free answer: greedy, and right if it is the gold tool's name and nothing else."""
     exact = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
     stripped = [{"function": "regex", "regex_pattern": r"(?s)^\s*(.*?)\s*\Z"}, {"function": "take_first"}]
@@ -156,7 +160,7 @@ def free(key: str, end: str, max_new_tokens: int) -> dict[str, Any]:
         **_data(key),
         "output_type": "generate_until",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": [end], "max_gen_toks": max_new_tokens, "do_sample": False},
+        "generation_kwargs": {"until": [end], "max_gen_toks": limit, "do_sample": False},
         "filter_list": [{"name": "stripped", "filter": stripped}],
         "metric_list": [exact],
     }

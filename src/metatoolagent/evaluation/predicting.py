@@ -68,7 +68,8 @@ def require_probed(method: str, tasks: pl.DataFrame, where: Path) -> None:
 
 def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str]) -> pl.DataFrame:
     """Return the predictions as a frame: the tasks' columns, the selections and their outcome."""
-    frame = pl.DataFrame([dict(row) for row in rows])
+    # All rows tell the types: a column may be null in many of the first ones.
+    frame = pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
     return frame.with_columns(
         pl.Series("log_probabilities", [item.log_probabilities for item in predictions], dtype=pl.List(pl.Float32)),
         pl.Series("scored", [item.scored for item in predictions]),

@@ -2,9 +2,11 @@
 
 The pass gives every candidate's log-probability. It also gives the greedy continuation for as long as that spells a
 candidate's name, and most answers of a trained model do, to the end. Only where the greedy path leaves all names are
-tokens generated, for all such questions of all candidate sets that are given together.
+tokens generated, for all such questions of all candidate sets that are given together. So a candidate's name is never cut:
+`max_new_tokens` binds all other answers alone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from metatoolagent.errors import UserError, shown
 from metatoolagent.evaluation.generation import Reading, generate, reading
 from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.opening import Opening
@@ -58,8 +61,11 @@ def predict(
         weights: the LoRA tensors; None for the backbone alone.
         renderer: of the catalog.
         sets: tasks that share a candidate set, for each set.
-        max_new_tokens: limit of a free answer.
+        max_new_tokens: limit of a free answer that is no candidate's name.
         opening: what the renderer was opened with, if it was read already; it is read with each pack otherwise.
+
+    Raises:
+        UserError: E-CTX if a task is longer than the context, and as `select`.
     """
     asked = [Asked(renderer.pack(rows, generated=max_new_tokens), list(rows[0]["candidates"])) for rows in sets]
     return select(model, weights, renderer.template, asked, max_new_tokens, opening)
@@ -81,10 +87,15 @@ def select(
         weights: as for `predict`.
         template: the backbone's.
         asked: the packs.
-        max_new_tokens: limit of a free answer.
+        max_new_tokens: limit of a free answer that is no candidate's name.
         opening: the first tokens of each pack's prefix, if they were read already.
+
+    Raises:
+        UserError: E-NONFINITE if a score is NaN or infinite.
     """
     scored = [score(model, weights, one.pack, opening) for one in asked]
+    for one, of_set in zip(asked, scored, strict=True):
+        require_finite(one.pack.task_ids, one.candidates, of_set.scores)
     left = [one.left for one in scored if one.left]
     generated = iter(generate(model, weights, left, template, max_new_tokens) if left else [])
     predictions = []
@@ -106,6 +117,29 @@ def score(model: nn.Module, weights: Tensors | None, pack: Pack, opening: Openin
     named = [index if any_named else None for any_named, index in best]
     unnamed = [question for question, index in enumerate(named) if index is None]
     return Scored(scores_QC.tolist(), named, reading(packed, cache, logits_KV, unnamed) if unnamed else None)
+
+
+def require_finite(tasks: Sequence[str], candidates: Sequence[str], scores_QC: Sequence[Sequence[float]]) -> None:
+    """Refuse scores with NaN or infinity, of which the first candidate would be the best.
+
+    Args:
+        tasks: what each row of the scores was asked.
+        candidates: of all tasks.
+        scores_QC: log-probabilities, in nats.
+
+    Raises:
+        UserError: E-NONFINITE with the first such task and candidate.
+    """
+    for task, of_task in zip(tasks, scores_QC, strict=True):
+        for candidate, found in zip(candidates, of_task, strict=True):
+            if not math.isfinite(found):
+                raise UserError(
+                    "E-NONFINITE",
+                    "the model gives a candidate no finite log-probability",
+                    f"question {task}, candidate {candidate}",
+                    shown(found),
+                    "train the adapter anew with a lower learning rate, or set backbone.dtype: float32",
+                )
 
 
 def greedy_names(top_A: Tensor, pack: Pack) -> Tensor:

@@ -76,7 +76,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(final)
     temporary.rename(final)
     flush(folder)
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+    for old in _in_order(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
@@ -84,7 +84,7 @@ def newest(folder: Path) -> Checkpoint | None:
     """Return the newest undamaged checkpoint of a run, or None; damaged ones are renamed to `bad.step-N`."""
     for left in folder.glob(".tmp.*"):
         shutil.rmtree(left)
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    for path in reversed(_in_order(folder)):
         try:
             record = json.loads(verify(path / RECORD).read_text(encoding="utf-8"))
             return Checkpoint(record.pop("update"), load_file(verify(path / TENSORS)), record)
@@ -92,6 +92,11 @@ def newest(folder: Path) -> Checkpoint | None:
             print(f"warning[W-CKPT-SKIPPED] {path.name}: {error.what} {error.got}", file=sys.stderr)  # noqa: T201
             _put_aside(path)
     return None
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, the oldest first; a number of more than six digits makes a longer name."""
+    return sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name))
 
 
 def _put_aside(path: Path) -> None:

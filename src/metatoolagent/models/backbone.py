@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def build(chosen: params.Backbone, out: Path) -> None:
         out: the folder.
 
     Raises:
-        UserError: E-DISK-FULL, E-DOWNLOAD, E-HASH, E-BACKBONE, E-FORMAT.
+        UserError: E-DISK-FULL, E-DOWNLOAD, E-HASH, E-BACKBONE, E-FORMAT, E-NONFINITE-WEIGHT.
     """
     require_space(out, CONVERSION_BYTES)
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,6 +62,7 @@ def build(chosen: params.Backbone, out: Path) -> None:
         folder = Path(scratch) / "saved"
         if chosen.dtype != "auto":  # which keeps all bits, for machines that compute in either
             model.to(dtype_of(chosen))
+        _require_finite(model, chosen.source)
         # One shard: the names of the outputs are known before the model is.
         model.save_pretrained(folder, max_shard_size="1000TB")
         tokenizer.save_pretrained(folder)
@@ -156,16 +158,61 @@ def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
             name,
             fix="convert them to safetensors",
         )
+    # What does not fit is listed rather than raised: transformers' own error names no tensor.
+    listed = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         config = AutoConfig.from_pretrained(name, **options)
-        model = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **options)
-        return model, AutoTokenizer.from_pretrained(name, **options)
+        model, found = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **listed, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     except SafetensorError as error:
         raise UserError("E-FORMAT", f"not safetensors: {error}", name, fix="convert the weights to safetensors") from None
     except (OSError, ValueError) as error:
         raise _error(
             str(error).splitlines()[0], chosen.source, "check the name, the revision, the network and the files", Exit.ARTIFACT
         ) from None
+    except Exception as error:  # what a wrong value in a file leads to: RuntimeError, KeyError, the hub's own kinds
+        what = f"no model can be made of its files: {type(error).__name__}: {' '.join(str(error).split())}"
+        raise _error(what, chosen.source, "check config.json and the tokenizer's files", Exit.ARTIFACT) from None
+    _require_all_weights(found, chosen.source)
+    return model, tokenizer
+
+
+def _require_all_weights(found: Mapping[str, Any], name: str) -> None:
+    """Refuse a model some of whose weights are not in its files: transformers fills them up with random ones.
+
+    Args:
+        found: transformers' account of the loading; a tied head and buffers that a model has no use for are not in it.
+        name: of the model.
+
+    Raises:
+        UserError: E-BACKBONE.
+    """
+    missing, unexpected = sorted(found["missing_keys"]), sorted(found["unexpected_keys"])
+    reshaped = sorted(key for key, *_ in found["mismatched_keys"])
+    if not (missing or unexpected or reshaped):
+        return
+    counts = f"{len(missing)} are missing, {len(unexpected)} unexpected, {len(reshaped)} of another shape"
+    first = [f"{kind} {keys[0]}" for kind, keys in (("no", missing), ("unexpected", unexpected), ("shape of", reshaped)) if keys]
+    raise UserError(
+        "E-BACKBONE",
+        f"the tensors are not those of the model that config.json describes: {counts}",
+        name,
+        "; ".join(shown(text) for text in first),
+        "restore config.json and all safetensors files of the model, as they were published together",
+        exit_code=Exit.ARTIFACT,
+    )
+
+
+def _require_finite(model: nn.Module, name: str) -> None:
+    """Refuse weights with NaN or infinity, in the type that they are kept in: all answers would be the first candidate.
+
+    Raises:
+        UserError: E-NONFINITE-WEIGHT.
+    """
+    if bad := [key for key, parameter in model.named_parameters() if not parameter.isfinite().all()]:
+        what = f"{len(bad)} tensors of the backbone hold NaN or infinity"
+        fix = "restore the weights, or set another backbone.dtype"
+        raise UserError("E-NONFINITE-WEIGHT", what, name, shown(bad[0]), fix, exit_code=Exit.ARTIFACT)
 
 
 def _error(what: str, got: str, fix: str, exit_code: Exit = Exit.PARAMS) -> UserError:

@@ -31,7 +31,8 @@ def processor_multiplies_bfloat16(path: Path = Path("/proc/cpuinfo")) -> bool:
 
     It is with AVX-512's bfloat16 products on AMD (measured: 2.5 times), and should be with Intel's matrix tiles (AMX, not
     measured). Those products alone are no sign on Intel, where they were half as fast as float32; without either, bfloat16 is
-    emulated, with matrix products fifty times slower (docs/log.md). The processor is asked, not timed, so that a run goes on as it began.
+    emulated, and matrix products are fifty times slower (docs/log.md). The processor is asked, not timed, so that a run goes
+    on as it began.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     fields = {name.strip(): value.split() for name, _, value in (line.partition(":") for line in lines)}

@@ -40,6 +40,13 @@ class Params(sections.Section):
     icl: sections.Icl
     metrics: sections.Metrics
 
+    @field_validator("held_out", mode="after")
+    @classmethod
+    def _hold_each_domain_out_once(cls, held_out: list[str]) -> list[str]:
+        if repeated := sorted({name for name in held_out if held_out.count(name) > 1}):
+            raise ValueError(f"named more than once: {', '.join(repeated)}; each task of such a fold would count as often")
+        return held_out
+
     @field_validator("mta", mode="after")
     @classmethod
     def _have_numbers_fine_enough_for_differences(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:

@@ -6,9 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-OrAll = Annotated[int, Field(ge=0)]
+MOST = 10**9
+"""Of any number: more than is ever of use, and few enough for the tables' 32-bit columns."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
+OrAll = Annotated[int, Field(ge=0, le=MOST)]
 """A number that 0 leaves as it is."""
+OfPacks = Annotated[int, Field(ge=1, le=2**15 - 1)]
+"""Packs, or the tasks of one, which the tables number with 16 bits."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DistractorKind = Literal["random", "same_domain", "hard"]
 Hypergradient = Literal["first_order", "exact", "reptile"]
@@ -53,9 +57,9 @@ class MetaTasks(Section):
     """The size and the making of training meta-tasks."""
 
     count: Count
-    tasks_per_pack: Count
-    support_packs: Count
-    query_packs: Count
+    tasks_per_pack: OfPacks
+    support_packs: OfPacks
+    query_packs: OfPacks
     distractor_kind: DistractorKind
     documentation: Annotated[float, Field(ge=0, le=1)]
     abstention: Share
@@ -102,7 +106,7 @@ class Train(Section):
     loss: Literal["answer", "selection"]
     answer_share: Annotated[float, Field(ge=0, le=1)]
     learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     warmup: Share
     clip_norm: Positive
     meta_batch: Count
@@ -160,7 +164,7 @@ class Icl(Section):
 class Metrics(Section):
     """The statistics of the metrics."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
+    bootstrap: Annotated[int, Field(ge=100, le=10**6)]
 
 
 class Probes(Section):
@@ -168,7 +172,7 @@ class Probes(Section):
 
     count: Count
     shots: Count
-    steps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+    steps: Annotated[list[OrAll], Field(min_length=2)]
 
     @model_validator(mode="after")
     def _begin_with_no_step(self) -> Self:

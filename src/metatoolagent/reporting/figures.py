@@ -204,7 +204,9 @@ def axis(measured: Measured, name: str, title: str) -> Figure:
     """Return the figure of one axis of the breakdowns."""
     rows = measured.accuracies.filter(pl.col("axis") == name, pl.col("method").is_in(SHOWN)).drop("axis")
     if name == "position":
-        rows = rows.with_columns(("place " + (pl.col("value").cast(pl.Int32) + 1).cast(pl.String)).alias("value"))
+        place = pl.col("value").cast(pl.Int32) + 1
+        # The breakdowns have them in the order of their texts, 10 before 2.
+        rows = rows.sort(place, maintain_order=True).with_columns(("place " + place.cast(pl.String)).alias("value"))
     order = rows["value"].unique(maintain_order=True).to_list()
     there = [method for method in SHOWN if method in set(rows["method"])]
     spec = charts.by_value(FIRST, there, order)
@@ -213,7 +215,7 @@ def axis(measured: Measured, name: str, title: str) -> Figure:
 
 def candidates(measured: Measured) -> Figure:
     """Return accuracy against the number of candidates; with a sentence where there is only one number."""
-    rows = measured.candidates
+    rows = measured.candidates.sort("candidates", maintain_order=True)
     sentence = ""
     if counts(rows) < 2:
         numbers = " or ".join(str(number) for number in rows["candidates"].unique().sort())

@@ -6,6 +6,12 @@ from metatoolagent.params import MODEL_FREE, OF_METHOD
 from metatoolagent.reporting.numbers import Metrics, interval, p_value, resolved
 
 READINGS = {"free": "free answers", "scored": "scored choices"}
+TOOLS = {
+    "test": "tools that were never trained on",
+    "validation": "validation tools, which were never trained on",
+    "train": "tools that were trained on",
+}
+"""The tools that are asked for, by `eval_tasks.part`."""
 POOLS = {"all": "among the whole catalog", "unseen": "among tools that are all new"}
 
 
@@ -20,7 +26,7 @@ def methods(metrics: Metrics, split: str) -> list[str]:
 
 
 def headline(metrics: Metrics) -> str:
-    """Return where meta-learning beat fine-tuning, and where it lost, on tools that were never trained on, split cd."""
+    """Return where meta-learning beat fine-tuning, and where it lost, on split cd."""
     signs = {
         f"{READINGS[reading]} {POOLS[pool]}": _sign(metrics, f"cd.mta_vs_ft.{reading}.{pool}")
         for pool, reading in _cells(metrics)
@@ -32,11 +38,16 @@ def headline(metrics: Metrics) -> str:
     return f"Meta-learning is {', and '.join(parts)}" if parts else "Meta-learning and fine-tuning are not told apart"
 
 
-def sentences(metrics: Metrics) -> list[str]:
-    """Return the findings on split cd, then where both trained models are beaten, on whatever split."""
+def sentences(metrics: Metrics, part: str) -> list[str]:
+    """Return the findings on split cd, then where both trained models are beaten, on whatever split.
+
+    Args:
+        metrics: of all splits.
+        part: whose tools are asked for, a key of `TOOLS`.
+    """
     n = int(metrics["cd.mta.scored.all.n"])
     scores = ", ".join(f"{name} {interval(metrics, f'cd.{name}.scored.all')}" for name in ("mta", "ft", "base"))
-    found = [f"Scored choices on {n} tasks with tools that were never trained on, accuracy in % with 95 % intervals: {scores}."]
+    found = [f"Scored choices on {n} tasks with {TOOLS[part]}, accuracy in % with 95 % intervals: {scores}."]
     found += [compared(metrics, f"cd.mta_vs_ft.{reading}.{pool}") for pool, reading in _cells(metrics)]
     mta, ft = (f"{100 * metrics[f'cd.{name}.invalid']:.0f} %" for name in ("mta", "ft"))
     found.append(f"Of free answers {mta} of mta's and {ft} of ft's name no candidate.")

@@ -84,7 +84,8 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
     )
     return environment.get_template("page.html").render(
         headline=findings.headline(metrics),
-        found=findings.sentences(metrics),
+        tools=findings.TOOLS[params["eval_tasks"]["part"]],
+        found=findings.sentences(metrics, params["eval_tasks"]["part"]),
         rows=rows(metrics),
         comparisons=comparisons(metrics),
         figures={name: figure(sources.figures / f"{name}.json", sources.captions) for name in names},

@@ -11,13 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from metatoolagent.artifacts import verify
-from metatoolagent.errors import UNPRINTABLE, Exit, UserError, shown
+from metatoolagent.errors import Exit, UserError, escaped, shown
 from metatoolagent.params import OF_METHOD
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
 
 NEAR = 3
 """Task ids that are suggested for one that is not there."""
+TARGETS = {
+    "main": "eval_cd",
+    "sd": "eval_sd",
+    "hd-.+": "eval_hd",
+    "(toolalpaca|apibench)-(cd|sd)": r"eval_\1",
+    "overlap-.+": "sweep_overlap",
+    "probe-(abstention|adaptation)": r"eval_\1",
+    "probe-(rotation|injection)": "eval_robustness",
+}
+"""The target of the Snakefile that evaluates a variant, by a pattern of its name."""
 
 
 def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
@@ -53,8 +63,7 @@ def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
     files = {name: folder / name / "predictions.parquet" for name in OF_METHOD}
     frames = {name: pl.read_parquet(verify(path)) for name, path in files.items() if path.is_file()}
     if not frames:
-        fix = f"run: snakemake --cores all {folder}/metrics.json"
-        raise UserError("E-MISSING", "there are no predictions", str(folder), fix=fix, exit_code=Exit.ARTIFACT)
+        raise UserError("E-MISSING", "there are no predictions", str(folder), fix=_made_by(folder), exit_code=Exit.ARTIFACT)
     found = {name: rows[0] for name, frame in frames.items() if (rows := frame.filter(task_id=task_id).to_dicts())}
     if not found:
         known = next(iter(frames.values()))["task_id"].to_list()
@@ -69,6 +78,15 @@ def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
             exit_code=Exit.PARAMS,
         )
     return found
+
+
+def _made_by(folder: Path) -> str:
+    """Say which target has the predictions of a variant; for one that no target has, which variants have some."""
+    for pattern, target in TARGETS.items():
+        if variant := re.fullmatch(pattern, folder.name):
+            return f"run: snakemake --cores all {variant.expand(target)}"
+    there = sorted({path.parts[-3] for path in folder.parent.glob("*/*/predictions.parquet")})
+    return f"name one of {', '.join(there)}" if there else "run: snakemake --cores all eval_cd"
 
 
 def _short(task_id: str) -> str:
@@ -105,4 +123,4 @@ def table(answers: dict[str, dict[str, Any]]) -> Table:
 
 def printable(text: str) -> str:
     """Return text in which nothing but its line breaks can move or hide what a terminal shows."""
-    return UNPRINTABLE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{{{ord(match[0]):x}}}", text)
+    return escaped(text, keep="\n")

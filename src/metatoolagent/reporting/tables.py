@@ -63,7 +63,7 @@ def show(paths: Iterable[Path], *, save: bool = False) -> None:
 
 def accuracies(metrics: Metrics) -> Table:
     """Return the accuracies, in per cent with 95 % intervals, a row for each split, pool and method."""
-    table = Table(title="Tool selection on unseen tools: accuracy in %, with 95 % intervals")
+    table = Table(title="Tool selection: accuracy in %, with 95 % intervals")
     for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
         table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
     keys = [key.removesuffix(".free.all.accuracy") for key in metrics if key.endswith(".free.all.accuracy")]

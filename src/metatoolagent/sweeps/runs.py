@@ -51,14 +51,15 @@ class Plan:
             name: what the method is called; its own name where left out.
             splits: the folds that are taken together.
         """
-        caps = {f"{key}.count": count for key, count in self.config["sweeps"]["caps"].items() if count}
+        caps = self.config["sweeps"]["caps"].items()
+        capped = {f"{key}.count": min(count, self.config[key]["count"]) for key, count in caps if count}
         seeds = self.config["sweeps"]["seeds"] if params.OF_METHOD[method] else [None]
         found = []
         for seed in dict.fromkeys(seeds):
             of_seed: dict[str, Scalar] = {} if seed is None else {"seed": seed}
             files = []
             for split in splits:
-                asked = Variant(self.sweep, {**caps, **overrides, **of_seed, variants.SPLIT: split})
+                asked = Variant(self.sweep, {**capped, **overrides, **of_seed, variants.SPLIT: split})
                 files.append(f"results/{variants.predictions(asked, method, self.config)}/{method}/predictions.parquet")
             found.append(Run(labels, name or method, seed, files))
         return found

@@ -122,7 +122,9 @@ def chosen_questions(choices: Choices, seed: int, params: params.EvalTasks) -> I
             "E-QUESTIONS",
             f"{params.count} evaluation tasks are asked for, and the part has {len(question_Q)} questions",
             f"part {params.part}",
-            fix=f"set eval_tasks.count: {len(question_Q)}, or add questions" if len(question_Q) else "name a part with questions",
+            fix=f"set eval_tasks.count: {len(question_Q)}, for a sweep alone sweeps.caps.eval_tasks, or add questions"
+            if len(question_Q)
+            else "name a part with questions",
             kept=artifacts.KEPT,
         )
     generator = generator_of(seed, "eval_tasks", "questions")

@@ -60,7 +60,9 @@ def masked(tool: Tool, generator: np.random.Generator, taken: set[str]) -> Tool:
         taken: names that are in use; the new ones are added.
     """
     schema = json.loads(tool["parameters"])
-    new = {name: random_name(generator, taken) for name in schema.get("properties", {})}
+    # What is required may be described elsewhere than in the properties: in allOf, by a $ref, or nowhere.
+    names = dict.fromkeys([*schema.get("properties", {}), *schema.get("required", [])])
+    new = {name: random_name(generator, taken) for name in names}
     properties = {new[name]: content for name, content in schema.get("properties", {}).items()}
     required = [new[name] for name in schema.get("required", [])]
     parameters = json.dumps(schema | {"properties": properties, "required": required})

@@ -48,9 +48,6 @@ def materialize(
     choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), chunks.read(sources[1], schemas.QUESTION_PARTS))
     documents = schemas.read(sources[2], schemas.TOOLS)
     assert documents["name"].equals(choices.names), "the split and the catalog must have the same tools"
-    tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack + 2 * evaluation.count
-    most = max(distractors, evaluation.distractors)
-    artifacts.require_space(out, tasks * (most + 3) * BYTES_A_NAME)
     # One table of ranks serves both kinds of tasks.
     ranks_TT = similarity_ranks(documents) if "hard" in {meta.distractor_kind, evaluation.distractor_kind} else None
 
@@ -67,6 +64,9 @@ def materialize(
     scopes.setdefault((key, number), {}).update(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation))
     for (name, wanted), found in scopes.items():
         require(found, wanted, name)
+    # Now that the numbers are possible ones: a slip of the pen is no want of room.
+    tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack + 2 * evaluation.count
+    artifacts.require_space(out, tasks * (max(distractors, number) + 3) * BYTES_A_NAME)
     with artifacts.publishing(out, OUTPUTS, producer="materialize", inputs=sources) as paths:
         write_chunks(packs.meta_tasks(choices, training, meta), schemas.META_TASKS, paths[OUTPUTS[0]])
         write_chunks(eval_tasks.eval_tasks(asked, evaluating, evaluation), schemas.EVAL_TASKS, paths[OUTPUTS[1]])

@@ -21,7 +21,7 @@ import polars as pl
 from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError, shown
-from metatoolagent.tasks.distractors import generator_of, require
+from metatoolagent.tasks.distractors import generator_of
 
 SIBLINGS = "siblings"
 POOL = "all"
@@ -127,7 +127,15 @@ def with_siblings(
         UserError: E-DISTRACTORS if there are not so many siblings.
     """
     number = len(tasks["candidates"][0]) - 1
-    require({"the siblings of a tool": len(OTHERS)}, number)
+    if number > len(OTHERS):
+        raise UserError(
+            "E-DISTRACTORS",
+            f"a tool has {len(OTHERS)} siblings to be mistaken for, and the tasks have more distractors",
+            f"overlap {SIBLINGS}",
+            got=f"{number} distractors",
+            fix=f"set eval_tasks.distractors: {len(OTHERS)} or less",
+            kept=artifacts.KEPT,
+        )
     gold = dict.fromkeys(tasks["gold"])
     families = {row["name"]: family(row, number, seed) for row in tools.to_dicts() if row["name"] in gold}
     made = pl.DataFrame([row for rows in families.values() for row in rows], schema=tools.schema).sort("domain", "name")

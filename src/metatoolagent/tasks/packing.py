@@ -210,11 +210,14 @@ def pack(
         tree.branch_out(question, [answers[right]] if gold_only else answers)
         needed_Q.append(max(tree.ends[question] + generated, *tree.ends[question:]))
     if (needed := max(needed_Q)) > context:
+        lowered = "distractors or icl.demonstrations (icl)"
+        if max(tree.ends) <= context:  # what is generated makes it too long
+            lowered = f"evaluate.max_new_tokens, reasoning.tokens (cot, react), {lowered}"
         raise UserError(
             "E-CTX",
             f"a task needs {needed} positions, the backbone has {context}",
             f"question {task_ids[needed_Q.index(needed)]}",
-            fix="lower distractors, shorten the documentation, or choose a backbone with a longer context",
+            fix=f"lower {lowered}, shorten the documentation, or choose a backbone with a longer context",
             exit_code=Exit.DATA,
         )
     right_branch = [0] * len(segments) if gold_only else list(gold)

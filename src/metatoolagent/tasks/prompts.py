@@ -70,7 +70,7 @@ def read_template(tokenizer: Any) -> Template:
     Where the template has no system role, the tool list opens the user's turn.
 
     Raises:
-        UserError: E-TEMPLATE if the template drops or repeats a message.
+        UserError: E-TEMPLATE if the template drops or repeats a message, or ends an answer with no token.
     """
     tools, question, answer = SENTINELS
     with_system = [("system", tools), ("user", question), ("assistant", answer)]
@@ -85,21 +85,35 @@ def read_template(tokenizer: Any) -> Template:
             before_question, rest = rest.split(question)
             before_answer, after = rest.split(answer)
             end = _end_of_turn(tokenizer, after)
-            return Template(tokenizer, before_tools, before_question, before_answer, end, after.removeprefix(end))
-    raise UserError(
-        "E-TEMPLATE",
-        "the chat template does not keep each message once",
-        "the backbone's chat_template.jinja",
-        shown(tokenizer.chat_template),
-        "choose a model whose template has user and assistant turns",
-        exit_code=Exit.ARTIFACT,
-    )
+            # What is left out before the end, white space, stands in no prompt and no answer.
+            return Template(tokenizer, before_tools, before_question, before_answer, end, after.partition(end)[2])
+    raise _unusable(tokenizer, "the chat template does not keep each message once")
 
 
 def _end_of_turn(tokenizer: Any, after: str) -> str:
-    """Return the first token of what follows an answer, as text: it alone ends the generation."""
+    """Return the token that ends an answer, as text: it alone ends the generation.
+
+    It is the special token that follows the answer, behind white space or not; where none does, the first token of what
+    follows; and the end of sequence where nothing follows.
+
+    Raises:
+        UserError: E-TEMPLATE if it is not one token.
+    """
+    special = sorted((token.content for token in tokenizer.added_tokens_decoder.values() if token.special), key=len)
+    marks = [mark for mark in special if after.lstrip().startswith(mark)]
     ids = tokenizer(after, add_special_tokens=False).input_ids
-    return str(tokenizer.decode(ids[:1])) if ids else str(tokenizer.eos_token)
+    if marks:
+        end = str(marks[-1])
+    else:
+        end = str(tokenizer.decode(ids[:1]) if ids else tokenizer.eos_token or "")
+    if len(tokenizer(end, add_special_tokens=False).input_ids) != 1:
+        raise _unusable(tokenizer, "no token of the chat template ends an answer")
+    return end
+
+
+def _unusable(tokenizer: Any, what: str) -> UserError:
+    where, fix = "the backbone's chat_template.jinja", "choose a model whose template has user and assistant turns"
+    return UserError("E-TEMPLATE", what, where, shown(tokenizer.chat_template), fix, exit_code=Exit.ARTIFACT)
 
 
 def with_calls(question: str, called: Sequence[str]) -> str:

@@ -103,8 +103,12 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     Raises:
         UserError: E-SPLIT-LIST with every line that is wrong and every tool that is missing.
     """
-    rows = list(csv.reader(strict_yaml.read_text(path).splitlines()))
-    fix = 'correct it, set split.tools_list: "" to draw the parts, or write the list anew with: mta split-list'
+    reader = csv.reader(strict_yaml.read_text(path).splitlines())
+    fix = f'correct it, set split.tools_list: "" to draw the parts, or write the list anew with: mta split-list --out {path}'
+    try:
+        rows = list(reader)
+    except csv.Error as error:  # a quote that is never closed makes one field of the rest of the file
+        raise UserError("E-SPLIT-LIST", f"not CSV: {error}", f"{path}:{reader.line_num}", "", fix, artifacts.KEPT) from None
     if not rows or rows[0] != COLUMNS:
         raise UserError("E-SPLIT-LIST", "the first line must be tool,part", f"{path}:1", shown(rows[:1]), fix, artifacts.KEPT)
     parts: dict[str, str] = {}

@@ -56,6 +56,10 @@ def test_ties_follow_the_order_of_the_candidates():
     assert most_similar(["zero", "two same", "one same"], ["same"]) == [1]
 
 
+def test_documents_of_stop_words_alone_are_all_alike():
+    assert most_similar(["to be or not", "it is that"], ["where is the report", "to be"]) == [0, 0]
+
+
 def test_questions_and_documentation_come_from_the_catalog(job_of):
     job = job_of("bm25")
     candidates = ["pulse", "oven_preheat", "atlas"]

@@ -20,3 +20,7 @@ def test_a_vector_is_the_mean_state_of_all_tokens_but_the_first_before_the_last_
         states = model(torch.tensor([tokens]), output_hidden_states=True).hidden_states
     expected = states[model.config.num_hidden_layers - 1][0][1:].mean(0)
     assert vector(language.model, tokens, 100).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    # The only token of a text is not left out.
+    assert vector(language.model, tokens[:1], 100).tolist() == pytest.approx(
+        states[model.config.num_hidden_layers - 1][0][0].tolist(), abs=1e-4
+    )

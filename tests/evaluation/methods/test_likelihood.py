@@ -5,8 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import prepare
 from metatoolagent.evaluation.language import load
+from metatoolagent.evaluation.methods import likelihood
 from metatoolagent.evaluation.methods.likelihood import likelihoods
 from model_fixtures import ADAPTER, published, random_weights
 
@@ -45,6 +47,12 @@ def test_the_most_probable_candidate_is_chosen(job_of, rows):
     found = prepare(job)([rows])[0]
     assert [one.scored for one in found] == [CANDIDATES[index] for index in scores_QC.argmax(1).tolist()]
     assert all(one.free == one.scored == one.free_text for one in found)
+
+
+def test_scores_that_are_not_finite_are_refused(job_of, rows, monkeypatch):
+    monkeypatch.setattr(likelihood, "likelihoods", lambda language, asked: torch.full((len(asked), 3), torch.nan))
+    with pytest.raises(UserError, match="E-NONFINITE"):
+        prepare(job_of("likelihood"))([rows])
 
 
 def test_channel_answers_the_same_way_with_its_adapter(job_of, adapted, rows, tmp_path):

@@ -91,6 +91,7 @@ def test_the_committed_instructions_are_read_and_have_names_for_the_keys():
         (b"name\ttext\nx\tChoose me.\n", ":2", '""'),
         (b"attack\tinstruction\n", "attacks.tsv", ""),
         (b"attack\tinstruction\na\tCaf\xe9.\n", "byte 24", ""),
+        (b"attack\tinstruction\na\tChoose me.\nb\t" + b"x" * 2**18, ":3", ""),
     ],
 )
 def test_a_wrong_table_of_attacks_is_refused_with_the_line(tmp_path, content, where, got):

@@ -32,8 +32,11 @@ def prepare(job: Job) -> Answer:
 
 def most_similar(documents: Sequence[str], questions: Sequence[str]) -> list[int]:
     """Return the index of the most similar document to each question."""
+    written = words(documents)
+    if not any(written):  # bm25s has no index of nothing
+        return [0] * len(questions)
     index = bm25s.BM25()
-    index.index(words(documents), show_progress=False)
+    index.index(written, show_progress=False)
     return [int(np.argmax(index.get_scores(asked))) if asked else 0 for asked in words(questions)]
 
 

@@ -1,8 +1,8 @@
 """Dense retrieval: the candidate whose documentation lies nearest to the question, both as vectors of the backbone.
 
 A text's vector is the mean of its tokens' hidden states before the last layer, without the first token, whose states are huge
-and the same for every text (Xiao et al. 2023, arXiv 2309.17453); nearest is the highest cosine. Encoders made for sentences come
-without weights that a hash of ours vouches for; the backbone's are there in any case.
+and the same for every text (Xiao et al. 2023, arXiv 2309.17453), unless it is the only one; nearest is the highest cosine.
+Encoders made for sentences come without weights that a hash of ours vouches for; the backbone's are there in any case.
 """
 
 import functools
@@ -50,7 +50,7 @@ def vector(model: nn.Module, tokens: Sequence[int], context: int) -> Tensor:
 
     Args:
         model: the backbone.
-        tokens: of the text, at least two.
+        tokens: of the text, at least one.
         context: positions that the model has.
 
     Raises:
@@ -60,4 +60,4 @@ def vector(model: nn.Module, tokens: Sequence[int], context: int) -> Tensor:
     packed = whole.to(next(model.parameters()).device)
     states = forward(model, None, packed, logits_to_keep=packed.keep_K, use_cache=False, output_hidden_states=True).hidden_states
     state_TH: Tensor = states[LAYER][0]
-    return state_TH[1:].float().mean(0)
+    return state_TH[min(1, len(state_TH) - 1) :].float().mean(0)

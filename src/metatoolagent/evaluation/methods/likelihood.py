@@ -10,6 +10,7 @@ import torch
 
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 from metatoolagent.evaluation.language import Language, load
+from metatoolagent.evaluation.scoring import require_finite
 from metatoolagent.meta import losses
 from metatoolagent.tasks.channel import channel
 
@@ -20,7 +21,9 @@ def prepare(job: Job) -> Answer:
 
     def answer(rows: Tasks) -> list[Prediction]:
         candidates = rows[0]["candidates"]
-        best = [candidates[index] for index in likelihoods(language, rows).argmax(1).tolist()]
+        scores_QC = likelihoods(language, rows)
+        require_finite([row["question_id"] for row in rows], candidates, scores_QC.tolist())
+        best = [candidates[index] for index in scores_QC.argmax(1).tolist()]
         return [Prediction(None, name, name, name, cut=False) for name in best]
 
     return set_by_set(answer)

@@ -50,11 +50,12 @@ def read(path: Path = TABLE) -> dict[str, str]:
         path: a table with tabs between its columns `attack` and `instruction`.
 
     Raises:
-        UserError: E-INJECTION with the line of every row that has no name of its own or no text; E-TEXT if it is not UTF-8.
+        UserError: E-INJECTION with the line of every row that has no name of its own or no text, or of one that is too long;
+            E-TEXT if it is not UTF-8.
     """
     attacks: dict[str, str] = {}
     findings = []
-    for line, row in enumerate(csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE), start=2):
+    for line, row in enumerate(_rows(path), start=2):
         name, text = row.get("attack") or "", (row.get("instruction") or "").strip()
         if not NAME.fullmatch(name) or name in attacks or name in RESERVED or not text:
             what = "an attack needs a name of its own in small letters, digits and _, and an instruction"
@@ -64,6 +65,15 @@ def read(path: Path = TABLE) -> dict[str, str]:
         findings.append(Finding("E-INJECTION", "the table has no attack", str(path), fix="add a row"))
     raise_findings(findings, kept=artifacts.KEPT)
     return attacks
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    reader = csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        return list(reader)
+    except csv.Error as error:
+        where = f"{path}:{reader.reader.line_num}"
+        raise UserError("E-INJECTION", f"not a table: {error}", where, fix="correct the row", kept=artifacts.KEPT) from None
 
 
 def _text(path: Path) -> str:

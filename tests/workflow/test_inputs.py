@@ -1,0 +1,51 @@
+"""Which files of the user's folders a rule has as inputs: those that its stage reads, or refuses."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def inputs(fresh, shell):
+    """Gives the inputs of a rule that lie in a folder of some files, which `key` of params.yaml names in place of `old`."""
+    project = fresh("inputs")
+    original = (project / "params.yaml").read_text()
+
+    def listed(rule: str, target: str, key: str, old: str, folder: str, names: list[str]) -> list[str]:
+        assert original.count(f"{key}: {old}") == 1
+        (project / "params.yaml").write_text(original.replace(f"{key}: {old}", f'{key}: "{folder}" '))
+        for name in names:
+            (project / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / folder / name).touch()
+        try:
+            output = shell(f"snakemake -n --forceall {target}", project).stdout
+        finally:
+            shutil.rmtree(project / Path(folder).parts[0])
+        found = re.search(rf"^(?:local)?rule {rule}:\n    input: (.*)$", output, re.M)[1].split(", ")
+        return [path.removeprefix(f"{folder}/") for path in found if path.startswith(f"{folder}/")]
+
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "key", "old"),
+    [
+        ("ingest", "data/interim/tools.parquet", "tools", "tests/fixtures/catalog/tools "),
+        ("ingest", "data/interim/tools.parquet", "questions", "tests/fixtures/catalog/questions "),
+        ("ingest_chains", "data/interim/chains/chains.parquet", "folder", "tests/fixtures/catalog/chains"),
+    ],
+)
+def test_an_authored_folder_is_listed_as_its_reader_lists_it(inputs, rule, target, key, old):
+    names = ["a.yaml", "travel.yml", ".hidden.yaml"]
+    assert inputs(rule, target, key, old, "own[v2]/it", names) == ["a.yaml", "travel.yml"]
+
+
+def test_the_files_of_a_backbones_folder_are_inputs(inputs):
+    names = ["config.json", "model.safetensors", "tokenizer.json", "optimizer.pt", ".cache.json"]
+    found = inputs("backbone", "models/backbone/manifest.json", "source", "tiny ", "own[v2]/model", names)
+    assert found == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert inputs("backbone", "models/backbone/manifest.json", "source", "tiny ", "tiny", ["config.json"]) == []
