@@ -10,8 +10,9 @@ def test_rows_are_the_recorded_differences():
     spec = importlib.util.spec_from_file_location("gap", RESULTS / "gap.py")
     gap = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gap)
-    rows = {row.what: row for row in gap.rows()}
-    assert len(rows) == 26
+    recorded = gap.rows()
+    rows = {row.what: row for row in recorded}
+    assert len(rows) == len(recorded)  # two rows of one name would be drawn as one
     first = rows["candidates of all domains"]
     assert [round(value, 1) for value in (first.difference, first.low, first.high)] == [-4.5, -14.5, 5.2]
     assert all(row.low <= row.difference <= row.high for row in rows.values())
