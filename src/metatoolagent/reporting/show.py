@@ -40,15 +40,18 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
         model: the folder of the backbone, whose template the prompt has.
 
     Raises:
-        UserError: E-TASK for an unknown task; E-CORRUPT or E-MISSING for inputs.
+        UserError: E-TASK for an unknown task; E-MISSING if all answers are to earlier tasks; E-CORRUPT or E-MISSING for inputs.
     """
-    answers = answered(task_id, folder)
+    answers, earlier = of_present(task_id, folder, answered(task_id, folder))
     task, own = next(iter(answers.values())), folder / "catalog"
     console = Console()
     console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it"), align="left")
     console.print(Text(printable(prompt(task, own if own.is_dir() else catalog, model))))
     console.rule(Text(f"gold: {task['gold']}, candidate {task['position'] + 1} of {len(task['candidates'])}"), align="left")
     console.print(table(answers))
+    if earlier:
+        told = f"left out, since they answered an earlier task of this name: {', '.join(earlier)}"
+        console.print(Text(told), soft_wrap=True)
     for method, answer in answers.items():
         if answer["reasoning"]:
             console.print(Text(f"{method} reasoned: {printable(answer['reasoning'])}"))
@@ -78,6 +81,25 @@ def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
             exit_code=Exit.PARAMS,
         )
     return found
+
+
+def of_present(task_id: str, folder: Path, answers: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the answers to the task as it is drawn now, and the methods whose answer is to an earlier one of that name.
+
+    After an edit of params.yaml a target draws the tasks anew, and methods of another target keep their predictions.
+
+    Raises:
+        UserError: E-MISSING if no answer is to the present task.
+    """
+    tasks = folder / "tasks/eval_tasks.parquet"
+    drawn = pl.read_parquet(tasks).filter(task_id=task_id).to_dicts() if tasks.is_file() else []
+    asked = ("question_id", "candidates")
+    earlier = [name for name, answer in answers.items() if drawn and any(answer[key] != drawn[0][key] for key in asked)]
+    present = {name: answer for name, answer in answers.items() if name not in earlier}
+    if not present:
+        what = "all predictions are of earlier tasks"
+        raise UserError("E-MISSING", what, str(folder), fix=_made_by(folder), exit_code=Exit.ARTIFACT)
+    return present, earlier
 
 
 def _made_by(folder: Path) -> str:

@@ -87,9 +87,8 @@ def draw_parts(tools: pl.DataFrame, params: params.Split, seed: int) -> dict[str
         test, validation = (max(1, round(len(names) * share)) if share else 0 for share in (params.test, params.validation))
         if len(names) - test - validation < MIN_TRAINING:
             what = f"the domain {domain} has {len(names)} tools; {test} for test and {validation} for validation leave too few"
-            small.append(
-                Finding("E-SPLIT-SIZE", what, f"domain {domain}", fix="add tools, or lower split.test and split.validation")
-            )
+            fix = "add tools, lower split.test and split.validation, or set one to 0"
+            small.append(Finding("E-SPLIT-SIZE", what, f"domain {domain}", fix=fix))
         drawn = ["test"] * test + ["validation"] * validation + ["train"] * len(names)
         part_of = dict(zip(ranked, drawn, strict=False))
         parts |= {name: part_of[name] for name in names}
