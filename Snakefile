@@ -8,6 +8,15 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
+# Every job uses the package of this checkout, also in a DVC experiment's copy of the repository.
+SRC = os.path.join(workflow.basedir, "src")
+sys.path.insert(0, SRC)
+os.environ.update(PYTHONPATH=SRC)
+
+
+include: "workflow/rules/params.smk"
+
+
 configfile: "params.yaml"
 
 
@@ -18,12 +27,6 @@ report: "workflow/report/workflow.rst"
 # What `snakemake --lint` asks for. The jobs run in the environment that snakemake runs in; for `--sdm apptainer` name an image
 # with this package installed.
 container: "docker://python:3.11-slim"
-
-
-# Every job uses the package of this checkout, also in a DVC experiment's copy of the repository.
-SRC = os.path.join(workflow.basedir, "src")
-sys.path.insert(0, SRC)
-os.environ.update(PYTHONPATH=SRC)
 
 
 include: "workflow/rules/common.smk"

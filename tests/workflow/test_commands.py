@@ -110,6 +110,14 @@ def test_hd_holds_out_each_domain_in_turn(copy, shell):
     shell("snakemake --cores 2 results/hd-kitchen/tasks/eval_tasks.parquet", copy)
 
 
+def test_params_that_are_no_yaml_stop_at_their_line(copy, shell):
+    params = copy / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8") + "\tseed: 1\n", encoding="utf-8")
+    stopped = shell("snakemake --cores 2 eval_cd", copy, code=64)
+    assert "error[E-PARSE]" in stopped.stderr and "params.yaml:" in stopped.stderr
+    assert "Traceback" not in stopped.stderr + stopped.stdout
+
+
 def test_a_wrong_param_stops_with_one_error_and_no_traceback(copy, shell):
     edit(copy, "distractors: 2 ", "distractors: two ")
     stopped = shell("snakemake --cores 2 eval_cd", copy, code=64)

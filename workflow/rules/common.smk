@@ -6,9 +6,7 @@ import json
 import re
 from types import SimpleNamespace
 
-from metatoolagent import params as checked
 from metatoolagent import strict_yaml, variants
-from metatoolagent.errors import UserError
 from metatoolagent.sweeps import runs
 
 MAIN_METRICS = "results/main/metrics.json"
@@ -35,10 +33,9 @@ wildcard_constraints:
 
 
 def check_params():
-    """Stop before any job if params.yaml, or what --config made of it, is wrong."""
+    """Stop before any job if what --config made of params.yaml is wrong."""
     config.update(with_numbers(dict(config)))
     try:
-        checked.load(Path("params.yaml"))
         checked.check(dict(config))
     except UserError as error:
         stop(error)
@@ -52,12 +49,6 @@ def with_numbers(value):
         return [with_numbers(item) for item in value]
     is_number = isinstance(value, str) and strict_yaml.NUMBER.fullmatch(value)
     return float(value) if is_number and "e" in value.lower() else value
-
-
-def stop(error):
-    """End with one clear error: Snakemake would wrap an exception in a traceback of its own."""
-    print(error, file=sys.stderr)
-    os._exit(error.exit_code)
 
 
 check_params()
