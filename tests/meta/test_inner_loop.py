@@ -1,9 +1,13 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
+from metatoolagent.meta import losses
 from metatoolagent.meta.inner_loop import adapt
-from metatoolagent.meta.losses import Outcome
-from model_fixtures import MTA
+from metatoolagent.meta.losses import Outcome, leaves
+from metatoolagent.meta.splitting import evaluate_in_parts
+from model_fixtures import MTA, TRAIN, random_pack
 
 # Packs are points: the loss of weights (a, b) is half the squared distance to the point, its gradient the difference.
 PHI = {"a": torch.tensor(0.0), "b": torch.tensor(0.0)}
@@ -33,6 +37,23 @@ def test_without_selection_the_last_iterate_is_taken():
     assert found.query_losses == pytest.approx([(0.375**2 + 0.55**2) / 2])
     assert found.support_loss == pytest.approx((1 + 4) / 2)
     assert found.support == [SUPPORT] * 3
+
+
+@pytest.mark.parametrize("numbers", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_look_without_a_graph_sees_the_loss_of_one_with_it_to_the_last_bit(adapted, weights, numbers, parts):
+    """Iterates are chosen by differences that are smaller than what two kernels differ by."""
+    model, theta, pack = deepcopy(adapted).to(numbers), leaves(weights), random_pack(6, 3)
+
+    def whole(tensors, piece):
+        return losses.evaluate(model, tensors, piece, TRAIN)
+
+    with torch.no_grad():
+        looked = evaluate_in_parts(whole, theta, pack, parts).loss_Q
+    assert torch.equal(looked, evaluate_in_parts(whole, theta, pack, parts).loss_Q)
+    # What a test of equality needs to say anything: where nothing is trained, kernels are others, and the losses too.
+    fused = whole(weights, pack).loss_Q
+    assert not torch.equal(looked, fused) and torch.allclose(looked, fused, rtol=1e-5 if numbers == torch.float32 else 0.1)
 
 
 def test_the_way_back_has_the_pack_and_the_gradient_of_each_step():

@@ -48,7 +48,7 @@ def test_parts_give_the_losses_gradients_and_hessian_products_of_the_whole(parts
     expected = derivatives(whole, theta)
     for found, value in zip(derivatives(pieces, theta), expected, strict=True):
         assert close(found.detach(), value.detach(), 1e-4)
-    assert close(pieces.loss_Q.detach(), whole.loss_Q.detach(), 1e-5)  # fused attention rounds otherwise
+    assert close(pieces.loss_Q.detach(), whole.loss_Q.detach(), 1e-5)
 
 
 def test_parts_keep_no_activations(loss, weights):
@@ -80,6 +80,41 @@ def test_out_of_memory_goes_on_in_parts_to_the_same_result(error, mta, job, monk
     moments = [name for name in whole if name.startswith("exp_avg/")]
     scale = max(whole[name].abs().max() for name in moments)
     assert all((parts[name] - whole[name]).abs().max() <= 1e-5 * scale for name in moments)
+
+
+def test_a_run_in_parts_that_is_killed_goes_on_in_parts_to_the_same_bytes(job, monkeypatch, capsys):
+    """Memory is short from the third update on, in a run that checkpoints after every one; then there is plenty again."""
+    job = replace(job, train=TRAIN.model_copy(update={"checkpoint_every": 1}))
+    real, apply = training.evaluate, training.Trainer._apply
+    short = []
+
+    def scarce(model, weights, pack, train):
+        if short and len(pack.gold_Q) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return real(model, weights, pack, train)
+
+    def until(last):
+        def one(trainer, batch):
+            if trainer.update == last:
+                raise KeyboardInterrupt
+            short[:] = [True] if trainer.update == 2 else []
+            return apply(trainer, batch)
+
+        return one
+
+    monkeypatch.setattr(training, "evaluate", scarce)
+    monkeypatch.setattr(training.Trainer, "_apply", until(None))
+    straight = replace(job, out=job.out / "straight", work=job.work / "straight")
+    training.train(straight)
+    monkeypatch.setattr(training.Trainer, "_apply", until(4))
+    with pytest.raises(KeyboardInterrupt):
+        training.train(job)
+    monkeypatch.setattr(training.Trainer, "_apply", until(None))
+    capsys.readouterr()
+    training.train(job)
+    assert "W-OOM" not in capsys.readouterr().err
+    for name in training.FILES:
+        assert (job.out / name).read_bytes() == (straight.out / name).read_bytes()
 
 
 def test_what_cannot_be_divided_ends_with_the_params_to_lower(job, monkeypatch):

@@ -25,8 +25,8 @@ def random_tensors(pack: Pack, heads: int, groups: int, size: int, dtype: torch.
 
 
 def attend(tensors: list[Tensor], pack: Pack, *, fused: bool = False) -> Tensor:
-    with torch.set_grad_enabled(not fused):
-        out, _ = tree_attention(torch.nn.Identity(), *tensors, None, scaling=0.3, tree=layout(pack, tensors[0].dtype))
+    tree = layout(pack, tensors[0].dtype, fused=fused)
+    out, _ = tree_attention(torch.nn.Identity(), *tensors, None, scaling=0.3, tree=tree)
     return out
 
 

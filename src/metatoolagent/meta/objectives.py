@@ -9,7 +9,7 @@ from torch import Tensor
 from metatoolagent import params
 from metatoolagent.meta import inner_rates
 from metatoolagent.meta.hypergradient import HYPERGRADIENTS
-from metatoolagent.meta.inner_loop import Evaluate, adapt
+from metatoolagent.meta.inner_loop import Evaluate, Trajectory, adapt
 from metatoolagent.meta.losses import Outcome, gradient, leaves
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks.channel import AnyPack
@@ -35,6 +35,9 @@ class Step:
     """Share of the tasks that greedy decoding gets right, likewise a mean over packs."""
     selected: int
     """The inner iterate whose gradient was taken; 0 for fine-tuning."""
+    gain: float | None
+    """How much lower the query loss is at that iterate than at phi, in nats: what the inner steps were worth. None for
+    fine-tuning, and where the query set was not looked at from phi."""
     alignment: float | None
     """Cosine of the support loss's gradient at phi and the query loss's at the selected iterate: whether one step serves both.
     None where the inner loop ended before the support set was read, or a gradient is zero."""
@@ -50,7 +53,7 @@ def fine_tuning() -> Objective:
         outcomes: list[Outcome] = []
         support, query = (_mean_gradient(evaluate, phi, packs, outcomes) for packs in (task.support, task.query))
         share = len(task.support) / len(outcomes)
-        return Step(_weighted(query, support, share), mean_loss(outcomes), share_right(outcomes), 0, cosine(support, query))
+        return Step(_weighted(query, support, share), mean_loss(outcomes), share_right(outcomes), 0, None, cosine(support, query))
 
     return step
 
@@ -85,9 +88,16 @@ def meta_learning(chosen: params.Mta) -> Objective:
             support = support or _at_phi(evaluate, phi, task)
             slope = _weighted(slope, support, chosen.support_share)
         aligned = cosine(support, trajectory.query_gradient) if support else None
-        return Step(slope, mean_loss(outcomes), share_right(outcomes), selected, aligned)
+        return Step(slope, mean_loss(outcomes), share_right(outcomes), selected, _gain(trajectory), aligned)
 
     return step
+
+
+def _gain(trajectory: Trajectory) -> float | None:
+    """Return the query loss at phi less that at the selected iterate."""
+    losses, selected = trajectory.query_losses, len(trajectory.slopes)
+    # Where only the last iterate is looked at, there is one loss, and it is not that at phi.
+    return losses[0] - mean_loss(trajectory.query) if len(losses) > 1 or selected == 0 else None
 
 
 def _at_phi(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Tensors:

@@ -37,7 +37,8 @@ from metatoolagent.tasks.channel import AnyPack
 
 LOG = "train_log.csv"
 FILES = (adapter.WEIGHTS, adapter.CONFIG, LOG)
-LOG_COLUMNS = ("update", "loss", "right", "selected", "alignment", "gradient_norm", "learning_rate")
+OF_STEP = ("loss", "right", "selected", "gain", "alignment")
+LOG_COLUMNS = ("update", *OF_STEP, "gradient_norm", "learning_rate")
 
 
 def train(job: Job) -> None:
@@ -141,7 +142,7 @@ class Trainer:
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
                 save = reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates
                 if save and self.group.leads:
-                    checkpoints.save(folder, Checkpoint(self.update, self.outer.state(), {"log": self.log}))
+                    checkpoints.save(folder, Checkpoint(self.update, self.outer.state(), {"log": self.log, "parts": self.parts}))
                 if reason and self.update < self.updates:
                     raise Pause(reason)
             if self.memory.shares:
@@ -169,6 +170,8 @@ class Trainer:
         if checkpoint is not None:
             self.update = checkpoint.update
             self.log = checkpoint.record["log"]
+            # Parts round otherwise than a whole, so a run that has gone over to them goes on in them.
+            self.parts = checkpoint.record["parts"]
             self.outer.restore(checkpoint.tensors)
 
     def _batches(self) -> Iterator[range]:
@@ -233,7 +236,7 @@ class Trainer:
 
 
 def _means(contributions: list[Contribution]) -> list[float | None]:
-    """Return what the log tells of an update: mean loss, share of right answers, selected iterate and alignment."""
+    """Return what the log tells of an update: the means of `OF_STEP` over its meta-tasks."""
     steps: list[Step] = [contribution.step for contribution in contributions]
-    columns = ([getattr(step, name) for step in steps] for name in ("loss", "right", "selected", "alignment"))
+    columns = ([getattr(step, name) for step in steps] for name in OF_STEP)
     return [None if None in values else round(sum(values) / len(values), 6) for values in columns]

@@ -101,10 +101,13 @@ def forward(model: nn.Module, weights: Mapping[str, Tensor] | None, pack: Pack, 
         options: further arguments of the model's forward.
     """
     dtype = next(model.parameters()).dtype
+    # Kernels round differently, by more than an inner step moves a loss in bfloat16. So tensors that are trained are always
+    # computed by those that can be differentiated, also where they are only looked at, to choose among iterates.
+    trained = weights is not None and any(tensor.requires_grad for tensor in weights.values())
     call = {
         "input_ids": pack.input_ids_T[None],
         "position_ids": pack.position_ids_T[None],
-        "tree": layout(pack, dtype),
+        "tree": layout(pack, dtype, fused=not trained),
         **options,
     }
     return functional_call(model, cast(weights, dtype), (), call)

@@ -2,9 +2,9 @@
 
 A dense masked kernel computes all T x T scores, most of which the mask throws away, and its backward pass in
 bfloat16 is slow on CPUs. Here the R tokens below the prefix are gathered into Q blocks of L tokens (padded), and only
-R x P and Q x L x L scores are computed. Where nothing is to be differentiated, torch's fused kernels compute the
-blocks, and keep no scores. Elsewhere it is plain matrix products, which can be differentiated twice; the fused kernels
-cannot. Softmax(q k^T / sqrt(d)) v as in Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+R x P and Q x L x L scores are computed. In evaluation torch's fused kernels compute the blocks, and keep no scores. In
+training it is plain matrix products, which can be differentiated twice; the fused kernels cannot.
+Softmax(q k^T / sqrt(d)) v as in Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
 
 Tokens that were read before the pack and whose keys and values a cache holds belong to the prefix of all of it.
 
@@ -43,6 +43,8 @@ class Layout:
     prefix_bias_PS: Tensor
     """For the first `shared` keys."""
     block_bias_QLL: Tensor
+    fused: bool
+    """Whether fused kernels compute the blocks."""
 
     @property
     def shared(self) -> int:
@@ -65,8 +67,14 @@ class Dense:
     bias: Tensor
 
 
-def layout(pack: Pack, dtype: torch.dtype) -> Layout:
-    """Return the layout of a pack whose root is the prefix, with biases in the type of the activations."""
+def layout(pack: Pack, dtype: torch.dtype, *, fused: bool = False) -> Layout:
+    """Return the layout of a pack whose root is the prefix.
+
+    Args:
+        pack: the pack.
+        dtype: of the biases: that of the activations.
+        fused: whether fused kernels may compute it, which cannot be differentiated twice.
+    """
     before, prefix = pack.before, int((pack.node_T == 0).sum())
     # Every later node belongs to the last question before it.
     question_R = (pack.questions().cumsum(0) - 1)[pack.node_T[prefix:]]
@@ -81,7 +89,7 @@ def layout(pack: Pack, dtype: torch.dtype) -> Layout:
     place_R = real_QL.flatten().nonzero()[:, 0]
     order_S = torch.arange(before + prefix, device=pack.node_T.device)
     seen_PS = order_S[before:, None] >= order_S
-    return Layout(before, prefix, block_QL, place_R, bias(seen_PS, dtype), bias(seen_QLL, dtype))
+    return Layout(before, prefix, block_QL, place_R, bias(seen_PS, dtype), bias(seen_QLL, dtype), fused)
 
 
 def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -133,7 +141,7 @@ def tree_attention(
     if isinstance(tree, Dense):
         attend = nn.functional.scaled_dot_product_attention
         return attend(query, key, value, attn_mask=tree.bias, scale=scaling, enable_gqa=True).transpose(1, 2), None
-    if not torch.is_grad_enabled():
+    if tree.fused:
         return _fused(query, key, value, scaling, tree), None
     groups, (length, size) = key.shape[1], query.shape[2:]
     q_GMTD = (query[0] * scaling).view(groups, -1, length, size)
