@@ -74,7 +74,7 @@ def test_comparisons_are_paired_better_minus_worse():
     assert found["cd.mta_vs_base.free.all.p"] == 0.5  # two pairs differ, both one way: 2 / 2^2
     assert found["cd.mta_vs_base.scored.all.p"] == 1.0
     assert found["cd.mta_vs_base.scored.all.p_holm"] == 1.0
-    assert len(found) == 2 * 5
+    assert len(found) == 2 * 7
 
 
 def test_the_detectable_difference_stands_beside_a_comparison_that_could_find_one():

@@ -157,6 +157,20 @@ def test_two_identical_methods_are_seldom_told_apart():
     assert 0.02 <= by_test / 400 <= 0.08
 
 
+def test_methods_that_are_good_at_other_tools_are_seldom_told_apart_by_tools():
+    """400 A/A comparisons in which each tool favours one method, none on the whole: tasks of a tool are no independent pairs."""
+    rng = np.random.default_rng(8)
+    clusters = np.repeat(np.arange(40), 8).astype(str)
+    by_tasks = by_tools = 0
+    for _ in range(400):
+        chances = rng.choice([0.3, 0.9], (2, 40))
+        first, second = ((rng.random((40, 8)) < of_tool[:, None]).ravel() for of_tool in chances)
+        by_tasks += mcnemar(first, second) < 0.05
+        by_tools += sign_flips([((first.astype(float) - second).tolist(), clusters.tolist())], 500, rng) < 0.05
+    assert 0.02 <= by_tools / 400 <= 0.08
+    assert by_tasks / 400 > 0.15  # which is why both are told
+
+
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
     first, second = rng.random(400) < 0.75, rng.random(400) < 0.6

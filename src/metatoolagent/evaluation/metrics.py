@@ -4,8 +4,9 @@ Keys:
 - `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
 - `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
 - `<split>.<method>.invalid`: share of those that name no candidate
-- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|mdd>`; mdd, the minimum
-  detectable difference, is left out where too few tasks tell the two apart for any difference to be found
+- `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|p_tools|p_tools_holm|mdd>`; p takes tasks as
+  independent, p_tools takes tools so; mdd, the minimum detectable difference, is left out where too few tasks tell the two apart
+  for any difference to be found
 """
 
 import itertools
@@ -180,7 +181,8 @@ def paired(
 ) -> dict[str, float]:
     """Return the comparisons of `pairs`, which are one family of p-values.
 
-    The test is McNemar's, with the difference that it would detect; where questions are repeated, sign flips over clusters.
+    The tests are McNemar's, with the difference that it would detect, and sign flips over clusters, which keep their level also
+    where one method is better at some tools and the other at others; where questions are repeated, these alone.
 
     Args:
         before: begins each key; the pair follows.
@@ -192,19 +194,20 @@ def paired(
         repeated: whether a question stands in several tasks, which then are no independent pairs.
     """
     metrics: dict[str, float] = {}
-    p_values: dict[str, float] = {}
+    families: dict[str, dict[str, float]] = {"p": {}, "p_tools": {}}
     for worse, better in pairs(outcomes):
         a, b = outcomes[better], outcomes[worse]
         key = f"{before}.{better}_vs_{worse}.{after}"
         change = a.cast(pl.Int8) - b.cast(pl.Int8)
         found = estimate(key, "difference", change, clusters, resamples, seed)
         metrics |= {name: value for name, value in found.items() if name != f"{key}.n"}
-        if repeated:
-            sample = change.to_list(), clusters.to_list()
-            p_values[key] = sign_flips([sample], resamples, np.random.default_rng(seed))
-        else:
-            p_values[key] = mcnemar(a.to_list(), b.to_list())
+        by_tools = sign_flips([(change.to_list(), clusters.to_list())], resamples, np.random.default_rng(seed))
+        families["p" if repeated else "p_tools"][key] = by_tools
+        if not repeated:
+            families["p"][key] = mcnemar(a.to_list(), b.to_list())
             if (smallest := minimum_detectable(int((a != b).sum()), len(a))) is not None:
                 metrics[f"{key}.mdd"] = round(smallest, DIGITS)
-        metrics[f"{key}.p"] = round(p_values[key], 6)
-    return metrics | {f"{key}.p_holm": round(value, 6) for key, value in holm(p_values).items()}
+    for name, p_values in families.items():
+        metrics |= {f"{key}.{name}": round(value, 6) for key, value in p_values.items()}
+        metrics |= {f"{key}.{name}_holm": round(value, 6) for key, value in holm(p_values).items()}
+    return metrics
