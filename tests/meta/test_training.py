@@ -25,7 +25,7 @@ from metatoolagent.meta.training import Job
 from metatoolagent.models import adapter, backbone, precision
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.abstention import NONE
-from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, run_cli, tree
+from model_fixtures import ADAPTER, BACKBONE, MTA, SPOILT, TRAIN, run_cli, spoilt, tree
 
 UPDATES = 6
 RESUMED = [
@@ -156,6 +156,12 @@ def test_the_loss_falls_and_the_log_tells_of_every_update(method, job, same_task
     assert max(row["learning_rate"] for row in rows) == pytest.approx(TRAIN.learning_rate)
 
 
+def test_a_backbone_with_nan_is_refused_before_the_first_update(job, tmp_path):
+    with pytest.raises(UserError, match="E-NONFINITE-WEIGHT") as raised:
+        training.train(replace(job, model=spoilt(job.model, tmp_path / "nan")))
+    assert SPOILT in raised.value.got and not job.out.exists()
+
+
 def test_what_is_published_can_be_loaded_and_names_its_origin(job, adapted, tiny):
     training.train(job)
     manifest = read_manifest(job.out)
@@ -191,6 +197,15 @@ def test_learned_rates_stand_in_the_manifest_and_in_checkpoints_but_not_in_the_a
 
 
 MASKING = {"method": "masking", "mta": None, "masking": params.Masking(share=0.667)}
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "channel", "mta": None}, MASKING], ids=["mta", "channel", "masking"])
+def test_memory_is_estimated_for_a_pack_that_is_hardly_shorter_than_any(changes, job):
+    """Text is counted, not tokens; what is counted is what the pack asks, under the names that it has."""
+    job = replace(job, **changes)
+    tasks = training.MetaTasks(job, backbone.load(job.model, job.backbone))
+    read = [tasks.read(index) for index in range(tasks.count)]
+    assert tasks.longest().tokens >= 0.95 * max(pack.tokens for task in read for pack in (*task.support, *task.query))
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "ft", "mta": None}, MASKING])

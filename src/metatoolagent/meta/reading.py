@@ -37,14 +37,15 @@ class MetaTasks:
 
     def longest(self) -> AnyPack:
         """Return the pack with the most text, which needs the most memory; text is counted without rendering it."""
-        sizes = {name: len(text) for name, text in self.renderer.entries.items()}
-        questions = {name: len(text) for name, text in self.renderer.questions.items()}
-        best, most = self.rows.head(0), -1
-        for _, group in self.rows.group_by("meta_task", "role", "pack", maintain_order=True):
-            size = sum(sizes[name] for name in group["candidates"][0]) + sum(questions[name] for name in group["question_id"])
+        best, renderer, most = self.rows.head(0), self.renderer, -1
+        for (index, role, number), group in self.rows.group_by("meta_task", "role", "pack", maintain_order=True):
+            seen = self._renderer(group, (int(str(index)), str(role), int(str(number))))
+            rows = group.drop("documentation") if self.channel else group  # which it has no part for
+            texts = [*map(seen.said, rows.iter_rows(named=True)), *(seen.entries[name] for name in group["candidates"][0])]
+            size = sum(map(len, texts))
             if size > most:
-                best, most = group, size
-        return self._pack(best, self.renderer)
+                best, renderer, most = group, seen, size
+        return self._pack(best, renderer)
 
     def _renderer(self, group: pl.DataFrame, key: tuple[int, str, int]) -> Renderer:
         """Return the renderer of a pack, which masks its tools where the method and the draw say so."""
