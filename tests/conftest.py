@@ -10,6 +10,8 @@ from metatoolagent import params
 from metatoolagent.catalog.ingest import ingest
 from metatoolagent.sources import MIRRORS, fetch_file, source
 
+# pytest's workers, and the commands that they run, share a GPU if there is one: they would wait for each other.
+os.environ.setdefault("METATOOLAGENT_GPU", "0")
 IngestParams = Callable[..., params.Ingest]
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from metatoolagent import cli, params
@@ -112,6 +113,21 @@ def published(weights: Tensors, folder: Path, method: str, model: Path, **facts:
     extra = {"method": method, "backbone": backbone.fingerprint(model), **facts}
     with publishing(folder, (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
         adapter.save(weights, ADAPTER, "tiny", paths)
+    return folder
+
+
+SPOILT = "model.layers.1.mlp.up_proj.weight"
+"""The tensor with the NaN in a spoilt backbone."""
+
+
+def spoilt(tiny: Path, folder: Path) -> Path:
+    """Publish the tiny backbone with one NaN, under a manifest that fits, as another program than `build` may have made it."""
+    tensors = load_file(tiny / "model.safetensors")
+    tensors[SPOILT].view(-1)[5] = torch.nan
+    with publishing(folder, backbone.FILES, producer="backbone") as paths:
+        for name, path in paths.items():
+            path.write_bytes((tiny / name).read_bytes())
+        save_file(tensors, paths["model.safetensors"], metadata={"format": "pt"})
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on this machine, with one pretended GPU, for the time of a test.
+"""A Slurm cluster of one node on this machine, with two pretended GPUs, for the time of a test.
 
 The configuration must stand in /etc/slurm: Snakemake's plugin takes SLURM_CONF from the environment of its job steps. So this
 needs root, and a machine without a Slurm of its own. Munge has a socket and a key in the cluster's folder.
@@ -13,11 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 SYSTEM = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf")
+GPUS = ("/dev/zero", "/dev/full")
+"""Files that stand for the devices of GPUs: any that there are and that hold nothing."""
 PATIENCE = 30.0
 """Seconds that the daemons may take to start, and to end."""
 
@@ -52,7 +55,7 @@ SlurmdLogFile={folder}/slurmd.log
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -74,9 +77,8 @@ def missing() -> str:
 def cluster(folder: Path) -> Iterator[Path]:
     """Run the cluster; its files lie in `folder`, which is yielded. The daemons end with the block, however it ends."""
     host = socket.gethostname().partition(".")[0]
-    for name, lines in zip(
-        FILES, (CONFIGURATION.format(host=host, folder=folder), f"NodeName={host} Name=gpu File=/dev/zero\n"), strict=True
-    ):
+    devices = "".join(f"NodeName={host} Name=gpu File={file}\n" for file in GPUS)
+    for name, lines in zip(FILES, (CONFIGURATION.format(host=host, folder=folder, gpus=len(GPUS)), devices), strict=True):
         (folder / name).write_text(WRITTEN_HERE + lines)
     for what in ("begin", "end"):
         line = f'echo "{what} $SLURM_JOB_ID $(date +%s.%N) $SLURM_JOB_GPUS" >> {folder}/jobs.txt'
@@ -150,7 +152,7 @@ def begun(folder: Path) -> int:
     return sum(line.startswith("begin ") for line in file.read_text().splitlines()) if file.exists() else 0
 
 
-def finished(folder: Path) -> list[tuple[float, float, int]]:
+def finished(folder: Path) -> list[tuple[float, float, frozenset[str]]]:
     """Return start, end (seconds) and GPUs of every job that has ended, as the node's prolog and epilog wrote them down."""
     begun: dict[str, float] = {}
     jobs = []
@@ -159,5 +161,10 @@ def finished(folder: Path) -> list[tuple[float, float, int]]:
         if what == "begin":
             begun[job] = float(when)
         else:
-            jobs.append((begun[job], float(when), len(list(filter(None, gpus.split(","))))))
+            jobs.append((begun[job], float(when), frozenset(filter(None, gpus.split(",")))))
     return jobs
+
+
+def overlapping(jobs: list[tuple[float, float, frozenset[str]]]) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """Return the GPUs of every two jobs that ran at the same time."""
+    return [(one[2], other[2]) for one, other in combinations(sorted(jobs), 2) if other[0] < one[1]]

@@ -42,6 +42,11 @@ def selected(method: str, index: int) -> bool:
     return index % 4 != 0 if method == "mta" else index % (2 if method == "ft" else 6) == 0
 
 
+def mistaken(index: int, others: list[str]) -> str:
+    """What a method that is wrong on a task selects: a sibling in one of mta's mistakes in two and of ft's in four."""
+    return others[index % 5] if index % 8 in (4, 5) else others[-1]
+
+
 def prediction(method: str, index: int, pool: str, catalog: Path) -> dict:
     """A row of predictions."""
     tools = pl.read_parquet(catalog / "tools.parquet")["name"].to_list()
@@ -50,7 +55,7 @@ def prediction(method: str, index: int, pool: str, catalog: Path) -> dict:
     others = [name for name in tools if name != gold]
     candidates = [gold, others[index % 5], others[-1]] if index % 3 == 0 else [others[index % 5], others[-1], gold]
     right = selected(method, index)
-    choice = gold if right else others[-1]
+    choice = gold if right else mistaken(index, others)
     free = choice if right or index % 8 == 0 else None
     return {
         "task_id": f"{pool}-{index:06d}",

@@ -155,11 +155,32 @@ def test_files_get_the_permissions_of_the_umask(tmp_path):
 def test_what_dead_writers_left_is_removed_and_living_ones_keep_theirs(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    (tmp_path / f".a.txt.tmp.{ended.pid}").write_text("stale", encoding="utf-8")
-    (tmp_path / f".a.txt.tmp.{os.getppid()}").write_text("alive", encoding="utf-8")
+    own = artifacts.temporary_of(tmp_path / "a.txt")
+    stale, alive = own.with_suffix(f".{ended.pid}"), own.with_suffix(f".{os.getppid()}")
+    nameless = tmp_path / f".a.txt.tmp.{ended.pid}"  # of a version that did not name the machine
+    for left in (stale, alive, nameless):
+        left.write_text("left", encoding="utf-8")
     publish(tmp_path)
-    assert not (tmp_path / f".a.txt.tmp.{ended.pid}").exists()
-    assert (tmp_path / f".a.txt.tmp.{os.getppid()}").exists()
+    assert not stale.exists() and not nameless.exists()
+    assert alive.exists()
+
+
+def test_machines_that_share_a_file_system_write_under_different_names(tmp_path, monkeypatch):
+    """One process id on both: neither writes into the other's file, nor takes it for left over while it is written."""
+    here = artifacts.temporary_of(tmp_path / "a.txt")
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    there = artifacts.temporary_of(tmp_path / "a.txt")
+    assert here != there
+    monkeypatch.undo()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    theirs = there.with_suffix(f".{ended.pid}")
+    theirs.write_text("theirs", encoding="utf-8")
+    publish(tmp_path)
+    assert theirs.read_text(encoding="utf-8") == "theirs"
+    os.utime(theirs, (0, theirs.stat().st_mtime - artifacts.ABANDONED - 60))
+    publish(tmp_path)
+    assert not theirs.exists()
 
 
 @pytest.mark.parametrize(

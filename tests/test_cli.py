@@ -254,10 +254,17 @@ def test_adapter_and_demonstrations_are_named_for_the_methods_that_have_them_alo
 def test_export_without_a_command_exports_the_dataset(mta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for named in ([], ["dataset"]):
-        code, _, err = mta("export", *named, "--out", "out", "--folder", "data")
-        assert code == 65
+        code, _, err = mta("export", *named, "--out", "out", "--params", given("split", "seed"))
+        assert code == 66
         assert "error[E-MISSING]" in err
-        assert "data/README.md" in err
+        assert "snakemake --cores all data/interim/tools.parquet" in err
+
+
+def test_a_users_catalog_is_exported_with_parts_that_are_drawn(mta, catalog, own_params):
+    own_params('""')
+    code, _, err = mta("export", "--out", "out", "--catalog", catalog)
+    assert (code, err) == (0, "")
+    assert "license" not in json.loads(Path("out/croissant.json").read_text())
 
 
 def test_a_log_that_cannot_be_written_does_not_hide_the_error(mta, tmp_path):
@@ -299,6 +306,15 @@ def test_a_page_of_what_has_no_catalog_or_is_misspelt_is_refused(mta, tmp_path, 
     exit_code, _, err = mta("page", *common, *options, "--out", tmp_path / "out", "--params", given("seed"))
     assert exit_code == 64
     assert f"error[{code}]" in err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "measure-data"])
+def test_a_folder_without_a_dataset_is_told_as_the_command_line_named_it(mta, tmp_path, command):
+    for folder, what in ((tmp_path / "nosuch", "no such folder"), (tmp_path, "no tools/ and no questions/")):
+        code, out, err = mta(command, folder)
+        assert (code, out) == (65, "")
+        assert "error[E-MISSING]" in err and what in err and f"{folder} (argument FOLDER)" in err
+        assert "tools/ and questions/" in err and "params.yaml" not in err
 
 
 def test_a_dataset_without_a_table_of_parts_is_measured(mta, fixture_catalog, tmp_path):

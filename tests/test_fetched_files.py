@@ -87,6 +87,40 @@ def test_a_source_is_a_row_of_the_table(tmp_path):
     assert (raised.value.code, raised.value.exit_code) == ("E-SOURCE", 64)
 
 
+HEADER = "\t".join(Source.__dataclass_fields__)
+ROW = "\t".join(pinned().__dict__.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "told"),
+    [
+        ("", "E-FIELD", 1, "columns name, version, url"),
+        (f"{HEADER.removesuffix('note')}\n{ROW}\n", "E-FIELD", 1, "columns name, version, url"),
+        (f"{HEADER}\tmore\n{ROW}\tx\n", "E-FIELD", 1, "columns name, version, url"),
+        (f"{HEADER}\n{ROW}\n\nlarge\t1\n", "E-FIELD", 4, "7 columns and has 2"),
+        (f"{HEADER}\n{ROW}\tx\n", "E-FIELD", 2, "7 columns and has 8"),
+        (f'{HEADER}\n{ROW}\n"large\t1\n', "E-PARSE", 3, "unexpected end"),
+        (f"{HEADER}\n{ROW}\n{'x' * 200_000}\n", "E-PARSE", 3, "field larger"),
+        (f"{HEADER}\n{ROW}\nlärge\n".encode("latin-1"), "E-ENCODING", 3, "not UTF-8"),
+    ],
+)
+def test_a_malformed_table_of_sources_is_told_with_its_line(tmp_path, text, code, line, told):
+    table = tmp_path / "sources.tsv"
+    table.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as raised:
+        source(NAME, table)
+    error = raised.value
+    assert (error.code, error.exit_code) == (code, 65)
+    assert error.where.split(",")[0] == f"{table}:{line}" and told in error.what and error.fix
+
+
+def test_the_columns_and_line_ends_of_a_table_may_differ(tmp_path):
+    table = tmp_path / "sources.tsv"
+    turned = ("\t".join(reversed(line.split("\t"))) for line in (HEADER, ROW))
+    table.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(turned).encode())
+    assert source(NAME, table) == Source(**(pinned().__dict__))
+
+
 def test_the_committed_table_pins_every_file_by_version_and_hash():
     with TABLE.open(encoding="utf-8", newline="") as file:
         rows = [Source(**row) for row in csv.DictReader(file, delimiter="\t")]

@@ -138,6 +138,83 @@ def test_sweeps_know_the_methods(tmp_path):
         load(tmp_path, ("methods: [random,", "methods: [maml, random,"))
 
 
+COMMIT = "4d14e384a4b037942bb3f3016665157c8bcb70ea"
+
+
+@pytest.mark.parametrize("old", ["  source: embedded ", "sources: [tiny]"])
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/1", COMMIT[:7], COMMIT.upper(), f"{COMMIT}0"])
+def test_a_backbone_of_the_hub_is_pinned_by_its_commit(tmp_path, monkeypatch, old, revision):
+    monkeypatch.chdir(tmp_path)
+
+    def named(revision):
+        return old, old.replace("embedded", f"some/model@{revision}").replace("tiny", f"some/model@{revision}")
+
+    load(tmp_path, named(COMMIT))
+    with pytest.raises(UserError, match="40 hexadecimal digits") as raised:
+        load(tmp_path, named(revision))
+    assert (raised.value.code, raised.value.exit_code) == ("E-PARAMS", 64)
+    assert f"git ls-remote https://huggingface.co/some/model {revision}`" in raised.value.what
+    assert "params.yaml:" in raised.value.where
+    (tmp_path / "some" / f"model@{revision}").mkdir(parents=True)
+    load(tmp_path, named(revision))  # a folder may have any name
+
+
+@pytest.fixture
+def authored(tmp_path, monkeypatch):
+    """Gives the committed params with other values in a folder that has authored files of the domains iot and office."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("tools/iot.yaml", "tools/office.yaml", "tools/.app.yaml", "questions/iot.yaml", "chains/.keep"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+
+    def given(**changes):
+        committed = params.load(COMMITTED).model_dump()
+        for section in ("ingest", "chains"):
+            committed[section] |= changes.pop(section, {})
+        return params.check(committed | {"held_out": ["office", "iot"]} | changes)
+
+    return given
+
+
+def test_folders_of_authored_files_are_there(authored):
+    params.require_folders(authored())
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        params.require_folders(authored(ingest={"tools": "data/tolls"}, chains={"folder": "nosuch/chains"}))
+    error = raised.value
+    assert (error.exit_code, error.where, error.got) == (64, "params.yaml, key ingest.tools", '"data/tolls"')
+    assert error.fix == "did you mean data/tools?"
+    assert error.more.startswith("1 further") and "chains.folder" in error.more
+
+
+@pytest.mark.parametrize(
+    ("folder", "code", "what"),
+    [
+        ("data/tools/iot.yaml", "E-MISSING", "Not a directory"),
+        ("x" * 300, "E-MISSING", "too long"),
+        ("data/chains", "E-EMPTY", "no file"),
+    ],
+)
+def test_what_is_no_folder_of_authored_files_is_one_error(authored, folder, code, what):
+    with pytest.raises(UserError, match=code) as raised:
+        params.require_folders(authored(ingest={"questions": folder}))
+    assert what in raised.value.what and raised.value.where.endswith("key ingest.questions")
+
+
+def test_domains_that_are_held_out_have_tools(authored):
+    params.require_domains(authored())
+    with pytest.raises(UserError, match="E-PARAMS") as raised:
+        params.require_domains(authored(held_out=["iot", "ofice", "app"]))
+    error = raised.value
+    assert (error.exit_code, error.where, error.got) == (64, "params.yaml, key held_out", '"ofice"')
+    assert "iot, office" in error.fix and "app" not in error.fix
+    assert '"app"' in error.more
+
+
+@pytest.mark.parametrize("tools", ["nosuch", "data/chains", "data/tools/iot.yaml"])
+def test_without_tools_to_read_no_domain_is_unknown_yet(authored, tools):
+    params.require_domains(authored(ingest={"tools": tools}, held_out=["ofice"]))
+
+
 def test_sections_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         params.load(COMMITTED).split.test = 0.5

@@ -19,6 +19,7 @@ MODEL_FREE = [
     "evaluation.metrics",
     "evaluation.probes.measuring",
     "reporting.page",
+    "reporting.rank",
     "reporting.show",
     "sweeps.stage",
     "stages",

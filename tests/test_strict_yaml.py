@@ -85,6 +85,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ('"a\\0": 1\n', "E-CONTROL-CHAR", ":1"),
         ("a: 1\nb: é\n".encode("latin-1"), "E-ENCODING", ":2, byte 8"),
         ("a: 1\n".encode("utf-16"), "E-ENCODING", ":1, byte 0"),
+        (b"\xef\xbb\xbfa: \xe9\n", "E-ENCODING", ":1, byte 6"),
     ],
 )
 def test_what_is_refused(tmp_path, content, code, place):
@@ -94,6 +95,30 @@ def test_what_is_refused(tmp_path, content, code, place):
     assert raised.value.code == code
     assert f"a.yaml{place}" in raised.value.where
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16-LE", "UTF-16-BE", "UTF-32-LE", "UTF-32-BE"])
+def test_an_encoding_that_its_byte_order_mark_tells_is_named(tmp_path, encoding):
+    with pytest.raises(UserError, match="E-ENCODING") as raised:
+        load(tmp_path, "\ufeffa: 1\n".encode(encoding))
+    assert raised.value.what == f"not UTF-8 but {encoding[:6]}"
+    assert f"iconv -f {encoding[:6]} -t UTF-8 {tmp_path}/a.yaml > utf8.yaml" in raised.value.fix
+
+
+@pytest.mark.parametrize(("text", "encoding"), [("é", "latin-1"), ("Привет", "koi8-r"), ("日本語", "euc-jp")])
+def test_no_encoding_is_guessed_without_a_byte_order_mark(tmp_path, text, encoding):
+    with pytest.raises(UserError, match="E-ENCODING") as raised:
+        load(tmp_path, f"a: 1\nb: {text}\n".encode(encoding))
+    assert raised.value.where.endswith("a.yaml:2, byte 8")
+    assert raised.value.got == f"0x{text.encode(encoding)[0]:02x}"
+    assert "iconv -f ENCODING -t UTF-8" in raised.value.fix and "LATIN1" not in raised.value.fix
+
+
+def test_the_command_that_converts_takes_any_name(tmp_path):
+    (tmp_path / "a {b};c.yaml").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="E-ENCODING") as raised:
+        strict_yaml.load(tmp_path / "a {b};c.yaml")
+    assert f"'{tmp_path}/a {{b}};c.yaml'" in raised.value.fix
 
 
 def test_size_and_number_of_values_are_limited(tmp_path, monkeypatch):

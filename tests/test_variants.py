@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,24 @@ def config(committed: params.Params) -> dict:
 def test_a_name_is_read_and_written_back(name, split, overrides):
     variant = Variant.parse(name)
     assert (variant.split, dict(variant.overrides), str(variant)) == (split, overrides, name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "key", "named"),
+    [
+        ("results/main", "distractors", "distractors"),
+        ("results/sd", "distractors", "distractors"),
+        ("results/sweep/distractors/distractors=10", "distractors", "sweeps.distractors"),
+        ("results/sweep/distractors/eval_tasks.distractors=10", "eval_tasks.distractors", "sweeps.distractors"),
+        # What the sweep does not override is the main job's.
+        ("results/sweep/distractors/eval_tasks.distractors=10", "distractors", "distractors"),
+        ("results/sweep/table2/seed=1,split=sd", "distractors", "distractors"),
+        ("/somewhere/results/sweep/queries/meta_tasks.tools=40", "meta_tasks.tools", "sweeps.queries.tools"),
+        ("/tmp/out", "meta_tasks.tools", "meta_tasks.tools"),
+    ],
+)
+def test_a_sweeps_folder_tells_which_key_of_params_yaml_a_value_is_from(folder, key, named):
+    assert Variant.of(Path(folder)).named(key) == named
 
 
 @pytest.mark.parametrize("text", ["123", "true", "1e5", "null", "NaN", "[1]", '"quoted"', "plain", "a,b=c/d", "1.2.3"])

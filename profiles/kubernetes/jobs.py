@@ -118,6 +118,10 @@ def status(name: str) -> None:
         if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             fix = "log in again, or give leave to get jobs (profiles/kubernetes/control.yaml)"
             raise fail(f"the cluster refused to tell of a job: {error.reason}", name, fix) from None
+        # A Job that is gone was deleted, or cleaned away a day after its end (job.yaml) by which nobody had asked: its outcome is
+        # not known. Called a success, one deleted at work would leave snakemake to wait for files that never come and to blame
+        # the file system, or to take those that its pod publishes after all while that is still told to end. Called failed, it
+        # costs one retry: artifacts are published whole, and a training that was done publishes its last checkpoint again.
         print("failed" if error.status == HTTPStatus.NOT_FOUND else "running")
     except HTTPError:
         print("running")

@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ MADE = ("data/interim", "data/processed", "models", "results")
 """Where the workflow publishes."""
 SCHEMA_VERSION = 1
 KEPT = "no output was written; earlier artifacts are as they were"
+ABANDONED = 24 * 3600
+"""Seconds without a change after which another machine's temporary file is left over: its writer cannot be looked for here."""
 
 
 def sha256(path: Path) -> str:
@@ -45,7 +49,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(path)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    temporary = temporary_of(path)
     try:
         yield temporary
         flush(temporary)
@@ -73,12 +77,36 @@ def _umask() -> int:
     return mask
 
 
+def temporary_of(path: Path) -> Path:
+    """Return the name under which this process, and no other of any machine, writes `path`."""
+    return path.with_name(f".{path.name}.tmp.{_machine()}.{os.getpid()}")
+
+
+def _machine() -> str:
+    """Return a short name of what process ids are counted in: a machine, or a container of it."""
+    known, pids = Path("/etc/machine-id"), Path("/proc/self/ns/pid")
+    told = [socket.gethostname(), known.read_text(encoding="utf-8") if known.is_file() else ""]
+    told += [str(pids.stat().st_ino) if pids.exists() else ""]
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:8]
+
+
 def remove_stale_temporaries(path: Path) -> None:
     """Remove what killed writers of `path` left behind; a living process's file stays."""
-    for left in path.parent.glob(f".{path.name}.tmp.*"):
-        pid = left.name.rpartition(".")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+    prefix = f".{path.name}.tmp."
+    for left in path.parent.glob(f"{prefix}*"):
+        machine, _, pid = left.name.removeprefix(prefix).rpartition(".")
+        if pid.isdigit() and _is_stale(left, machine, int(pid)):
             left.unlink(missing_ok=True)
+
+
+def _is_stale(left: Path, machine: str, pid: int) -> bool:
+    """Return whether a temporary file's writer is gone; a name without a machine is one of this machine's."""
+    if machine in ("", _machine()):
+        return not Path(f"/proc/{pid}").exists()
+    try:
+        return time.time() - left.stat().st_mtime > ABANDONED
+    except FileNotFoundError:  # its writer has just finished
+        return False
 
 
 @contextmanager
@@ -98,7 +126,7 @@ def publishing(
         The temporary path of each name, all of which the block must write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporaries = {name: folder / f".{name}.tmp.{os.getpid()}" for name in (*names, MANIFEST)}
+    temporaries = {name: temporary_of(folder / name) for name in (*names, MANIFEST)}
     for name in temporaries:
         remove_stale_temporaries(folder / name)
     manifest_path = temporaries.pop(MANIFEST)
@@ -186,12 +214,11 @@ def restore_hint(path: Path) -> str:
     return f"dvc checkout --force {path}, or delete {path} and run the same command again"
 
 
-def verify(path: Path) -> Path:
-    """Return `path` after checking it against the manifest beside it, size first.
+def entry(path: Path) -> dict[str, Any]:
+    """Return what the manifest says of an artifact's file that is there; its content is not read.
 
     Raises:
-        UserError: E-MISSING if the file is not there, E-NOT-A-FILE if it is a folder, E-CORRUPT if it is not the one that was
-            published.
+        UserError: E-MISSING if the file is not there, E-NOT-A-FILE if it is a folder, E-CORRUPT if no manifest describes it.
     """
     if path.is_dir():
         fix = "name the files in it"
@@ -207,6 +234,16 @@ def verify(path: Path) -> Path:
             fix=found_hint(path.parent / MANIFEST),
             exit_code=Exit.ARTIFACT,
         )
+    return dict(expected)
+
+
+def verify(path: Path) -> Path:
+    """Return `path` after checking it against the manifest beside it, size first.
+
+    Raises:
+        UserError: as `entry`, and E-CORRUPT if it is not the file that was published.
+    """
+    expected = entry(path)
     size = path.stat().st_size
     found, wanted = (f"size {size}", f"{expected['bytes']}") if size != expected["bytes"] else ("", "")
     if not found and (digest := sha256(path)) != expected["sha256"]:

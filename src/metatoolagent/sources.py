@@ -1,10 +1,10 @@
 """Files from outside, each a row of data/sources.tsv: looked for in the mirrors, then downloaded; the hash decides."""
 
-import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
+from metatoolagent import strict_tsv
 from metatoolagent.artifacts import KEPT, sha256
 from metatoolagent.errors import Exit, UserError
 
@@ -30,12 +30,11 @@ def source(name: str, table: Path = TABLE) -> Source:
     """Return the row of a source.
 
     Raises:
-        UserError: E-SOURCE if there is no such row.
+        UserError: E-SOURCE if there is no such row, and those of `strict_tsv.rows`.
     """
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            if row["name"] == name:
-                return Source(**row)
+    for row in strict_tsv.rows(table, [column.name for column in fields(Source)]):
+        if row["name"] == name:
+            return Source(**row)
     raise UserError("E-SOURCE", f"no source is named {name}", str(table), fix="add a row for it", exit_code=Exit.PARAMS)
 
 

@@ -19,16 +19,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from metatoolagent import params
 from metatoolagent.artifacts import atomic_path
+from metatoolagent.errors import UserError
 from metatoolagent.params import MAIN_JOB
 
+PARAMS = Path("params.yaml")
 MAIN, TARGET = "dvc.yaml", "eval_cd"
 """The file that plain `dvc repro` runs, and the target that it covers."""
 METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
 SWEEPS = "sweeps/dvc.yaml"
 """The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
-SWEEPING = {"backbone_of_variant", "evaluate", "materialize", "split", "train"}
+SWEEPING = {"backbone_of_variant", "evaluate", "materialize", "materialize_overlap", "split", "train"}
 """Rules that a sweep may need once its grid grows, though none of its jobs is of them yet."""
 OF_RULE = {"metrics_hd": "hd", "ingest_chains": "chains", "report_chains": "chains"}
 """The variant of rules beyond the main job that have no wildcard to tell it."""
@@ -124,7 +127,7 @@ def commit(workflow: Any) -> None:
     say: DVC would then record outputs under inputs that they were not made from.
     """
     dag = workflow.dag
-    if _load(Path("params.yaml")) != workflow.globals["config"]:
+    if _load(PARAMS) != workflow.globals["config"]:
         _say("nothing committed, since this run's configuration is not the one in params.yaml")
         return
     done = [job for job in dag.jobs if is_stage(job) and (dag.finished(job) or not dag.needrun(job)) and _complete(job)]
@@ -201,8 +204,14 @@ def render(target: str = TARGET) -> dict[str, dict[str, Stage]]:
 def main() -> None:
     """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say.
 
-    For each target that is named, its stages are added to the other files, so that `dvc repro` can run it first.
+    For each target that is named, its stages are added to the other files, so that `dvc repro` can run it first. Where
+    params.yaml is wrong, or names a folder of authored files that is not there, nothing is written.
     """
+    try:
+        params.require_folders(params.load(PARAMS))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     made = render()[MAIN]
     path, text = Path(MAIN), _dump({"stages": made, "plots": plots(made)})
     if "--check" not in sys.argv:

@@ -5,8 +5,10 @@ text, so that `no`, `010`, `12:30` and `2024-05-01` stay as they were written. S
 limited before anything is built, since a few hundred bytes of aliases can expand to gigabytes.
 """
 
+import codecs
 import math
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,14 @@ INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 CONSTANTS = {"true": True, "false": False, "null": None, "": None, "~": None}
 FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""Of the encodings that a file's first bytes give away."""
 
 Pointer = tuple[str | int, ...]
 
@@ -86,18 +96,7 @@ def read_text(path: Path) -> str:
         raise UserError("E-NOT-A-FILE", "expected a regular file", str(path), fix="put a YAML file there")
     if (size := path.stat().st_size) > MAX_BYTES:
         raise UserError("E-SIZE", f"a file has {size} bytes, at most {MAX_BYTES} are read", str(path), fix="split it")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "E-ENCODING",
-            "not UTF-8",
-            f"{path}:{line}, byte {error.start}",
-            f"0x{raw[error.start]:02x}",
-            f"convert it: iconv -f LATIN1 -t UTF-8 {path.name}",
-        ) from None
+    text = decoded(path.read_bytes(), path)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if found := FORBIDDEN.search(text):
         line = text.count("\n", 0, found.start()) + 1
@@ -106,6 +105,43 @@ def read_text(path: Path) -> str:
             "E-CONTROL-CHAR", "a control character", f"{path}:{line}:{column}", f"U+{ord(found[0]):04X}", "delete the character"
         )
     return text
+
+
+def decoded(raw: bytes, path: Path) -> str:
+    """Return the bytes of a UTF-8 file as text, without a byte order mark.
+
+    Args:
+        raw: the whole file.
+        path: where it lies, for the error.
+
+    Raises:
+        UserError: E-ENCODING.
+    """
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")  # utf-8-sig would count the place of a fault without the mark
+    except UnicodeDecodeError as error:
+        raise _encoding_error(raw, path, error.start) from None
+
+
+def _encoding_error(raw: bytes, path: Path, place: int) -> UserError:
+    """Return what to tell of a byte that is no UTF-8: the encoding where a byte order mark says it, else how to go about it."""
+    line = raw.count(b"\n", 0, place) + 1
+    marked = next(((mark, name) for mark, name in BYTE_ORDER_MARKS.items() if raw.startswith(mark)), None)
+    if marked:
+        mark, name = marked
+        what, got = f"not UTF-8 but {name}", f"byte order mark {mark.hex(' ')}"
+        fix = f"save it as UTF-8, for instance with: {_conversion(name, path)}"
+    else:
+        what, got = "not UTF-8", f"0x{raw[place]:02x}"
+        fix = (
+            f"correct this byte, or save the file as UTF-8, for instance with: {_conversion('ENCODING', path)}"
+            " (ENCODING being what it was saved in, such as WINDOWS-1252 or GB18030; iconv -l lists them)"
+        )
+    return UserError("E-ENCODING", what, f"{path}:{line}, byte {place}", got, fix)
+
+
+def _conversion(encoding: str, path: Path) -> str:
+    return f"iconv -f {encoding} -t UTF-8 {shlex.quote(str(path))} > utf8{path.suffix}"
 
 
 class Builder:

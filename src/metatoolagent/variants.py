@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,13 @@ LONGEST = 240
 SPLIT = "split"
 IN_TRAINING, IN_EVALUATION = "distractors", "eval_tasks.distractors"
 """The keys of the numbers of distractors; 0 in evaluation stands for as many as in training."""
+TOOLS = "meta_tasks.tools"
+SWEPT = {
+    ("distractors", IN_TRAINING): "sweeps.distractors",
+    ("distractors", IN_EVALUATION): "sweeps.distractors",
+    ("queries", TOOLS): "sweeps.queries.tools",
+}
+"""Where params.yaml has what a sweep overrides a key with: of the keys that a catalog may have too few tools for."""
 TRAINING_TASKS = (SPLIT, "seed", IN_TRAINING, "meta_tasks")
 EVALUATION_TASKS = (SPLIT, IN_TRAINING, "eval_tasks")
 """Not the seed: all seeds answer the same tasks, so what differs between them is training alone."""
@@ -62,6 +70,20 @@ class Variant:
         if not re.fullmatch(SPLITS, str(overrides.get(SPLIT, "cd"))):
             raise _error("no such kind of split", name, str(overrides[SPLIT]))
         return cls(sweep, overrides)
+
+    @classmethod
+    def of(cls, folder: Path) -> "Variant":
+        """Return the variant whose results lie in a folder; `main` for one that is no sweep's.
+
+        Raises:
+            UserError: E-VARIANT (exit code 64) if the name cannot be read.
+        """
+        found = re.search(f"(?:^|/)results/({PATTERN})$", folder.as_posix())
+        return cls.parse(found[1] if found else "main")
+
+    def named(self, key: str) -> str:
+        """Return the key of params.yaml that has the value of a key under this variant: the sweep's, where it overrides that."""
+        return SWEPT.get((self.sweep, key), key) if key in self.overrides else key
 
     def __str__(self) -> str:
         """Return the folder's name below results/.

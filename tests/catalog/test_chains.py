@@ -25,7 +25,7 @@ def folder(tmp_path, fixture_catalog):
 
 
 def ingested(folder, catalog, out, *, allow_rejected=False):
-    ingest(params.Chains(folder=str(folder)), catalog, allow_rejected=allow_rejected, out=out)
+    ingest(params.Chains(folder=str(folder), benchmarks=[]), catalog, allow_rejected=allow_rejected, out=out)
     return pl.read_parquet(out / "chains.parquet"), pl.read_parquet(out / "rejected.parquet")
 
 

@@ -1,5 +1,6 @@
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -106,10 +107,42 @@ def test_a_tool_that_word_matching_finds_is_told(folder):
     assert places(folder, "W-EASY", Limits(chances=chances)) == ["/tools/kitchen.yaml:1"]
 
 
-def test_findings_stand_in_the_order_of_files_and_lines_each_once(folder):
+def test_findings_stand_in_the_order_of_files_and_lines_each_once_those_of_tools_first(folder):
     add(folder, frame("Could an oven preheat to {n} help?"))
     found = findings(folder)
-    assert found == sorted(set(found))
+    assert found == sorted(set(found), key=lambda finding: ("/tools/" not in finding.file, finding))
+    assert {Path(finding.file).parent.name for finding in found} == {"tools", "questions"}
+
+
+def test_a_file_of_tools_that_cannot_be_read_is_told_first_and_what_follows_in_one_line(folder, capsys):
+    (folder / "tools/kitchen.yaml").write_text("- name: [\n", encoding="utf-8")
+    edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
+    with pytest.raises(UserError, match="E-CHECK"):
+        run(folder, SMALL)
+    lines = capsys.readouterr().out.splitlines()
+    assert "tools/kitchen.yaml:2: E-PARSE" in lines[0]
+    faults = [line for line in lines if " E-" in line]
+    assert len(faults) == 2 and "questions/travel.yaml:37: E-QA-ANSWER-UNKNOWN" in faults[1]
+    answers = int(re.fullmatch(r"(\d+) answers are, or may be, tools that must be mended first; .*", lines[-2])[1])
+    assert answers > 40  # those of the 40 frames of the kitchen, and of chains
+    assert ": 2 to mend, " in lines[-1]
+
+
+def test_a_rejected_tool_is_told_and_what_follows_in_one_line(folder, capsys):
+    edit(folder / "tools/kitchen.yaml", "Suggest which bottle goes with a meal.", "a\u200bb")
+    with pytest.raises(UserError, match="E-CHECK"):
+        run(folder, SMALL)
+    lines = capsys.readouterr().out.splitlines()  # four frames and two chains ask for that tool
+    assert [line.split()[1] for line in lines if " E-" in line] == ["E-INVISIBLE"]
+    assert lines[-2].startswith("6 answers are, or may be, tools that must be mended first")
+
+
+def test_what_often_follows_from_another_finding_is_told_last(folder):
+    text = (folder / "tools/kitchen.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "tools/kitchen.yaml").write_text(text[0] + text[1].replace("name: ", "name: A"), encoding="utf-8")
+    edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
+    codes = [finding.code for finding in findings(folder) if finding.code.startswith("E")]
+    assert codes.index("E-QA-KIND") < codes.index("E-DOMAIN-SIZE")
 
 
 def test_rejected_rows_are_looked_at_no_further(folder):
@@ -139,10 +172,22 @@ def test_advice_alone_is_no_error(folder, capsys):
     assert "20 tools, 240 questions, 11 chains: 0 to mend, " in capsys.readouterr().out
 
 
-def test_a_missing_folder_is_told(tmp_path, capsys):
-    with pytest.raises(UserError, match="E-CHECK"):
-        run(tmp_path)
-    assert "E-MISSING" in capsys.readouterr().out
+def test_a_folder_that_is_not_there_or_holds_no_dataset_is_told(folder, capsys):
+    shutil.rmtree(folder / "questions")
+    for wrong, what in ((folder / "nosuch", "there is no such folder"), (folder, "the folder has no questions/")):
+        with pytest.raises(UserError, match="E-MISSING") as raised:
+            run(wrong)
+        assert raised.value.what == what and raised.value.where == f"{wrong} (argument FOLDER)"
+        assert "holds tools/ and questions/" in raised.value.fix and "params.yaml" not in str(raised.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["tools", "chains"])
+def test_a_file_in_the_place_of_a_folder_is_told(folder, name):
+    shutil.rmtree(folder / name)
+    (folder / name).write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="E-NOT-A-FOLDER"):
+        run(folder)
 
 
 def test_a_dataset_whose_first_questions_have_no_kind_is_checked(folder):

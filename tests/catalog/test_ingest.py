@@ -130,7 +130,9 @@ def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path, inges
     report = tmp_path / "out/errors/rejected.parquet"
     assert str(report) in raised.value.more
     listed = schemas.checked(pl.read_parquet(report), schemas.REJECTED, "report")
-    assert {"E-ENCODING", "E-NAME", "E-QA-KIND", "E-QA-ANSWER-UNKNOWN"} <= set(listed["code"])
+    assert {"E-ENCODING", "E-NAME", "E-QA-KIND", "E-QA-ANSWER-UNKNOWN", "E-QA-TOOL-UNREAD"} == set(listed["code"])
+    told = [line.split()[0] for line in raised.value.more.splitlines()[1:-1]]
+    assert told == sorted(told, key=lambda code: code == "E-QA-TOOL-UNREAD")  # what follows from another is told last
     assert not (tmp_path / "out/rejected.parquet").exists()
 
 
@@ -146,10 +148,10 @@ def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path, ingest_p
 def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypatch, ingest_params):
     read = module.read_questions
 
-    def change(document, tools):
+    def change(document, *tools):
         with document.path.open("a", encoding="utf-8") as file:
             file.write("# changed\n")
-        return read(document, tools)
+        return read(document, *tools)
 
     monkeypatch.setattr(module, "read_questions", change)
     with pytest.raises(UserError, match="E-CHANGED"):

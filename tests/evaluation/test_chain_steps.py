@@ -70,7 +70,7 @@ def test_the_best_is_taken_among_those_not_called():
 @pytest.fixture
 def chain_job(job_of, fixture_catalog, catalog, tmp_path):
     """A job over the chains of the small catalog, by method."""
-    ingest(Chains(folder=str(fixture_catalog / "chains")), catalog, allow_rejected=False, out=tmp_path / "chains")
+    ingest(Chains(folder=str(fixture_catalog / "chains"), benchmarks=[]), catalog, allow_rejected=False, out=tmp_path / "chains")
     materialize(tmp_path / "chains/chains.parquet", catalog, None, 3, 0, 0.8, tmp_path / "tasks")
     return lambda method: replace(job_of(method), tasks=tmp_path / "tasks/chain_tasks.parquet")
 

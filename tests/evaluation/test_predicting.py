@@ -11,7 +11,7 @@ from metatoolagent.evaluation.predicting import FILE, evaluate, outcome, table
 from metatoolagent.models import adapter
 from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.probes import injection
-from model_fixtures import ADAPTER, published, tree
+from model_fixtures import ADAPTER, SPOILT, published, spoilt, tree
 
 
 @pytest.fixture
@@ -107,6 +107,14 @@ def test_a_damaged_adapter_is_refused(trained):
     with pytest.raises(UserError, match="E-CORRUPT"):
         evaluate(trained)
     assert not trained.out.exists()
+
+
+@pytest.mark.parametrize("method", ["base", "embedding", "likelihood", "icl", "cot", "mta"])
+def test_a_backbone_with_nan_is_refused_by_every_method_before_it_answers(method, trained, job_of, tmp_path):
+    job = trained if method == "mta" else job_of(method)
+    with pytest.raises(UserError, match="E-NONFINITE-WEIGHT") as raised:
+        evaluate(replace(job, model=spoilt(job.model, tmp_path / "nan")))
+    assert SPOILT in raised.value.got and not job.out.exists()
 
 
 def test_missing_tasks_are_refused(job, tmp_path):

@@ -1,4 +1,9 @@
+import os
+import re
+import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -8,7 +13,9 @@ import pytest
 from metatoolagent.errors import UserError
 from metatoolagent.meta import live, training
 from metatoolagent.meta.job import Job
-from model_fixtures import ADAPTER, BACKBONE, TRAIN
+from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN
+
+DOCS = Path(__file__).parents[2] / "docs/watching.md"
 
 
 @pytest.fixture
@@ -53,19 +60,47 @@ def test_the_curves_are_the_log(job, drawn):
         assert drawn()[column] == list(zip(log["update"], log[column], strict=True))
 
 
-def test_a_run_that_goes_on_draws_each_update_once(job, drawn, monkeypatch):
+def interrupt(job, monkeypatch):
+    """Begin a run that stops one update behind the checkpoint of the second."""
     apply = training.Trainer._apply
 
     def paused(trainer, batch):
-        if trainer.update == 3:  # one update behind the checkpoint of the second
+        if trainer.update == 3:
             raise KeyboardInterrupt
         return apply(trainer, batch)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(training.Trainer, "_apply", paused)
         training.train(job)
+
+
+def test_a_run_that_goes_on_draws_each_update_once(job, drawn, monkeypatch):
+    interrupt(job, monkeypatch)
     training.train(job)
     assert [step for step, _ in drawn()["loss"]] == pl.read_csv(job.out / training.LOG)["update"].to_list()
+
+
+@pytest.mark.filterwarnings("ignore")  # of packages that are not ours
+def test_the_documented_command_shows_what_dvclive_itself_wrote(job, monkeypatch, tmp_path):
+    pytest.importorskip("dvclive", reason="pip install -c constraints.txt -e '.[live]'")
+    folder, command = re.search(r"METATOOLAGENT_LIVE=(\S+) .*\n(dvc plots show \S+)", DOCS.read_text(encoding="utf-8")).groups()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(live.FOLDER, folder)
+    job = replace(job, method="mta", mta=MTA)  # the curve that the command names
+    interrupt(job, monkeypatch)
+    training.train(job)
+
+    curve = command.split()[-1]
+    drawn, log = pl.read_csv(curve, separator="\t"), pl.read_csv(job.out / training.LOG)
+    assert drawn["step"].to_list() == log["update"].to_list()
+    assert drawn["loss"].to_list() == pytest.approx(log["loss"].to_list())
+    assert not Path("dvc.yaml").exists()  # the stage is DVC's already
+
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for words in (["dvc", "init", "--quiet", "--no-scm"], command.split()):
+        subprocess.run(words, check=True, capture_output=True, env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"})
+    page = Path("dvc_plots/index.html").read_text(encoding="utf-8")
+    assert curve in page and page.count('"loss":') == len(log)
 
 
 def test_nothing_is_drawn_unless_it_is_asked_for(monkeypatch):

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -79,6 +80,17 @@ def test_a_lock_that_another_process_holds_is_refused_with_its_number(tmp_path, 
     assert (raised.value.code, raised.value.exit_code) == ("E-LOCK", 75)
     assert f"process {holder.pid} is training" in raised.value.what
     assert f"waiting for process {holder.pid}" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_is_one_clear_error(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(supervision.fcntl, "flock", refused)
+    with pytest.raises(UserError, match="gives no locks") as raised, locked(tmp_path):
+        pass
+    assert (raised.value.code, raised.value.exit_code) == ("E-LOCK", 74)
+    assert "NFS 4" in raised.value.fix and raised.value.where == str(tmp_path / "lock")
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path, holder, monkeypatch):

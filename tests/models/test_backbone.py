@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from metatoolagent import params
+from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.models import adapter, backbone, precision
-from model_fixtures import BACKBONE, random_pack
+from model_fixtures import BACKBONE, SPOILT, random_pack, spoilt
 
 
 def from_source(source):
@@ -165,7 +166,7 @@ def test_a_config_that_no_model_has_is_refused(config, what, tiny, tmp_path):
     assert what in error.what
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_weights_with_nan_or_infinity_are_not_built(value, tiny, tmp_path):
     def spoilt(stored):
         stored[NORM].view(-1)[0] = value
@@ -175,8 +176,12 @@ def test_weights_with_nan_or_infinity_are_not_built(value, tiny, tmp_path):
     assert (error.code, error.exit_code, error.got) == ("E-NONFINITE-WEIGHT", 66, f'"{NORM}"')
 
 
-@pytest.mark.parametrize("name", ["Qwen/Qwen1.5-0.5B-Chat", "Qwen/Qwen1.5-0.5B-Chat@", "no-such-folder", "a/b/c@main", ""])
-def test_a_name_without_a_revision_is_refused_before_any_network(name, tmp_path, monkeypatch):
+COMMIT = "4d14e384a4b037942bb3f3016665157c8bcb70ea"
+UNPINNED = ["some/model", "some/model@", "some/model@main", f"some/model@{COMMIT[:7]}", "no-such-folder", f"a/b/c@{COMMIT}", ""]
+
+
+@pytest.mark.parametrize("name", UNPINNED)
+def test_a_name_without_a_commit_is_refused_before_any_network(name, tmp_path, monkeypatch):
     def reached(*_, **__):
         raise AssertionError("the network was asked")
 
@@ -186,7 +191,7 @@ def test_a_name_without_a_revision_is_refused_before_any_network(name, tmp_path,
     assert "backbone.source" in error.where
 
 
-def test_a_pinned_revision_is_passed_on(monkeypatch, tmp_path):
+def test_a_pinned_commit_is_passed_on(monkeypatch, tmp_path):
     asked = {}
 
     def reached(name, **options):
@@ -194,8 +199,8 @@ def test_a_pinned_revision_is_passed_on(monkeypatch, tmp_path):
         raise OSError("no network\nand much more text")
 
     monkeypatch.setattr(backbone.AutoConfig, "from_pretrained", reached)
-    error = refusal("some/model@abc123", tmp_path / "out")
-    assert asked == {"name": "some/model", "revision": "abc123", "trust_remote_code": False}
+    error = refusal(f"some/model@{COMMIT}", tmp_path / "out")
+    assert asked == {"name": "some/model", "revision": COMMIT, "trust_remote_code": False}
     assert (error.what, error.exit_code) == ("no network", 66)
 
 
@@ -232,7 +237,28 @@ def test_a_flipped_bit_and_a_shorter_file_are_refused_on_load(tiny, tmp_path):
     assert raised.value.got.startswith("size")
 
 
-def test_weights_with_nan_in_place_are_only_caught_by_the_manifest(tiny, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "auto"])
+def test_published_weights_with_nan_are_refused_on_load(dtype, tiny, tmp_path):
+    folder = spoilt(tiny, tmp_path / "nan")
+    with pytest.raises(UserError, match="E-NONFINITE-WEIGHT") as raised:
+        backbone.load(folder, BACKBONE.model_copy(update={"dtype": dtype}))
+    assert (raised.value.exit_code, raised.value.where, raised.value.got) == (66, str(folder), f'"{SPOILT}"')
+
+
+def test_weights_that_a_type_cannot_hold_are_refused_on_load(tiny, tmp_path):
+    largest = torch.finfo(torch.float32).max  # infinite in bfloat16
+    with publishing(tmp_path / "large", backbone.FILES, producer="backbone") as paths:
+        for name, path in paths.items():
+            path.write_bytes((tiny / name).read_bytes())
+        tensors = load_file(tiny / "model.safetensors")
+        tensors[NORM].view(-1)[0] = largest
+        save_file(tensors, paths["model.safetensors"], metadata={"format": "pt"})
+    backbone.load(tmp_path / "large", BACKBONE)
+    with pytest.raises(UserError, match="E-NONFINITE-WEIGHT"):
+        backbone.load(tmp_path / "large", BACKBONE.model_copy(update={"dtype": "bfloat16"}))
+
+
+def test_weights_with_nan_in_place_of_what_was_published_are_caught_by_the_manifest(tiny, tmp_path):
     folder = tmp_path / "nan"
     shutil.copytree(tiny, folder)
     tensors = load_file(tiny / "model.safetensors")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from metatoolagent.artifacts import read_manifest, verify
+from metatoolagent.artifacts import canonical_json, publishing, read_manifest, verify
 from metatoolagent.reporting import page
 from metatoolagent.reporting.browser import shares
 from report_fixtures import COMMITTED, HOSTILE, METHODS, ROOT, TASKS
@@ -44,6 +44,29 @@ def test_the_page_says_whose_tools_were_asked_for(html, results, drawn, hostile_
     sources = page.Sources(drawn, ROOT / "workflow/report", [results / "metrics.json"], files, {"cd": hostile_catalog})
     text = page.render(sources, COMMITTED | {"eval_tasks": COMMITTED["eval_tasks"] | {"part": "train"}})
     assert "tool selection on tools that were trained on" in text and "tasks with tools that were trained on" in text
+
+
+def test_a_pool_without_tasks_is_not_offered(html, results, drawn, hostile_catalog, tmp_path):
+    assert re.findall(r"<option>(\w+)</option>", own(html))[1:3] == ["all", "unseen"]
+    numbers = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
+    with publishing(tmp_path, ["metrics.json"], producer="metrics") as paths:
+        of_all = {key: value for key, value in numbers.items() if ".unseen." not in key}
+        paths["metrics.json"].write_text(canonical_json(of_all), encoding="utf-8")
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [tmp_path / "metrics.json"], files, {"cd": hostile_catalog})
+    text = page.render(sources, COMMITTED | {"eval_tasks": COMMITTED["eval_tasks"] | {"part": "train"}})
+    controls = re.findall(r'<select data-choice="pool">(.*?)</select>', text)
+    assert len(controls) > 1 and set(controls) == {"<option>all</option>"}
+    assert "<i>unseen</i>" not in text and "<i>unseen</i>" in own(html)
+
+
+def test_the_licence_of_our_dataset_is_told_of_our_dataset_alone(html, results, drawn, hostile_catalog, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [results / "metrics.json"], files, {"cd": hostile_catalog})
+    own_tools = COMMITTED["ingest"] | {"tools": "my/tools", "questions": "my/questions"}
+    assert "dataset CC-BY-4.0" in page.render(sources, COMMITTED)
+    assert "CC-BY" not in page.render(sources, COMMITTED | {"ingest": own_tools})
 
 
 def test_provenance_has_params_versions_and_hashes(html, results):
@@ -103,11 +126,30 @@ def test_it_opens_without_network_or_errors_and_draws_every_figure(opened):
     page, wrong = opened
     for place in page.locator(".plot").all():
         place.scroll_into_view_if_needed()
-        place.locator("svg").or_(place.get_by_text("nothing to show")).first.wait_for()
+        place.locator("svg").first.wait_for()
     assert wrong == []
-    assert page.locator(".plot svg").count() == page.locator(".plot").count() - 1  # no siblings are confused here
+    assert page.locator(".plot svg").count() == page.locator(".plot").count()
     assert page.evaluate("window.broken") is None
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_confused_siblings_are_drawn_a_row_each_and_where_there_are_none_it_is_said(opened):
+    page, wrong = opened
+    place = page.locator("#figure-confusions")
+    place.scroll_into_view_if_needed()
+    place.locator("svg").wait_for()
+    rows = page.evaluate("JSON.parse(document.getElementById('data-figures').textContent).confusions.rows")
+    shown = [row for row in rows if (row["pool"], row["reading"]) == ("all", "scored")]
+    assert {row["method"] for row in shown if row["selected"]} == {"ft", "mta"}
+    drawn = place.locator("svg text").all_text_contents()
+    assert {text for text in drawn if " → " in text} == {row["pair"] for row in shown}
+    # One mark a pair and method; the others of that role are those of the legend.
+    assert place.locator("svg [aria-roledescription=point]").count() == len(shown)
+
+    page.locator("#siblings [data-choice=reading]").select_option("free")
+    place.get_by_text("There is nothing to show of this choice.").wait_for()
+    assert place.locator(".plot svg").count() == 0
+    assert wrong == []
 
 
 def count(page):

@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from math import exp
 from pathlib import Path
@@ -6,12 +9,14 @@ import polars as pl
 import pytest
 
 from metatoolagent import cli, params
+from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Job
 from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.methods.likelihood import likelihoods
-from metatoolagent.reporting.rank import rank, show
-from model_fixtures import BACKBONE, tiny  # noqa: F401
+from metatoolagent.reporting import rank as room
+from metatoolagent.reporting.rank import show
+from model_fixtures import ADAPTER, BACKBONE, SPOILT, spoilt, tiny  # noqa: F401
 
 QUESTION = "Warm the oven to 200 degrees."
 TOOLS = ["pulse", "oven_preheat", "atlas"]
@@ -21,6 +26,11 @@ TOOLS = ["pulse", "oven_preheat", "atlas"]
 def job(tiny, catalog, tmp_path):  # noqa: F811
     """The backbone alone over the small catalog."""
     return Job("likelihood", BACKBONE, None, None, Path(), catalog, tiny, None, Path())
+
+
+def rank(question, job, tools, domain):
+    """Check and rank, as the command does."""
+    return room.rank(question, job, room.check(question, job, tools, domain))
 
 
 def test_tools_are_ranked_by_the_likelihood_that_the_methods_select_by(job):
@@ -79,7 +89,7 @@ def test_tools_of_another_domain_than_asked_for_are_refused(job):
 def test_the_command_takes_the_trained_adapter_where_there_is_one_and_says_where_not(job, capsys, monkeypatch, tmp_path):
     seen = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metatoolagent.reporting.rank.rank", lambda question, job, tools, domain: seen.append(job) or [])
+    monkeypatch.setattr("metatoolagent.reporting.rank.rank", lambda question, job, names: seen.append(job) or [])
     given = params.load(Path(__file__).parents[2] / "params.yaml").model_dump_json()
     arguments = ["mta", "rank", QUESTION, "--catalog", str(job.catalog), "--backbone", str(job.model), "--params", given]
     monkeypatch.setattr("sys.argv", arguments)
@@ -89,6 +99,46 @@ def test_the_command_takes_the_trained_adapter_where_there_is_one_and_says_where
         assert ended.value.code == 0
         assert seen[-1].method == expected
         assert ("ranks untrained" in capsys.readouterr().err) == (expected == "likelihood")
-        (tmp_path / "results/main/channel/adapter").mkdir(parents=True, exist_ok=True)
+        with publishing(tmp_path / "results/main/channel/adapter", ["adapter_model.safetensors"], producer="train") as paths:
+            paths["adapter_model.safetensors"].touch()
     assert seen[-1].weights == Path("results/main/channel/adapter")
     assert replace(seen[-1], weights=None, method="likelihood", adapter=None) == seen[0]
+
+
+def test_a_backbone_with_nan_is_refused(job, tmp_path):
+    with pytest.raises(UserError, match="E-NONFINITE-WEIGHT") as raised:
+        rank(QUESTION, replace(job, model=spoilt(job.model, tmp_path / "nan")), TOOLS, None)
+    assert SPOILT in raised.value.got
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "exit_code", "told"),
+    [
+        ({"question": " "}, "E-QUESTION", 64, "blank"),
+        ({"--tool": "oven_prehaet"}, "E-TOOL", 64, "oven_preheat"),
+        ({"--domain": "kitchn"}, "E-DOMAIN", 64, "kitchen"),
+        ({"--catalog": "nosuch"}, "E-MISSING", 66, "nosuch/tools.parquet"),
+        ({"--backbone": "nosuch"}, "E-MISSING", 66, "nosuch/config.json"),
+        ({"--adapter": "nosuch"}, "E-MISSING", 66, "nosuch/adapter_model.safetensors"),
+        ({"--params": '{"backbone": {"source": "tiny"}, "seed": 0}'}, "E-PARAMS", 64, "backbone.dtype"),
+        ({"--params": "{"}, "E-PARAMS", 64, "not JSON"),
+    ],
+)
+def test_what_can_be_known_without_the_model_is_told_before_torch_is_loaded(changes, code, exit_code, told, job, tmp_path):
+    given = json.dumps({"seed": 0, "backbone": BACKBONE.model_dump(), "adapter": ADAPTER.model_dump()})
+    options = {"--catalog": str(job.catalog), "--backbone": str(job.model), "--params": given, **changes}
+    arguments = ["rank", options.pop("question", QUESTION), *(text for option in options.items() for text in option)]
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == exit_code, ended.stderr
+    assert f"error[{code}]" in ended.stderr and told in ended.stderr
+    assert "torch was loaded" not in ended.stderr
+
+
+WITHOUT_TORCH = """
+import atexit, sys
+from metatoolagent import cli
+atexit.register(lambda: "torch" in sys.modules and print("torch was loaded", file=sys.stderr))
+cli.main()
+"""

@@ -80,8 +80,9 @@ def test_the_metrics_of_the_main_splits_are_found_shown_and_saved(published, cap
     assert not tables.SNAPSHOT.exists()
     show([published], save=True)
     assert json.loads(tables.SNAPSHOT.read_text(encoding="utf-8")) == METRICS
+    show([published], notes=["sd: held_out [app], now [os]"])
     printed = capsys.readouterr().out
-    assert "70.0 [65.1, 74.8]" in printed
+    assert "70.0 [65.1, 74.8]" in printed and "sd: held_out [app], now [os]" in printed
     assert f"written to {tables.SNAPSHOT}" in printed
 
 

@@ -14,17 +14,19 @@ import pytest
 import vl_convert
 from snakemake.shell import shell
 
+from metatoolagent.artifacts import publishing, read_manifest
+from metatoolagent.errors import UserError
 from metatoolagent.reporting import cost_tables
 from metatoolagent.sweeps import bound, compare, distractors, queries, scale, search, sensitivity, space, stage, table2
-from metatoolagent.sweeps.runs import NAMES, Run, to_json
+from metatoolagent.sweeps.runs import NAMES, Run, planned, to_json
 
 CAPS = {"meta_tasks": 20, "eval_tasks": 100}
 NONE = {"meta_tasks": 0, "eval_tasks": 0}
 
 
-def drawn(module, table) -> None:
+def drawn(module, table, **counted) -> None:
     """Draw a figure with the renderer, which refuses a specification that is not Vega-Lite."""
-    assert vl_convert.vegalite_to_svg(module.figure(table).to_json()).startswith("<svg")
+    assert vl_convert.vegalite_to_svg(module.figure(table, **counted).to_json()).startswith("<svg")
 
 
 def difference(value, low, high, p, **labels):
@@ -122,7 +124,46 @@ def test_the_gap_is_training_less_validation_accuracy(rows):
     # sqrt(1.6 / 10) = 0.4 and sqrt(1.6 / 40) = 0.2: the shape itself; all tools have no size to be fitted at.
     assert "mta, training tools: 10: +40.0 [+25.9, +54.1], 40: +20.0" in told and "all: +0.0" in told
     assert "C = 1.6 has R² = 1.00" in told
-    drawn(queries, table)
+    drawn(queries, table, training_tools=92)
+
+
+def test_all_tools_are_drawn_where_their_number_is_and_no_line_is_fitted_to_them(rows):
+    table = rows(
+        *[
+            {"axis": axis, "size": size, "part": part, "value": value}
+            for axis, size, train in (("query_tasks", 8, 0.7), ("tools", 0, 0.5), ("tools", 10, 0.8), ("tools", 40, 0.6))
+            for part, value in (("train", train), ("validation", 0.4))
+        ]
+    )
+    (data,) = queries.figure(table, training_tools=92).to_dict()["datasets"].values()
+    found = {(row["axis"], row["size"]): (row["gap"], row["fitted"]) for row in data}
+    assert set(found) == {("query_tasks", 8), ("tools", 92), ("tools", 10), ("tools", 40)}
+    assert found["tools", 92] == (pytest.approx(0.1), None)
+    assert found["tools", 40] == (pytest.approx(0.2), pytest.approx(0.2))
+
+
+def test_a_training_tool_is_one_with_a_question_of_its_own(tmp_path):
+    questions = pl.DataFrame(
+        {
+            "tool": ["a", "a", "b", "c", "d"],
+            "also": [[], ["b"], ["a"], [], []],  # all of b's have a second answer
+            "part": ["train", "train", "train", "train", "test"],
+        }
+    )
+    with publishing(tmp_path, [stage.QUESTIONS], producer="split") as paths:
+        questions.write_parquet(paths[stage.QUESTIONS])
+    assert stage.training_tools(tmp_path) == 2
+
+
+def test_too_few_training_tools_for_a_meta_task_are_refused_when_the_sweep_is_planned(committed):
+    config = committed.model_dump()
+    config["sweeps"]["queries"]["tools"] = [4, 6, 0]  # with 2 distractors, three candidates for support and three for query
+    with pytest.raises(UserError, match="E-PARAMS") as raised:
+        planned("queries", config)
+    assert (raised.value.where, raised.value.got, raised.value.exit_code) == ("key sweeps.queries.tools", "4", 64)
+    assert raised.value.fix.startswith("take what is below 6 out of sweeps.queries.tools")
+    config["sweeps"]["queries"]["tools"] = [6, 0]
+    assert planned("queries", config)
 
 
 @pytest.mark.parametrize("form", cost_tables.forms(Path(__file__).parents[2]), ids=["small", "full"])
@@ -168,6 +209,16 @@ def test_main_effects_are_differences_of_halves_the_strongest_first(rows):
     assert space.effects(points(rows).with_columns(rank=pl.lit(2)), ["rank"]) == []
 
 
+def test_a_point_has_what_its_hypergradient_leaves_open():
+    config = {"adapter": {"alpha": 32, "rank": 16}}
+    grid = {"points": 6, "support_share": [0.0, 0.5], "hypergradient": ["reptile", "exact"]}
+    drawn = space.points(grid, 0)
+    assert {0.0, 0.5} == {point["support_share"] for point in drawn if point["hypergradient"] == "exact"}
+    assert {0.0} == {point["support_share"] for point in drawn if point["hypergradient"] == "reptile"}
+    for point in drawn:
+        assert space.overrides(point, config)["mta.support_share"] == point["support_share"]
+
+
 def test_the_minimum_viable_setting_is_the_cheapest_that_is_not_below_the_best(rows):
     assert space.viable(points(rows))["point"] == 2  # rank 8: both of rank 2 end at 42 %, below 50 %
     wide = points(rows).with_columns(high=pl.col("value") + 0.1)
@@ -180,16 +231,20 @@ def test_sensitivity_and_search_say_the_effects_and_the_best_setting(rows):
     assert "rank +10.0 points [+10.0, +10.0]; inner_lr +0.0 points" in told
     assert "Best: 50.0 % [48.0, 52.0] at inner_lr 0.01, rank 8." in told
     assert "flattered by having been chosen" in told
-    searched = table.with_columns(hypergradient=pl.Series(["exact", "first_order", "exact", "first_order"]))
+    searched = table.with_columns(
+        hypergradient=pl.Series(["exact", "first_order", "exact", "first_order"]), support_share=pl.Series([0.5, 0.5, 0.5, 0.0])
+    )
     first = search.finding(searched, CAPS)
-    assert "50.0 % [48.0, 52.0] at inner_lr 0.01, rank 8, hypergradient exact" in first
+    assert "50.0 % [48.0, 52.0] at inner_lr 0.01, rank 8, hypergradient exact, support_share 0.5" in first
     assert "Mean by hypergradient: exact 45.0 % (2 points), first_order 45.0 % (2 points)" in first
+    assert "Mean by support_share: 0.5 43.3 % (3 points), 0.0 50.0 % (1 points)" in first
     drawn(sensitivity, table)
     drawn(search, searched)
 
 
 def test_a_cap_that_each_point_sets_itself_is_not_said_to_have_held(rows):
-    drawn_meta_tasks = points(rows).with_columns(meta_tasks=pl.Series([10, 40, 10, 40]), hypergradient=pl.lit("exact"))
+    kinds = {"hypergradient": pl.lit("exact"), "support_share": pl.lit(0.5)}
+    drawn_meta_tasks = points(rows).with_columns(meta_tasks=pl.Series([10, 40, 10, 40]), **kinds)
     assert search.finding(drawn_meta_tasks, CAPS).endswith("Small form: at most 100 eval-tasks a run.")
     assert "Small form" not in search.finding(drawn_meta_tasks, {"meta_tasks": 20, "eval_tasks": 0})
     assert "at most 20 meta-tasks a run and 100 eval-tasks a run." in sensitivity.finding(points(rows), CAPS)
@@ -214,6 +269,22 @@ def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions,
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in stage.FILES}
 
 
+def test_the_stage_counts_the_training_tools_for_queries(predictions, tmp_path):
+    with publishing(tmp_path / "parts", [stage.QUESTIONS], producer="split") as paths:
+        questions = pl.DataFrame({"tool": list("abc"), "also": [[], [], ["a"]], "part": "train"})
+        questions.write_parquet(paths[stage.QUESTIONS])
+    runs = [
+        Run({"axis": "tools", "size": size, "part": part}, "mta", 0, [predictions(f"{size}{part}", outcomes)])
+        for size in (0, 1)
+        for part, outcomes in (("train", "1110"), ("validation", "1000"))
+    ]
+    stage.collect("queries", runs, NONE, 200, 0, tmp_path / "out", tmp_path / "parts")
+    (data,) = json.loads((tmp_path / "out/figure.json").read_text())["datasets"].values()
+    assert {row["size"] for row in data} == {1, 2}
+    assert set(pl.read_csv(tmp_path / "out/table.csv")["size"]) == {0, 1}
+    assert (tmp_path / "parts" / stage.QUESTIONS).as_posix() in read_manifest(tmp_path / "out")["inputs"]
+
+
 def test_a_plan_longer_than_an_argument_may_be_reaches_the_stage(predictions, tmp_path, monkeypatch):
     """Linux takes 128 KiB in one argument, and ten seeds of sensitivity need more: the rule's own command, in its own shell."""
     made = [
@@ -228,7 +299,7 @@ def test_a_plan_longer_than_an_argument_may_be_reaches_the_stage(predictions, tm
     shell(
         command,
         wildcards=SimpleNamespace(sweep="distractors"),
-        params=SimpleNamespace(runs=to_json(made) + " " * 2**17, given=json.dumps(given)),
+        params=SimpleNamespace(runs=to_json(made) + " " * 2**17, given=json.dumps(given), parts=""),
         log="sweep.log",
     )
     assert "mta: 1 in training 75.0 %" in (tmp_path / "results/sweep/distractors/finding.md").read_text()

@@ -17,7 +17,7 @@ def made(fixture_catalog, catalog, tmp_path_factory):
     """The chains of the small catalog and the parts of its tools, as the tiny params give them."""
     folder = tmp_path_factory.mktemp("chains")
     tiny = load(fixture_catalog.parents[1] / "params/tiny.yaml")
-    ingest(Chains(folder=str(fixture_catalog / "chains")), catalog, allow_rejected=False, out=folder / "chains")
+    ingest(Chains(folder=str(fixture_catalog / "chains"), benchmarks=[]), catalog, allow_rejected=False, out=folder / "chains")
     split(catalog, "cd", tiny.split, tiny.seed, folder / "parts")
     return folder
 

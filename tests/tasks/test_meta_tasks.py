@@ -15,9 +15,10 @@ from metatoolagent.tasks import choices as numbered
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling
 from metatoolagent.tasks.eval_tasks import available, candidate_set, eval_tasks
-from metatoolagent.tasks.meta_tasks import materialize
+from metatoolagent.tasks.meta_tasks import MAIN, materialize
 from metatoolagent.tasks.packs import meta_tasks
 from metatoolagent.tasks.splits import split
+from metatoolagent.variants import Variant
 
 KINDS = ["sd", "cd", "hd-kitchen"]
 
@@ -32,9 +33,9 @@ def splits(catalog, committed, tmp_path_factory):
 
 @pytest.fixture
 def make(catalog, committed, splits, tmp_path):
-    def make(kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None):
+    def make(kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None, variant=MAIN):
         sections = committed.meta_tasks.model_copy(update=meta or {}), committed.eval_tasks.model_copy(update=evaluation or {})
-        materialize(splits / kind, catalog, kind, distractors, seed, *sections, tmp_path / out)
+        materialize(splits / kind, catalog, kind, distractors, seed, *sections, tmp_path / out, variant)
         tables = (schemas.read(tmp_path / out / name, table) for name, table in zip(NAMES, TABLES, strict=True))
         part = dict(pl.read_parquet(splits / kind / "tools.parquet").select("name", "part").iter_rows())
         return *tables, part
@@ -385,6 +386,35 @@ def test_evaluation_can_have_its_own_number_of_distractors(make):
     with pytest.raises(UserError, match="E-DISTRACTORS") as raised:
         make("cd", distractors=2, evaluation={"distractors": 30})
     assert raised.value.got == "eval_tasks.distractors: 30" and raised.value.fix.startswith("set eval_tasks.distractors: 9,")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "got", "fix"),
+    [
+        (
+            "distractors/distractors=5",
+            {"distractors": 5},
+            "sweeps.distractors: 5",
+            "take what is above 4 out of sweeps.distractors,",
+        ),
+        (
+            "distractors/eval_tasks.distractors=30",
+            {"evaluation": {"distractors": 30}},
+            "sweeps.distractors: 30",
+            "take what is above 9 out of sweeps.distractors,",
+        ),
+        (
+            "queries/meta_tasks.tools=99",
+            {"meta": {"tools": 99}},
+            "sweeps.queries.tools: 99",
+            "take what is above 10 out of sweeps.queries.tools, or 0 for all",
+        ),
+    ],
+)
+def test_an_impossible_point_of_a_sweep_names_the_sweeps_key(make, name, changes, got, fix):
+    with pytest.raises(UserError) as raised:
+        make("cd", variant=Variant.parse(f"sweep/{name}"), **changes)
+    assert raised.value.got == got and raised.value.fix.startswith(fix)
 
 
 def test_more_training_tools_than_there_are_are_refused(make):

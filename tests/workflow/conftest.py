@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,18 @@ def shell(environment: dict[str, str]) -> Shell:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def reported() -> Callable[[Path], dict[str, Any]]:
+    """Gives what a file that `snakemake --report` wrote shows, by path."""
+
+    def read(report: Path) -> dict[str, Any]:
+        _, _, text = report.read_text(encoding="utf-8").partition("var results = {")  # its libraries have `results`, too
+        found: dict[str, Any] = json.JSONDecoder().raw_decode("{" + text)[0]
+        return found
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,11 @@
 import json
 import re
 import shutil
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -77,6 +80,15 @@ def test_an_experiment_changes_only_what_depends_on_it(copy, shell):
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
 
 
+def test_results_of_other_params_are_shown_with_what_differs(copy, shell):
+    assert "results/main/metrics.json:" not in shell("mta results", copy).stdout
+    edit(copy, "distractors: 2 ", "distractors: 1 ")
+    edit(copy, "  learning_rate: 0.001 ", "  learning_rate: 0.002 ")
+    (note,) = [line for line in shell("mta results", copy).stdout.splitlines() if line.startswith("results/main/metrics.json:")]
+    assert "made with other params: " in note
+    assert "distractors 2, now 1" in note and "train.learning_rate 0.001, now 0.002" in note
+
+
 def test_another_configuration_is_not_committed(copy, shell):
     (copy.parent / "more.yaml").write_text("metrics: {bootstrap: 300}\n")
     done = shell(f"snakemake --cores 2 eval_cd --configfile {copy.parent / 'more.yaml'}", copy)
@@ -104,10 +116,42 @@ def test_eval_methods_adds_every_other_method_and_makes_nothing_of_the_main_job_
     assert NOTHING in shell("snakemake -n eval_cd eval_methods", copy).stdout
 
 
-def test_hd_holds_out_each_domain_in_turn(copy, shell):
-    listed = shell("snakemake -n eval_hd", copy).stdout
-    assert {"hd-kitchen", "hd-travel"} <= set(re.findall(r"variant=(hd-\w+)", listed))
-    shell("snakemake --cores 2 results/hd-kitchen/tasks/eval_tasks.parquet", copy)
+def inputs(artifact: Path) -> set[str]:
+    return set(json.loads((artifact / "manifest.json").read_text())["inputs"])
+
+
+def of_fold(folder: Path, domain: str) -> pl.Series:
+    """Return the pool of each task of a fold of hd, in whose training no tool of the domain may be."""
+    fold = f"results/hd-{domain}"
+    tools, trained_on, asked = (
+        pl.read_parquet(folder / file)
+        for file in (
+            f"data/processed/hd-{domain}/tools.parquet",
+            f"{fold}/tasks/meta_tasks.parquet",
+            f"{fold}/tasks/eval_tasks.parquet",
+        )
+    )
+    held_out = set(tools.filter(domain=domain)["name"])
+    assert len(held_out) == 10 and set(tools.filter(part="test")["name"]) == held_out
+    assert set(asked["gold"]) <= held_out
+    assert len(trained_on) and not held_out & {*trained_on["gold"], *trained_on["candidates"].explode()}
+    for method in ("ft", "mta"):
+        # Those tasks are what the adapter learnt from, and that adapter is the one that answered.
+        assert f"{fold}/tasks/meta_tasks.parquet" in inputs(folder / fold / method / "adapter")
+        assert f"{fold}/{method}/adapter/adapter_model.safetensors" in inputs(folder / fold / method)
+    return asked["pool"]
+
+
+def test_hd_holds_out_each_domain_in_turn_and_measures_all_folds_together(copy, shell):
+    # One update of each training, and few tasks: starting the folds' jobs takes most of the time.
+    edit(copy, "count: 6 ", "count: 2 ")
+    edit(copy, "count: 24 ", "count: 10 ")
+    shell("snakemake --cores 2 eval_hd", copy)
+    pools = Counter(pool for domain in ("kitchen", "travel") for pool in of_fold(copy, domain))
+    assert pools == {"all": 2 * 10, "unseen": 2 * 10}
+    metrics = json.loads((copy / "results/hd/metrics.json").read_text())
+    for method, reading, pool in product(MAIN, ("free", "scored"), pools):
+        assert metrics[f"hd.{method}.{reading}.{pool}.n"] == pools[pool]
 
 
 def test_params_that_are_no_yaml_stop_at_their_line(copy, shell):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from metatoolagent import params
+from metatoolagent.stages import SWEEPING
+from metatoolagent.sweeps.runs import NAMES
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -82,6 +84,7 @@ EXPECTED = {
     "metrics.bootstrap": (300, METRICS),
     # Of other targets.
     "chains.folder": ("elsewhere", set()),
+    "chains.benchmarks": ([], set()),
     "probes.count": (6, set()),
     "probes.shots": (2, set()),
     "probes.steps": ([0, 3], set()),
@@ -95,7 +98,7 @@ EXPECTED = {
     "sweeps.scale.layers": ([1], set()),
     "sweeps.scale.sources": (["tiny"], set()),
     "sweeps.queries.query_tasks": ([2], set()),
-    "sweeps.queries.tools": ([5], set()),
+    "sweeps.queries.tools": ([7], set()),
     "sweeps.sensitivity.points": (2, set()),
     "sweeps.sensitivity.outer_lr": ([0.001, 0.01], set()),
     "sweeps.sensitivity.inner_lr": ([0.001, 0.01], set()),
@@ -107,10 +110,29 @@ EXPECTED = {
     "sweeps.search.tasks": ([2], set()),
     "sweeps.search.inner_steps": ([1], set()),
     "sweeps.search.meta_tasks": ([2], set()),
+    "sweeps.search.support_share": ([0.0], set()),
     "sweeps.search.hypergradient": (["exact"], set()),
     "sweeps.overlap": ([30], set()),
 }
 """A new value of each key, and the stages of `eval_cd` and `eval_methods` that it puts out of date."""
+
+CHAINS = {"ingest_chains", "materialize_chains-chains", "report_chains"} | {
+    f"evaluate_chains-chains-{method}" for method in params.MAIN_JOB
+}
+PROBES = {f"metrics_probe-{probe}" for probe in params.PROBES} | {
+    *("materialize_adaptation", *(f"materialize_probe-{probe}" for probe in params.PROBES[:-1])),
+    *(f"adapt-{method}" for method in params.PROBED),
+    *(f"evaluate-probe-{probe}-{method}" for probe in params.PROBES[:-1] for method in params.PROBED),
+}
+SWEEPS = {f"sweep-{name}" for name in NAMES}
+
+BEYOND = {
+    "held_out": {"metrics_hd", "sweep-table2"},
+    **dict.fromkeys(("chains.folder", "chains.benchmarks"), CHAINS),
+    **dict.fromkeys(("probes.count", "probes.shots", "probes.steps"), PROBES),
+    **dict.fromkeys(("sweeps.seeds", "sweeps.caps.meta_tasks", "sweeps.caps.eval_tasks"), SWEEPS),
+}
+"""The stages of the other targets that a key of theirs puts out of date; a key that is not here is of one sweep."""
 
 
 def keys(content, above=""):
@@ -138,6 +160,19 @@ def test_an_edit_of_any_key_runs_what_depends_on_it_in_both_engines(with_methods
         assert (set(edit), set(runs["snakemake"]), set(runs["dvc"])) == (set(edit), stages, stages)
 
 
+def test_an_edit_of_a_key_of_another_target_runs_what_depends_on_it_in_both_engines(fresh, shell):
+    folder = fresh("beyond")
+    edits = {key: value for key, (value, stages) in EXPECTED.items() if not stages}
+    (folder.parent / "edits.json").write_text(json.dumps(edits))
+    found = json.loads(shell(f"python {HERE / 'forced_dags.py'} < {folder.parent / 'edits.json'}", folder).stdout)
+    # The page shows params.yaml.
+    expected = {key: {"page"} | (BEYOND.get(key) or {f"sweep-{key.split('.')[1]}"}) for key in edits}
+    assert {key: set(runs["snakemake"]) for key, runs in found.items()} == expected
+    assert {key: set(runs["dvc"]) for key, runs in found.items()} == expected
+    # The command of a sweep's stage in DVC may run what a grid that grows brings.
+    assert {rule for runs in found.values() for rule in runs["brought"]} <= SWEEPING
+
+
 LEFT_OVER = """
 rule unneeded:
     output: "unneeded.txt"
@@ -145,7 +180,7 @@ rule unneeded:
     shell: "touch {output}"
 
 rule needed:
-    output: "needed.txt"
+    output: "needed.txt", "needed.svg"
     params: given=pick()
     shell: "touch {output}"
 
@@ -154,12 +189,16 @@ rule target:
 """
 
 
-def test_rules_and_outputs_that_are_left_over_are_named_and_no_others(fresh, shell):
+def test_rules_outputs_and_figures_that_are_left_over_are_named_and_no_others(fresh, shell):
     folder = fresh("outputs")
     with (folder / "Snakefile").open("a") as file:
         file.write(LEFT_OVER)
     found = json.loads(shell(f"python {HERE / 'every_output.py'}", folder).stdout)
-    assert found == {"rules that no target needs": ["unneeded"], "outputs that DVC does not know": ["needed.txt"]}
+    assert found == {
+        "rules that no target needs": ["unneeded"],
+        "outputs that DVC does not know": ["needed.svg", "needed.txt"],
+        "figures that no report has": ["needed.svg"],
+    }
 
 
 def test_what_snakemake_made_and_set_back_comes_from_the_run_cache(with_methods, shell, tmp_path):

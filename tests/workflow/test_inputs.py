@@ -49,3 +49,21 @@ def test_the_files_of_a_backbones_folder_are_inputs(inputs):
     found = inputs("backbone", "models/backbone/manifest.json", "source", "tiny ", "own[v2]/model", names)
     assert found == ["config.json", "model.safetensors", "tokenizer.json"]
     assert inputs("backbone", "models/backbone/manifest.json", "source", "tiny ", "tiny", ["config.json"]) == []
+
+
+def test_a_domain_to_hold_out_without_tools_stops_what_holds_it_out_before_any_job(fresh, shell):
+    project = fresh("held_out")
+    params = project / "params.yaml"
+    original = params.read_text()
+    assert original.count("[kitchen, travel]") == 1
+    params.write_text(original.replace("[kitchen, travel]", "[kitchen, trvel]"))
+    params.write_text(params.read_text().replace("splits: [sd, cd]", "splits: [hd]"))
+    assert "evaluate" in shell("snakemake -n eval_cd", project).stdout  # which holds out nothing
+    for command in ("snakemake --cores 1 eval_hd", "snakemake -n table2"):
+        stopped = shell(command, project, code=64)
+        assert "error[E-PARAMS] held_out" in stopped.stderr and "kitchen, travel" in stopped.stderr
+        assert "trvel" in stopped.stderr and "Traceback" not in stopped.stderr + stopped.stdout
+    params.write_text(original)
+    stopped = shell("snakemake -n eval_hd --config 'held_out=[office]'", project, code=64)
+    assert "error[E-PARAMS] held_out" in stopped.stderr
+    assert not (project / "data/interim").exists()

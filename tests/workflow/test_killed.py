@@ -1,5 +1,6 @@
 """SIGKILL of an engine while a rule runs; then the same command, and nothing else."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -8,12 +9,33 @@ from pathlib import Path
 
 import pytest
 
+from metatoolagent.artifacts import MADE, MANIFEST, read_manifest, sha256
 from metatoolagent.locks import at_work
 
 pytestmark = pytest.mark.slow
 COMMANDS = {"snakemake": "snakemake --cores 2 eval_cd", "dvc": "dvc repro"}
 PATIENCE = 240
 """Seconds that a rule may take to start or to end on a busy machine."""
+SHORT = {
+    "ingest": "data/interim",
+    "split": "data/processed/cd",
+    "materialize": "results/main/tasks",
+    "backbone": "models/backbone",
+    "evaluate": "results/main/ft",
+}
+"""Stages that end too soon to be met at work by chance, and where each publishes."""
+HOLD = """
+import os, time
+
+def replace(source, target, published=os.replace):
+    published(source, target)
+    if os.path.dirname(os.path.abspath(target)) == {folder!r}:
+        open({held!r}, "w").close()
+        time.sleep({patience})
+
+os.replace = replace
+"""
+"""Read by the jobs' Python as it starts: a stage that has published the first of its files waits with the others."""
 
 
 def wait_for(condition):
@@ -57,3 +79,34 @@ def test_the_same_command_finishes_after_a_kill(finished, shell, environment, tm
     assert "Nothing to be done" in shell("snakemake -n eval_cd", folder).stdout
     assert "up to date" in shell("dvc status", folder).stdout
     shell("mta verify results/main/metrics.json results/main/mta/predictions.parquet", folder)
+
+
+def made(folder):
+    """Return the hash of every file that the workflow published in a folder."""
+    files = [path for place in MADE for path in (folder / place).rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+@pytest.mark.parametrize("stage", SHORT)
+def test_a_stage_that_died_with_its_engine_while_it_published_is_made_again(finished, shell, environment, tmp_path, stage):
+    """As when the machine stops. The files are asked for by name: no stage after this one has to run for them."""
+    folder = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+    files = [f"{SHORT[stage]}/{name}" for name in (*read_manifest(folder / SHORT[stage])["files"], MANIFEST)]
+    for file in files:
+        (folder / file).unlink()
+    held, hold = tmp_path / "held", folder / "src/sitecustomize.py"
+    hold.write_text(HOLD.format(folder=str((folder / SHORT[stage]).resolve()), held=str(held), patience=PATIENCE))
+
+    command = f"snakemake --cores 2 {' '.join(files)}"
+    said = subprocess.DEVNULL
+    with subprocess.Popen(command.split(), cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True) as run:
+        wait_for(lambda: held.exists() or run.poll() is not None)
+        assert run.poll() is None, f"ended before {stage} published"
+        os.killpg(run.pid, signal.SIGKILL)
+    hold.unlink()
+    assert [(folder / file).exists() for file in files].count(True) == 1
+
+    again = shell(command, folder)
+    assert "lock: that of a killed run was cleared" in again.stderr and "Traceback" not in again.stderr
+    assert made(folder) == made(finished)
+    assert "Nothing to be done" in shell("snakemake -n eval_cd", folder).stdout

@@ -1,5 +1,6 @@
 """The profiles for clusters say what the installed plugins understand; no cluster is needed to parse them."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from snakemake.cli import parse_args
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/cluster.md"
 
 
 EXECUTORS = {"slurm": "slurm", "kubernetes": "cluster-generic"}
@@ -42,3 +44,26 @@ def test_kubernetes_submits_what_a_rule_asks_for():
     for asked in ("{rule}", "{threads}", "{resources.mem_mb}", "{resources.runtime}", "{resources.gpu}"):
         assert asked in settings.submit_cmd
     assert (ROOT / settings.cancel_cmd).stat().st_mode & 0o111  # snakemake runs it as a program
+
+
+def test_the_commands_for_clusters_name_their_targets():
+    """`--resources` and `--configfile` take every word up to the next option, a target too."""
+    for name in EXECUTORS:
+        parsed(name)
+    commands = re.findall(r"^snakemake (.*?)(?: +#.*)?$", PAGE.read_text(), re.M)
+    named = [(options.targets, options.resources) for _, options in map(parse_args, map(str.split, commands))]
+    assert [targets for targets, _ in named] == [["eval_methods"], ["eval_cd"], ["table2"], ["eval_cd"]]
+    # Of one machine there is a number of GPUs to say; a cluster knows its own.
+    assert ["gpu" in resources for _, resources in named] == [True, False, False, False]
+
+
+def test_the_full_form_of_a_sweep_is_one_command_on_a_cluster(fresh, shell):
+    """That of docs/cluster.md lists the jobs that profiles/full does."""
+    parsed("slurm")
+    words = re.search(r"^snakemake (table2 .*profiles/slurm.*?) +#", PAGE.read_text(), re.M)[1]
+    assert parse_args(words.split())[1].executor == "slurm"
+    folder = fresh("full")
+    commands = (words, "table2 --workflow-profile profiles/full")
+    on_cluster, here = (shell(f"snakemake -n {command}", folder).stdout for command in commands)
+    stats = re.compile(r"^Job stats:\n.*?^total .*?$", re.M | re.S)
+    assert stats.search(on_cluster)[0] == stats.search(here)[0] and "variant=sweep/table2/seed=4" in on_cluster

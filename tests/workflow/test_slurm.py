@@ -1,8 +1,7 @@
-"""The workflow on a real Slurm of one node: same bytes as on this machine, one GPU job at a time, and preemption."""
+"""The workflow on a real Slurm of one node: same bytes as on this machine, a GPU for each job, and preemption."""
 
 import shutil
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ import one_node
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(one_node.missing()), reason=one_node.missing())]
 QUICK = "--slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 1"
 SLURM = f"snakemake --workflow-profile profiles/slurm {QUICK}"
+JOBS = 3
+"""Of the first test, which the node ends before those of the workflow."""
 ADAPTER = Path("results/main/ft/adapter/adapter_model.safetensors")
 SAME = (
     "tasks/meta_tasks.parquet",
@@ -35,13 +36,20 @@ def submitted(cluster, fresh, shell) -> Path:
     return folder
 
 
-def test_two_jobs_with_a_gpu_follow_each_other(cluster):
+def test_two_jobs_have_two_gpus_and_a_third_waits(cluster):
     """What Slurm is asked for by the profile, and nothing of the workflow: quick to fail where the cluster is at fault."""
-    for _ in range(2):
-        one_node.told("sbatch", "--gpus=1", "--mem=100", "--output=/dev/null", "--wrap=sleep 2")
-    one_node.wait_for(lambda: not one_node.told("squeue", "-h").strip(), "the end of both jobs")
-    (_, end, one), (start, _, other) = sorted(one_node.finished(cluster))
-    assert (one, other) == (1, 1) and start >= end
+    for number in range(JOBS):
+        line = f"echo $CUDA_VISIBLE_DEVICES > {cluster}/seen-{number}; sleep 3"
+        one_node.told("sbatch", "--gpus=1", "--mem=100", "--output=/dev/null", f"--wrap={line}")
+    one_node.wait_for(lambda: not one_node.told("squeue", "-h").strip(), "the end of all jobs")
+    jobs = sorted(one_node.finished(cluster))
+    (_, first_end, first), (start, second_end, second), (third_start, _, third) = jobs
+    assert start < first_end and {first, second} == {frozenset("0"), frozenset("1")}
+    assert third_start >= min(first_end, second_end) and third in (first, second)
+    assert all(one.isdisjoint(other) for one, other in one_node.overlapping(jobs))
+    # Slurm tells a job of its GPU alone, as all that torch will see.
+    seen = [(cluster / f"seen-{number}").read_text().strip() for number in range(JOBS)]
+    assert sorted(seen) == sorted("".join(gpus) for *_, gpus in jobs)
 
 
 def test_results_are_those_of_a_local_run_and_known_to_dvc(submitted, finished, shell):
@@ -51,12 +59,12 @@ def test_results_are_those_of_a_local_run_and_known_to_dvc(submitted, finished, 
     assert "up to date" in shell("dvc status", submitted).stdout
 
 
-def test_two_gpu_jobs_never_share_the_gpu(submitted, cluster):
-    jobs = one_node.finished(cluster)[2:]
-    with_gpu = sorted(job for job in jobs if job[2])
-    assert len(jobs) == 12 and [gpus for *_, gpus in with_gpu] == [1] * 5  # two trainings, and three methods with a model
-    for (_, end, _), (start, _, _) in pairwise(with_gpu):
-        assert start >= end
+def test_two_gpu_jobs_never_share_a_gpu(submitted, cluster):
+    jobs = one_node.finished(cluster)[JOBS:]
+    with_gpu = [job for job in jobs if job[2]]
+    # Two trainings, and three methods with a model.
+    assert len(jobs) == 12 and [len(gpus) for *_, gpus in with_gpu] == [1] * 5
+    assert all(one.isdisjoint(other) for one, other in one_node.overlapping(with_gpu))
 
 
 @pytest.mark.parametrize("stop", ["scontrol requeue", "scancel --signal=TERM"], ids=["preempted", "near_its_time_limit"])

@@ -105,18 +105,19 @@ def test_compare_trains_each_hypergradient_under_its_own_name(planned):
 
 
 def test_scale_builds_a_backbone_for_each_rung(planned):
-    listed = planned("sweep_scale", "{scale: {layers: [2, 0], sources: [some/model@1]}}")
-    cut, other = variant("scale", "backbone.layers=2"), variant("scale", "backbone.source=some%2Fmodel@1")
+    commit = "0123456789" * 4
+    listed = planned("sweep_scale", f"{{scale: {{layers: [2, 0], sources: [some/model@{commit}]}}}}")
+    cut, other = variant("scale", "backbone.layers=2"), variant("scale", f"backbone.source=some%2Fmodel@{commit}")
     assert jobs(listed, "backbone_of_variant") == {(cut,), (other,)}
     assert jobs(listed, "train") == {(name, method) for name in (cut, other) for method in ("ft", "mta")}
 
 
 def test_queries_share_the_adapters_of_both_parts(planned):
     listed = planned("sweep_queries")
-    names = {"meta_tasks.query_tasks=1", "meta_tasks.tools=4"}
+    names = {"meta_tasks.query_tasks=1", "meta_tasks.tools=6"}
     assert jobs(listed, "train") == {(variant("queries", name), method) for name in names for method in ("ft", "mta")}
     evaluated = {name for name, method in jobs(listed, "evaluate") if method == "mta"}
-    assert len(evaluated) == 2 * 3  # both parts, of one query task, of four tools, and of the main run
+    assert len(evaluated) == 2 * 3  # both parts, of one query task, of six tools, and of the main run
     assert sum("eval_tasks.part=train" in name for name in evaluated) == 3
 
 
@@ -127,6 +128,14 @@ def test_the_points_of_a_space_are_trained_once_each_on_validation_tools(planned
     assert len(trained) == len(evaluated) == 4
     assert all("eval_tasks.part=validation" in name for name, _ in evaluated)
     assert not any("eval_tasks" in name for name, _ in trained)
+
+
+def test_an_impossible_point_stops_a_sweep_before_anything_is_trained(copy, shell):
+    edit(copy, "distractors: [1, 2] #", "distractors: [1, 50] #")
+    stopped = shell("snakemake --cores 1 sweep_distractors", copy, code=1)
+    output = stopped.stdout + stopped.stderr
+    assert "got:   sweeps.distractors: 50" in output and "out of sweeps.distractors" in output
+    assert jobs(output, "materialize") and not jobs(output, "train")
 
 
 def test_a_variant_that_cannot_be_is_one_clear_error(finished, shell):

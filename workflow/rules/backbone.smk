@@ -14,6 +14,7 @@ rule backbone:
         code=code(
             "models/attention",
             "models/backbone",
+            "models/gpus",
             "models/precision",
             "models/sources",
             "tasks/packing",

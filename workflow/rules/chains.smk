@@ -1,8 +1,9 @@
 """Questions that need several tools in order: authored YAML -> chains -> tasks -> choices -> the target multi_tool.
 
-The variants are `chains`, our own, and `<benchmark>-chains`. They are evaluated with the adapters of results/main.
+The variants are `chains`, our own, and `<benchmark>-chains` of each of chains.benchmarks. They are evaluated with the adapters of
+results/main.
 
-REQUIRED INPUTS: <chains.folder>/*, data/interim/{tools,questions}.parquet, data/interim/toolalpaca/, data/processed/cd/,
+REQUIRED INPUTS: <chains.folder>/*, data/interim/{tools,questions}.parquet, data/interim/<benchmark>/, data/processed/cd/,
     models/backbone/, the method's adapter
 OUTPUTS: data/interim/chains/, results/<variant>/tasks/chain_tasks.parquet, results/<variant>/<method>/chain_predictions.parquet,
     results/multi_tool/{metrics.json,table.csv,figure.json,figure.svg,figure.png,finding.md}
@@ -57,7 +58,7 @@ rule materialize_chains:
     log:
         "logs/{variant}/materialize.log",
     wildcard_constraints:
-        variant="|".join(CHAINS),
+        variant=CHAINS,
     params:
         given=pick("distractors", "seed", "split"),
         catalog=lambda wildcards, input: os.path.dirname(input.catalog[0]),
@@ -102,7 +103,7 @@ rule evaluate_chains:
     log:
         "logs/{variant}/{method}/evaluate.log",
     wildcard_constraints:
-        variant="|".join(CHAINS),
+        variant=CHAINS,
     threads: 8
     resources:
         gpu=gpus,
@@ -126,11 +127,13 @@ rule report_chains:
     input:
         predictions=expand(
             "results/{variant}/{method}/chain_predictions.parquet",
-            variant=CHAINS,
+            variant=chain_variants(),
             method=METHODS,
         ),
         manifests=expand(
-            "results/{variant}/{method}/manifest.json", variant=CHAINS, method=METHODS
+            "results/{variant}/{method}/manifest.json",
+            variant=chain_variants(),
+            method=METHODS,
         ),
         code=code(
             "strict_yaml",
@@ -144,14 +147,20 @@ rule report_chains:
         metrics="results/multi_tool/metrics.json",
         table="results/multi_tool/table.csv",
         spec="results/multi_tool/figure.json",
-        svg="results/multi_tool/figure.svg",
+        svg=report(
+            "results/multi_tool/figure.svg",
+            caption="../report/multi_tool.rst",
+            category="Chains and sweeps",
+            labels={"target": "multi_tool"},
+        ),
         png="results/multi_tool/figure.png",
         finding="results/multi_tool/finding.md",
         manifest="results/multi_tool/manifest.json",
     log:
         "logs/multi_tool.log",
     params:
-        given=pick("metrics", "seed"),
+        # With the chains, which say whose predictions there are.
+        given=pick("chains", "metrics", "seed"),
         predictions=lambda wildcards, input: by_variant_and_method(input.predictions),
     shell:
         "python -m metatoolagent report-chains {params.predictions} --out results/multi_tool --params {params.given:q}"

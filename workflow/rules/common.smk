@@ -15,7 +15,7 @@ METHODS = list(checked.MAIN_JOB)
 ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = f"main|sd|hd-[a-z0-9_]+|{variants.PATTERN}"
 BENCHMARKS = ["toolalpaca", "apibench"]
-CHAINS = ["chains", "toolalpaca-chains"]
+CHAINS = "chains|toolalpaca-chains"
 OVERLAP = "overlap-(?:[0-9]+|siblings)"
 EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
 # Of a backbone's folder: weights, tokenizer and configuration, not what a training left beside them.
@@ -119,6 +119,12 @@ def catalog_files(wildcards):
 def chain_files(wildcards):
     """Return the authored files of the chains."""
     return files_in(config["chains"]["folder"])
+
+
+def chain_variants():
+    """Return the variants of multi_tool: our own chains, and those of the benchmarks that params.yaml names."""
+    benchmarks = dict.fromkeys(config["chains"]["benchmarks"])
+    return ["chains", *(f"{name}-chains" for name in benchmarks)]
 
 
 def files_in(folder):
@@ -228,11 +234,21 @@ def given_to_evaluate(wildcards):
     return pick("seed", *sections, *reading)(wildcards)
 
 
+@functools.cache
+def held_out():
+    """Return the domains of the folds of split hd, once they are known to be domains."""
+    try:
+        checked.require_domains(checked.check(dict(config)))
+    except UserError as error:
+        stop(error)
+    return config["held_out"]
+
+
 def fold_predictions(wildcards):
     """Return every method's predictions of all folds of split hd."""
     return expand(
         "results/hd-{domain}/{method}/predictions.parquet",
-        domain=config["held_out"],
+        domain=held_out(),
         method=METHODS,
     )
 
@@ -284,6 +300,8 @@ def by_method(predictions):
 @functools.cache
 def runs_of(sweep):
     """Return the runs of a sweep."""
+    if sweep == "table2" and "hd" in config["sweeps"]["table2"]["splits"]:
+        held_out()
     try:
         return runs.planned(sweep, config)
     except UserError as error:
@@ -300,6 +318,16 @@ def sweep_files(wildcards):
         for file in files
         for name in [file, f"{os.path.dirname(file)}/manifest.json"]
     ]
+
+
+def parts_of_sweep(wildcards):
+    """Return the parts of the questions, whose training tools sweep queries counts."""
+    files = ["questions.parquet", "manifest.json"]
+    return (
+        [f"data/processed/cd/{file}" for file in files]
+        if wildcards.sweep == "queries"
+        else []
+    )
 
 
 def given_to_sweep(wildcards):

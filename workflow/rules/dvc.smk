@@ -35,9 +35,9 @@ def show_results():
         if file.endswith("metrics.json")
     ]
     if made and "DVC_STAGE" not in os.environ:
-        from metatoolagent.reporting import tables
+        from metatoolagent.reporting import outdated, tables
 
-        tables.show(made)
+        tables.show(made, notes=outdated.notes(made))
 
 
 onsuccess:

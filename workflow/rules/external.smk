@@ -16,6 +16,7 @@ rule ingest_external:
             ["data/apibench_tasks.tsv"] if wildcards.benchmark == "apibench" else []
         ),
         code=code(
+            "strict_tsv",
             "strict_yaml",
             "catalog/chains",
             "catalog/external",

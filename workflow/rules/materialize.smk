@@ -36,6 +36,9 @@ rule materialize:
         manifest="results/{variant}/tasks/manifest.json",
     log:
         "logs/{variant}/materialize.log",
+    # Before any training that could start as well: whether the catalog has tools enough for a point of a sweep is found out here,
+    # in seconds, and so for all points before hours have gone into the possible ones.
+    priority: 1
     params:
         given=pick("distractors", "eval_tasks", "meta_tasks", "seed"),
         split=split_of,

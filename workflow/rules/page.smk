@@ -97,6 +97,7 @@ rule page:
         ),
         template=glob.glob("src/metatoolagent/reporting/templates/*"),
         code=code(
+            "catalog/croissant",
             "catalog/schemas",
             "evaluation/breakdowns",
             "evaluation/metrics",

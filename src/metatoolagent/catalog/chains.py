@@ -4,7 +4,7 @@ A file `<domain>.yaml` holds the chains whose tools are all of that domain, `mix
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from metatoolagent.catalog.questions import Tools, check_ask, check_known
@@ -21,12 +21,12 @@ FIELDS = {"tools": LIST, "kind": TEXT, "ask": TEXT, "also": LIST}
 REQUIRED = {"tools", "kind", "ask"}
 
 
-def read_chains(document: Document, tools: Tools) -> list[Row]:
-    """Return the chains of one file, each with what is wrong with it."""
+def read_chains(document: Document, tools: Tools, unread: Collection[str] = ()) -> list[Row]:
+    """Return the chains of one file, each with what is wrong with it; the tools of the domains `unread` could not be read."""
     rows = [Row(document, index) for index in range(len(document.content))]
     for row in rows:
         if row.has_shape(FIELDS, REQUIRED):
-            _check(row, tools)
+            _check(row, tools, unread)
         if not row.rejections:
             row.record = _record(row)
     return rows
@@ -67,7 +67,7 @@ def _record(row: Row) -> dict[str, Any]:
     }
 
 
-def _check(row: Row, tools: Tools) -> None:
+def _check(row: Row, tools: Tools, unread: Collection[str]) -> None:
     check_hidden(row, row.content)
     check_ask(row)
     gold: list[Any] = row.content["tools"]
@@ -76,7 +76,7 @@ def _check(row: Row, tools: Tools) -> None:
         row.reject("E-CHAIN-LENGTH", f"a chain of {len(gold)} tools", "tools", value=", ".join(map(str, gold)), fix=fix)
     for key, names in (("tools", gold), ("also", row.content.get("also", []))):
         for index, name in enumerate(names):
-            check_known(row, tools, name, key, index)
+            check_known(row, tools, name, key, index, unread=bool(unread))
             if name in names[:index] or (key == "also" and name in gold):
                 row.reject("E-QA-ANSWER-TWICE", "a tool stands twice in a chain", key, index, value=name, fix="delete it")
     if not row.rejections:

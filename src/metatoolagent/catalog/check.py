@@ -4,7 +4,7 @@ Codes that begin with E must be mended; those that begin with W are advice, for 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from metatoolagent.catalog import wording
 from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
 from metatoolagent.catalog.difficulty import difficulty
-from metatoolagent.catalog.ingest import Sources, answers_of, frame_of, read_folder, read_sources
+from metatoolagent.catalog.ingest import UNJUDGED, Sources, answers_of, causes_first, frame_of, read_folder, read_sources
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.schemas import KINDS, QUESTIONS, TOOLS
 from metatoolagent.catalog.similar import similar_pairs
@@ -86,15 +86,19 @@ def run(folder: Path, limits: Limits | None = None) -> None:
         limits: what to keep to; the project's own limits where left out.
 
     Raises:
-        UserError: E-CHECK if anything must be mended.
+        UserError: E-CHECK if anything must be mended, or those of `require_folders`.
     """
+    require_folders(folder)
     sources = read_sources(folder / "tools", folder / "questions")
     if (folder / "chains").exists():
         add_chains(sources, folder / "chains")
-    findings = check(sources, limits or Limits())
+    found = check(sources, limits or Limits())
+    findings = [finding for finding in found if finding.code not in UNJUDGED]
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for finding in findings:
         console.print(told(finding))
+    if unjudged := len(found) - len(findings):
+        console.print(f"{unjudged} answers are, or may be, tools that must be mended first; check again when those are")
     faults = sum(finding.code.startswith("E") for finding in findings)
     advice = len(findings) - faults
     counts = f"{len(sources.tools)} tools, {len(sources.questions)} questions, {len(sources.chains)} chains"
@@ -103,10 +107,27 @@ def run(folder: Path, limits: Limits | None = None) -> None:
         raise UserError("E-CHECK", f"{faults} findings must be mended", str(folder), fix="mend those above that begin with E")
 
 
+def require_folders(folder: Path) -> None:
+    """Refuse a folder of the command line that cannot be that of a dataset.
+
+    Raises:
+        UserError: E-MISSING or E-NOT-A-FOLDER.
+    """
+    where = f"{folder} (argument FOLDER)"
+    fix = "name the folder that holds tools/ and questions/, each with files <domain>.yaml, such as this repository's data"
+    for path in (folder, *(folder / name for name in ("tools", "questions", "chains"))):
+        if path.exists() and not path.is_dir():
+            raise UserError("E-NOT-A-FOLDER", f"{path} is a file, and a folder is expected there", where, fix=fix)
+    if not folder.exists():
+        raise UserError("E-MISSING", "there is no such folder", where, fix=fix)
+    if missing := [f"no {name}/" for name in ("tools", "questions") if not (folder / name).exists()]:
+        raise UserError("E-MISSING", f"the folder has {' and '.join(missing)}", where, fix=fix)
+
+
 def add_chains(sources: Sources, folder: Path) -> None:
     """Read and check the chains of a folder; what is wrong stands in `sources`."""
     answers = answers_of(sources.tools)
-    sources.chains = read_folder(folder, sources, lambda document: read_chains(document, answers))
+    sources.chains = read_folder(folder, sources, lambda document: read_chains(document, answers, sources.unread))
     asked = {normalised(row.record["question"]): row.where for row in reversed(sources.questions) if row.record}
     reject_repeated_chains(sources.chains, asked)
 
@@ -119,7 +140,10 @@ def told(finding: Rejection) -> str:
 
 
 def check(sources: Sources, limits: Limits) -> list[Rejection]:
-    """Return every finding, in the order of files and lines. Rows that ingestion refuses are looked at no further."""
+    """Return every finding: causes before what follows from them, files that cannot be read first, tools before questions.
+
+    Rows that ingestion refuses are looked at no further.
+    """
     dataset = kept(sources)
     for tool in dataset.tools:
         _check_documentation(tool, limits)
@@ -130,7 +154,14 @@ def check(sources: Sources, limits: Limits) -> list[Rejection]:
     _check_near(dataset, limits)
     _check_chains(dataset, limits)
     _check_difficulty(dataset, limits)
-    return sorted(set(sources.rejections))
+    return causes_first(_in_order(sources))
+
+
+def _in_order(sources: Sources) -> Iterator[Rejection]:
+    """Yield every finding once, in the order of reading, then of files and lines."""
+    yield from dict.fromkeys(sources.failed)
+    for rows in (sources.tools, sources.questions, sources.chains):
+        yield from sorted({rejection for row in rows for rejection in row.rejections})
 
 
 def kept(sources: Sources) -> Dataset:

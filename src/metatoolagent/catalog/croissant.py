@@ -1,6 +1,10 @@
-"""Croissant metadata: what a dataset is, its files with their hashes, and the columns of its tables, for programs to read."""
+"""Croissant metadata: what a dataset is, its files with their hashes, and the columns of its tables, for programs to read.
 
-from collections.abc import Mapping, Sequence
+Only our own dataset is given our name, description and licence. What a user ingests is named by its folders, and no licence is
+claimed for it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,9 @@ VERSION = "1.1.0"
 
 PUBLISHED = "2026-11-24"
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
+CARD = "README.md"
+TITLE = 'pretty_name: "metatoolagent: choosing tools by their documentation"'
+"""The line of our card that says whose the data are."""
 FORMATS = {".yaml": "application/yaml", ".csv": "text/csv", ".parquet": "application/x-parquet"}
 PARTS = schemas.Table({name: schemas.TOOL_PARTS.columns["name" if name == "tool" else name] for name in ("tool", "part")})
 
@@ -56,9 +63,9 @@ CONTEXT: dict[str, Any] = {
 }
 """The vocabulary of Croissant 1.0, as the standard gives it."""
 
+KIND = {"@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0"}
 ABOUT = {
-    "@type": "sc:Dataset",
-    "conformsTo": "http://mlcommons.org/croissant/1.0",
+    **KIND,
     "name": "metatoolagent",
     "description": (
         "Documented tools of seven domains, and questions of which each has one tool that answers it, with the arguments of the"
@@ -72,6 +79,7 @@ ABOUT = {
     "citeAs": f"The metatoolagent dataset, version {VERSION}, CC-BY-4.0",
     "keywords": ["tool selection", "function calling", "meta-learning", "language models"],
 }
+"""What our own dataset is."""
 
 
 def write(folder: Path) -> None:
@@ -79,21 +87,48 @@ def write(folder: Path) -> None:
     files = [path for kind in ("tools", "questions", "chains") for path in sorted(folder.glob(f"{kind}/*.yaml"))]
     tables = {"parts": ("split.csv", PARTS)} if (folder / "split.csv").is_file() else {}
     files += [folder / name for name, _ in tables.values()]
-    content = describe({path.relative_to(folder).as_posix(): path for path in files}, tables)
+    sources = [folder / "tools", folder / "questions"]
+    content = describe(sources, {path.relative_to(folder).as_posix(): path for path in files}, tables)
     with artifacts.atomic_path(folder / "croissant.json") as path:
         path.write_text(artifacts.canonical_json(content), encoding="utf-8")
 
 
-def describe(files: Mapping[str, Path], tables: Mapping[str, tuple[str, Table]]) -> dict[str, Any]:
+def are_ours(sources: Collection[Path]) -> bool:
+    """Say whether the folders of the sources are `tools` and `questions` beside the card of our own dataset."""
+    folders = {folder.resolve() for folder in sources}
+    homes = {folder.parent for folder in folders}
+    if len(homes) != 1 or {folder.name for folder in folders} != {"tools", "questions"}:
+        return False
+    return is_our_card(homes.pop() / CARD)
+
+
+def is_our_card(path: Path) -> bool:
+    """Say whether a file is the card of our own dataset."""
+    return path.is_file() and TITLE in path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def about(sources: Collection[Path]) -> dict[str, Any]:
+    """Return what a dataset is: ours as we describe it, another one by the names of the folders of its sources."""
+    if are_ours(sources):
+        return dict(ABOUT)
+    folders = sorted({folder.resolve() for folder in sources})
+    names = sorted({folder.parent.name or folder.name for folder in folders})
+    told = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders)
+    description = f"Documented tools, and questions that they answer; from {told}."
+    return {**KIND, "name": "-".join(names), "description": description}
+
+
+def describe(sources: Collection[Path], files: Mapping[str, Path], tables: Mapping[str, tuple[str, Table]]) -> dict[str, Any]:
     """Return the metadata of a dataset.
 
     Args:
+        sources: the folders of its tools and questions as authored.
         files: where each file lies now, by the path that it has in the dataset.
         tables: the file and the schema of each table that a program can load.
     """
     return {
         "@context": CONTEXT,
-        **ABOUT,
+        **about(sources),
         "distribution": [_file(name, path) for name, path in files.items()],
         "recordSet": [_table(name, file, schema) for name, (file, schema) in tables.items()],
     }

@@ -3,7 +3,7 @@
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,9 @@ from metatoolagent.errors import Finding, UserError, escaped, raise_findings
 from metatoolagent.strict_yaml import Document
 
 DOMAIN = re.compile(r"[a-z][a-z0-9_]*")
-CONSEQUENCES = {"E-DOMAIN-SIZE", "E-QA-TOOL-REJECTED"}
+UNJUDGED = {"E-QA-TOOL-REJECTED", "E-QA-TOOL-UNREAD"}
+"""Codes of answers that nothing can be said of before their tool, or its file, is mended."""
+CONSEQUENCES = {"E-DOMAIN-SIZE", *UNJUDGED}
 """Codes that often follow from another rejection, which is to be told first."""
 
 OUTPUTS = ["tools.parquet", "questions.parquet", "rejected.parquet"]
@@ -35,6 +37,8 @@ class Sources:
     questions: list[Row] = field(default_factory=list)
     chains: list[Row] = field(default_factory=list)
     failed: list[Rejection] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    """The domains whose tools could not be read."""
 
     @property
     def rejections(self) -> list[Rejection]:
@@ -61,7 +65,7 @@ def ingest(params: params.Ingest, out: Path) -> None:
     answers = _read_tools(Path(params.tools), sources)
     with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
         spool = Spool(Path(folder))
-        for rows in _files(Path(params.questions), sources, lambda document: read_questions(document, answers)):
+        for rows in _files(Path(params.questions), sources, lambda document: read_questions(document, answers, sources.unread)):
             spool.add(rows)
         spool.reject_repeated()
         rejections = sources.rejections + spool.rejections
@@ -94,7 +98,7 @@ def read_sources(tools: Path, questions: Path) -> Sources:
     """Read and check both folders, and hold all their rows; what is wrong stands in the result."""
     sources = Sources()
     answers = _read_tools(tools, sources)
-    sources.questions = read_folder(questions, sources, lambda document: read_questions(document, answers))
+    sources.questions = read_folder(questions, sources, lambda document: read_questions(document, answers, sources.unread))
     reject_repeated(sources.questions)
     return sources
 
@@ -102,6 +106,8 @@ def read_sources(tools: Path, questions: Path) -> Sources:
 def _read_tools(folder: Path, sources: Sources) -> Tools:
     """Read and check the tools of a folder into `sources`; return what questions may be answered by."""
     sources.tools = read_folder(folder, sources, read_tools)
+    # A misnamed file, such as Office.yml, keeps the tools of its domain from being read too.
+    sources.unread = {Path(rejection.file).stem.lower() for rejection in sources.failed}
     reject_twins(sources.tools)
     _reject_lonely(sources.tools)
     return answers_of(sources.tools)
@@ -184,6 +190,11 @@ def rejected_frame(rejections: Sequence[Rejection]) -> pl.DataFrame:
     return frame_of([rejection.record() for rejection in rejections], schemas.REJECTED)
 
 
+def causes_first(rejections: Iterable[Rejection]) -> list[Rejection]:
+    """Return what is wrong with the likely consequences of another fault last, otherwise in the order that it has."""
+    return sorted(rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
+
+
 def stop(rejections: Sequence[Rejection], out: Path) -> None:
     """Raise what is wrong, consequences last, and list it all in a file.
 
@@ -192,8 +203,7 @@ def stop(rejections: Sequence[Rejection], out: Path) -> None:
     """
     with artifacts.atomic_path(errors_of(out)) as path:
         schemas.write(rejected_frame(rejections), schemas.REJECTED, path)
-    causes_first = sorted(rejections, key=lambda rejection: rejection.code in CONSEQUENCES)
-    findings = [rejection.finding() for rejection in causes_first]
+    findings = [rejection.finding() for rejection in causes_first(rejections)]
     raise_findings(findings, kept=artifacts.KEPT, report=str(errors_of(out)))
 
 

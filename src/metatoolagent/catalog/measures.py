@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from metatoolagent import artifacts, strict_yaml
-from metatoolagent.catalog.check import Dataset, Limits, kept, near_duplicates
+from metatoolagent.catalog.check import Dataset, Limits, kept, near_duplicates, require_folders
 from metatoolagent.catalog.difficulty import difficulty
-from metatoolagent.catalog.ingest import read_sources
+from metatoolagent.catalog.ingest import causes_first, read_sources
 from metatoolagent.catalog.schemas import KINDS
 from metatoolagent.catalog.text import normalised
 from metatoolagent.catalog.wording import words
@@ -30,11 +30,12 @@ def write(folder: Path) -> None:
     """Measure the dataset of a folder, print a table, and write `measures.json` there.
 
     Raises:
-        UserError: the first fault that ingestion refuses, E-EMPTY without tools or questions, or E-REVIEW.
+        UserError: the first fault that ingestion refuses, E-EMPTY without tools or questions, E-REVIEW, or those of
+            `require_folders`.
     """
+    require_folders(folder)
     sources = read_sources(folder / "tools", folder / "questions")
-    rejected = sources.failed + [finding for row in sources.tools + sources.questions for finding in row.rejections]
-    raise_findings([finding.finding() for finding in rejected], kept=artifacts.KEPT)
+    raise_findings([finding.finding() for finding in causes_first(sources.rejections)], kept=artifacts.KEPT)
     dataset = kept(sources)
     if not dataset.questions:  # without tools there are none either
         fix = "add <domain>.yaml to tools/ and to questions/"

@@ -53,7 +53,7 @@ def evaluate(
         fix = "name it with --demonstrations" if method == "icl" else "leave --demonstrations out"
         where, came = "option --demonstrations", shown(str(demonstrations or ""))
         raise UserError("E-DEMONSTRATIONS", what, where, came, fix, exit_code=Exit.PARAMS)
-    predicting.evaluate(_job(method, given, tasks, catalog, out, model, adapter, demonstrations))
+    predicting.evaluate(_with_cores(_job(method, given, tasks, catalog, out, model, adapter, demonstrations)))
 
 
 def evaluate_chains(
@@ -72,7 +72,7 @@ def evaluate_chains(
     from metatoolagent.evaluation import chains
 
     given = params.given(parameters)
-    chains.evaluate(_job(method, given, tasks, catalog, out, model, adapter))
+    chains.evaluate(_with_cores(_job(method, given, tasks, catalog, out, model, adapter)))
 
 
 def adapt(
@@ -93,7 +93,8 @@ def adapt(
 
     given = params.given(parameters)
     # An adapter is adapted in any case, a fresh one where none is named.
-    job = replace(_job(method, given, tasks, catalog, out, model, adapter), adapter=given.section(params.Adapter))
+    job = _with_cores(_job(method, given, tasks, catalog, out, model, adapter))
+    job = replace(job, adapter=given.section(params.Adapter))
     train, mta, probes = given.section(params.Train), given.section(params.Mta), given.section(params.Probes)
     adapting.run(adapting.Adaptation(job, support, train, mta, probes.steps))
 
@@ -121,7 +122,8 @@ def rank(
         print(f"no adapter in {CHANNEL}: the backbone ranks untrained; to train one: {fix}", file=sys.stderr)
     method = "channel" if weights else "likelihood"
     job = _job(method, params.given(parameters), Path(), catalog, Path(), model, weights)
-    room.show(room.rank(question, job, tool or [], domain), top)
+    names = room.check(question, job, tool or [], domain)  # before torch is loaded, which takes seconds
+    room.show(room.rank(question, _with_cores(job), names), top)
 
 
 def _job(
@@ -134,7 +136,7 @@ def _job(
     adapter: Path | None,
     demonstrations: Path | None = None,
 ) -> "Job":
-    """Return what to evaluate, with this job's cores in use.
+    """Return what to evaluate; torch is not loaded.
 
     Raises:
         UserError: E-PARAMS (exit code 64) if a section is missing that the method reads; E-ADAPTER (64) if the method is trained
@@ -148,11 +150,6 @@ def _job(
         fix = "name its folder with --adapter" if trained else "leave --adapter out, or name the method that it was trained with"
         raise UserError("E-ADAPTER", what, "option --adapter", shown(str(adapter or "")), fix, exit_code=Exit.PARAMS)
     with_model = method not in params.MODEL_FREE
-    if with_model:
-        from metatoolagent.models.backbone import keep_few_kernels, use_cores
-
-        use_cores()
-        keep_few_kernels()
     sections = params.EVALUATED_WITH.get(method, ())
     return Job(
         method=method,
@@ -169,3 +166,13 @@ def _job(
         reasoning=given.section(params.Reasoning) if "reasoning" in sections else None,
         icl=given.section(params.Icl) if "icl" in sections else None,
     )
+
+
+def _with_cores(job: "Job") -> "Job":
+    """Return the job, with this process's cores in use if it has a model."""
+    if job.backbone:
+        from metatoolagent.models.backbone import keep_few_kernels, use_cores
+
+        use_cores()
+        keep_few_kernels()
+    return job

@@ -1,6 +1,5 @@
 """Commands that write the data for other programs: `mta export ...`."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,11 +22,12 @@ exports = typer.Typer(name="export", help="Write the dataset or its tasks for ot
 
 
 @exports.command("dataset")
-def export_dataset(out: Out, catalog: Catalog = INTERIM, folder: Path = Path("data")) -> None:
-    """Write the dataset as parquet, with the part of every tool, its card, its licence and its metadata."""
+def export_dataset(out: Out, catalog: Catalog = INTERIM, parameters: Parameters = None) -> None:
+    """Write the ingested dataset as parquet, with the part of every tool, its metadata, and its card and licence if there are."""
     from metatoolagent.tasks import export as stage
 
-    stage.export(catalog, folder, out)
+    given = params.given(parameters)
+    stage.export(catalog, given.section(params.Split), given.seed, out)
 
 
 @exports.command("lm-eval")

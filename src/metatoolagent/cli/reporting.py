@@ -40,10 +40,11 @@ def results(
     files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; all that there are where left out.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,
 ) -> None:
-    """Print the table of methods, splits and pools."""
-    from metatoolagent.reporting import tables
+    """Print the table of methods, splits and pools, and which of them were made with other params than params.yaml has now."""
+    from metatoolagent.reporting import outdated, tables
 
-    tables.show(files or tables.found(), save=save)
+    paths = files or tables.found()
+    tables.show(paths, save=save, notes=outdated.notes(paths))
 
 
 def show(

@@ -1,5 +1,6 @@
 """The command for the sweeps."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ def sweep(
     name: str,
     runs: Annotated[typer.FileText, typer.Option(help="File of the runs as JSON, as rule sweep gives them; -: standard input.")],
     out: Out,
+    parts: Annotated[Path | None, typer.Option(help="Folder of the parts, whose training tools sweep queries counts.")] = None,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
@@ -25,10 +27,14 @@ def sweep(
     from metatoolagent.sweeps.runs import NAMES
 
     require_known("sweep", name, list(NAMES))
+    counted = parts if name == "queries" else None
+    if name == "queries" and counted is None:
+        fix = "name the folder that rule sweep names: --parts data/processed/cd"
+        raise UserError("E-OPTION", "sweep queries counts the training tools", "option --parts", fix=fix, exit_code=Exit.PARAMS)
 
     given = params.given(parameters)
     caps = given.section(params.Caps, "sweeps.caps").model_dump()
-    stage.collect(name, _read(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out)
+    stage.collect(name, _read(runs), caps, given.section(params.Metrics).bootstrap, given.seed, out, counted)
 
 
 def _read(file: typer.FileText) -> "list[Run]":

@@ -44,10 +44,11 @@ def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters:
     if not kind.startswith("hd-"):
         require_known("kind", kind, ["sd", "cd", "hd-DOMAIN"])
     from metatoolagent.tasks import meta_tasks
+    from metatoolagent.variants import Variant
 
     given = params.given(parameters)
-    meta, evaluation = given.section(params.MetaTasks), given.section(params.EvalTasks)
-    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out)
+    meta, evaluation, variant = given.section(params.MetaTasks), given.section(params.EvalTasks), Variant.of(out.parent)
+    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out, variant)
 
 
 def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:

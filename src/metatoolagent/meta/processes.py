@@ -172,10 +172,12 @@ def processes(work: Path) -> Iterator[Processes]:
         work: folder that all processes see.
 
     Raises:
-        UserError: E-RANK (exit code 75) if a process is gone; E-GPU if there are fewer GPUs than processes here.
+        UserError: E-RANK (exit code 75) if a process is gone; E-GPU if there are fewer GPUs than processes here; those of
+            `backbone.device`.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
+        backbone.device()  # where it waits for a GPU, it has locked nothing yet and can be ended
         yield Processes(0, 1, work)
         return
     on_gpu = torch.cuda.is_available()

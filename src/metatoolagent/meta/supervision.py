@@ -72,7 +72,7 @@ def locked(folder: Path) -> Iterator[Supervisor]:
         folder: the run's folder.
 
     Raises:
-        UserError: E-LOCK if another process still holds it after a minute.
+        UserError: E-LOCK if another process still holds it after a minute, or the file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock"
@@ -92,6 +92,14 @@ def _acquire(path: Path, descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = path.read_text(encoding="utf-8").strip() or "unknown"
+        except OSError as error:
+            raise UserError(
+                "E-LOCK",
+                f"the file system gives no locks ({error.strerror}), so that two runs could write the same checkpoints",
+                str(path),
+                fix="move the project to a file system that has them: a local disk, NFS 4, or Lustre mounted with `flock`",
+                exit_code=Exit.IO,
+            ) from None
         else:
             return
         if time.monotonic() > deadline:

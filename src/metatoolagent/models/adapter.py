@@ -101,8 +101,8 @@ def forward(model: nn.Module, weights: Mapping[str, Tensor] | None, pack: Pack, 
         options: further arguments of the model's forward.
     """
     dtype = next(model.parameters()).dtype
-    # Kernels round differently, by more than an inner step moves a loss in bfloat16. So tensors that are trained are always
-    # computed by those that can be differentiated, also where they are only looked at, to choose among iterates.
+    # Kernels round differently, in bfloat16 by as much as an inner step moves a loss (docs/log.md). So tensors that are trained
+    # are always computed by those that can be differentiated, also where they are only looked at, to choose among iterates.
     trained = weights is not None and any(tensor.requires_grad for tensor in weights.values())
     call = {
         "input_ids": pack.input_ids_T[None],

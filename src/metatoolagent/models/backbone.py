@@ -4,8 +4,10 @@ Only safetensors and GGUF weights are read; pickle files, which can run code, ar
 result is one folder with one `model.safetensors`, so that every later stage has one thing to verify and load.
 """
 
+import functools
 import os
 import re
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -14,13 +16,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest, require_space, verify
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.models import gpus
 from metatoolagent.models.attention import IMPLEMENTATION
 from metatoolagent.models.precision import dtype_of
 from metatoolagent.models.sources import fetch_wheel
@@ -139,16 +142,16 @@ def _tiny() -> tuple[Any, Any]:
 
 
 def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
-    """Return a model from a folder, or from the hub at a pinned revision."""
+    """Return a model from a folder, or from the hub at a commit."""
     is_folder = chosen.source != "" and Path(chosen.source).is_dir()
     name, revision = (chosen.source, "") if is_folder else chosen.source.partition("@")[::2]
     options: dict[str, Any] = {"trust_remote_code": False}  # else transformers asks on the terminal
     if not is_folder:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not revision:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not params.COMMIT.fullmatch(revision):
             raise _error(
-                "backbone.source is neither a folder nor ORGANISATION/NAME@REVISION",
+                "backbone.source is neither a folder nor ORGANISATION/NAME@COMMIT",
                 chosen.source,
-                "name an existing folder, or pin a revision so that the result can be repeated",
+                "name an existing folder, or pin a commit, 40 hexadecimal digits, so that the result can be repeated",
             )
         options["revision"] = revision
     elif not list(Path(name).glob("*.safetensors")):
@@ -209,10 +212,15 @@ def _require_finite(model: nn.Module, name: str) -> None:
     Raises:
         UserError: E-NONFINITE-WEIGHT.
     """
-    if bad := [key for key, parameter in model.named_parameters() if not parameter.isfinite().all()]:
+    if bad := [key for key, parameter in model.named_parameters() if not _is_finite(parameter)]:
         what = f"{len(bad)} tensors of the backbone hold NaN or infinity"
         fix = "restore the weights, or set another backbone.dtype"
         raise UserError("E-NONFINITE-WEIGHT", what, name, shown(bad[0]), fix, exit_code=Exit.ARTIFACT)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Say whether a tensor holds neither NaN nor infinity, by its bounds: a fifteenth of the time of looking at each number."""
+    return not tensor.numel() or all(bool(bound.isfinite()) for bound in tensor.aminmax())  # NaN makes both bounds NaN
 
 
 def _error(what: str, got: str, fix: str, exit_code: Exit = Exit.PARAMS) -> UserError:
@@ -223,14 +231,17 @@ def load(folder: Path, chosen: params.Backbone) -> nn.Module:
     """Return the frozen model in evaluation mode, on the GPU if there is one.
 
     Raises:
-        UserError: E-MISSING or E-CORRUPT if the folder is not what was published.
+        UserError: E-MISSING or E-CORRUPT if the folder is not what was published, E-NONFINITE-WEIGHT, and those of `device`.
     """
     for name in FILES:
         verify(folder / name)
+    place = device()  # first: a process that waits for a GPU holds no weights, and `auto` asks the GPU for its formats
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype_of(chosen), attn_implementation=IMPLEMENTATION, trust_remote_code=False
     )
-    return model.requires_grad_(False).eval().to(device())
+    # Once more than `build`: the folder may come from elsewhere, and dtype auto may cut the range of the weights here alone.
+    _require_finite(model, str(folder))
+    return model.requires_grad_(False).eval().to(place)
 
 
 def use_cores() -> None:
@@ -263,5 +274,23 @@ def fingerprint(folder: Path) -> str:
 
 
 def device() -> torch.device:
-    """Return this process's GPU (torchrun numbers the processes of a machine), or the CPU where there is none."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    """Return this process's GPU, or the CPU where there is none.
+
+    Raises:
+        UserError: those of `gpus.choose`.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # torchrun numbers the processes of a machine, and each computes on the GPU of its number.
+    rank = os.environ.get("LOCAL_RANK")
+    return torch.device("cuda", _own_gpu() if rank is None else int(rank))
+
+
+@functools.cache
+def _own_gpu() -> int:
+    """Return the number of a GPU that this process alone computes on, chosen once."""
+    properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    number = gpus.choose([str(gpu.uuid) for gpu in properties])
+    torch.cuda.set_device(number)  # of which torch then tells free memory, formats and the like
+    print(f"computing on GPU {number} of {len(properties)}: {properties[number].name}", file=sys.stderr)  # noqa: T201
+    return number

@@ -4,6 +4,7 @@ A stage receives only the keys that its rule names, as one JSON text (`--params`
 parameter that neither engine knows of. Every name is used as `params.NAME`, wherever in here it stands.
 """
 
+from metatoolagent.params.authored import *
 from metatoolagent.params.methods import *
 from metatoolagent.params.reading import *
 from metatoolagent.params.sections import *

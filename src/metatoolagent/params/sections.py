@@ -1,8 +1,11 @@
 """The sections of params.yaml that the stages read, a frozen model each; those of the sweeps are in `sweeps`."""
 
+import re
+import shlex
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -16,6 +19,27 @@ OfPacks = Annotated[int, Field(ge=1, le=2**15 - 1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DistractorKind = Literal["random", "same_domain", "hard"]
 Hypergradient = Literal["first_order", "exact", "reptile"]
+ON_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>.+)")
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def pinned(source: str) -> str:
+    """Return the source of a backbone, refusing a branch or a tag of the hub, which can come to name other weights.
+
+    Raises:
+        ValueError: with how to find the commit.
+    """
+    found = ON_HUB.fullmatch(source)
+    if found and not COMMIT.fullmatch(found["revision"]) and not Path(source).is_dir():
+        command = f"git ls-remote https://huggingface.co/{found['name']} {shlex.quote(found['revision'])}"
+        raise ValueError(
+            "a backbone of the hub is pinned by its commit, 40 hexadecimal digits, since a branch or a tag can move;"
+            f" `{command}` prints the commit of one"
+        )
+    return source
+
+
+BackboneSource = Annotated[str, AfterValidator(pinned)]
 
 
 class Section(BaseModel):
@@ -33,9 +57,10 @@ class Ingest(Section):
 
 
 class Chains(Section):
-    """Where the questions lie that need several tools."""
+    """The questions that need several tools: where our own lie, and the benchmarks whose chains are asked beside them."""
 
     folder: str
+    benchmarks: list[Literal["toolalpaca"]]
 
 
 class Split(Section):
@@ -87,7 +112,7 @@ class EvalTasks(Section):
 class Backbone(Section):
     """Which frozen language model."""
 
-    source: str
+    source: BackboneSource
     dtype: Literal["auto", "bfloat16", "float32"]
     layers: OrAll
 

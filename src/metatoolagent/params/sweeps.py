@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from metatoolagent.params.methods import OF_METHOD
-from metatoolagent.params.sections import Count, Hypergradient, OrAll, Positive, Section, Seed
+from metatoolagent.params.sections import BackboneSource, Count, Hypergradient, OrAll, Positive, Section, Seed, Share
 
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value, between which the logarithm is uniform."""
@@ -37,7 +37,7 @@ class Scale(Section):
     """The ladder of backbones: this one with fewer layers, then others."""
 
     layers: list[OrAll]
-    sources: list[str]
+    sources: list[BackboneSource]
 
     @model_validator(mode="after")
     def _have_a_rung(self) -> Self:
@@ -72,6 +72,7 @@ class Search(Section):
     tasks: Steps
     inner_steps: Steps
     meta_tasks: Steps
+    support_share: Annotated[list[Share], Field(min_length=1)]
     hypergradient: Hypergradients
 
 

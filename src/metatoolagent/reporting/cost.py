@@ -176,7 +176,8 @@ def size(backbone: params.Backbone) -> float:
 def predictions(target: str, config: Config) -> list[str]:
     """Return the files of predictions that a target asks for."""
     if target in ("eval_cd", "multi_tool"):
-        names = ["main"] if target == "eval_cd" else [*CHAINS]
+        chains = ["chains", *(f"{name}-chains" for name in dict.fromkeys(config["chains"]["benchmarks"]))]
+        names = ["main"] if target == "eval_cd" else chains
         return [f"results/{name}/{method}/predictions.parquet" for name in names for method in params.MAIN_JOB]
     return [file for run in runs.planned(target.removeprefix("sweep_"), config) for file in run.files]
 

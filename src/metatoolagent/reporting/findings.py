@@ -25,6 +25,11 @@ def methods(metrics: Metrics, split: str) -> list[str]:
     return [name for name in OF_METHOD if f"{split}.{name}.free.all.n" in metrics]
 
 
+def pools(metrics: Metrics) -> list[str]:
+    """Return the pools that were measured on any split; `unseen` is not where tools that were trained on are asked for."""
+    return [pool for pool in POOLS if any(key.endswith(f".{pool}.n") for key in metrics)]
+
+
 def headline(metrics: Metrics) -> str:
     """Return where meta-learning beat fine-tuning, and where it lost, on split cd."""
     signs = {

@@ -14,6 +14,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metatoolagent.artifacts import publishing, verify
+from metatoolagent.catalog.croissant import are_ours
 from metatoolagent.look import VEGA_LITE
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
@@ -91,6 +92,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         figures={name: figure(sources.figures / f"{name}.json", sources.captions) for name in names},
         sections=SECTIONS,
         splits=findings.splits(metrics),
+        pools=findings.pools(metrics),
         probes=probe_tables(tables.read(sources.probes)),
         programme=[programme.read(name, folder) for name, folder in sources.programme.items()],
         missing=sources.missing,
@@ -101,6 +103,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         versions=provenance.versions(),
         machine=provenance.machine(),
         commit=provenance.commit(),
+        ours=are_ours([Path(params["ingest"][key]) for key in ("tools", "questions")]),
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script"),
     )
 

@@ -4,23 +4,21 @@ With the adapter of method `channel` this is the selector that the project measu
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
+from pathlib import Path
 
-import torch
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from metatoolagent.artifacts import entry, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job
-from metatoolagent.evaluation.language import load
-from metatoolagent.evaluation.methods.likelihood import likelihoods
 from metatoolagent.reporting.show import printable
-from metatoolagent.tasks.abstention import NONE
-from metatoolagent.tasks.rendering import Renderer
 
 NEAR = 3
 """Names that are suggested for one that is not there."""
@@ -38,8 +36,8 @@ class Ranked:
     """Of the question after the tool's documentation, in nats."""
 
 
-def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> list[Ranked]:
-    """Return tools by their fit, the best first; ties in the order of names.
+def check(question: str, job: Job, tools: Sequence[str], domain: str | None) -> list[str]:
+    """Return the names of the tools to rank, once all that can be known without the model is known to be right.
 
     Args:
         question: what a user asks.
@@ -48,14 +46,38 @@ def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> l
         domain: of the catalog; None for the whole.
 
     Raises:
-        UserError: E-QUESTION for a blank question; E-TOOL or E-DOMAIN for a name that the catalog does not have; E-MARKER, E-CTX;
-            E-CORRUPT or E-MISSING for inputs.
+        UserError: E-QUESTION for a blank question; E-TOOL or E-DOMAIN for a name that the catalog does not have; E-CORRUPT or
+            E-MISSING for inputs, of which those of the model are only there or not.
     """
     if not question.strip():
         fix = "name what a user would ask"
         raise UserError("E-QUESTION", "the question is blank", "argument QUESTION", shown(question), fix, exit_code=Exit.PARAMS)
+    names = chosen(_domains(job.catalog), tools, domain)
+    entry(job.catalog / "questions.parquet")
+    for name in ("config.json", "model.safetensors"):
+        entry(job.model / name)
+    if job.weights:
+        entry(job.weights / "adapter_model.safetensors")
+    return names
+
+
+def rank(question: str, job: Job, names: Sequence[str]) -> list[Ranked]:
+    """Return tools by their fit, the best first; ties in the order of names.
+
+    Args:
+        question: what a user asks.
+        job: as `check` takes it.
+        names: of the tools, as `check` gives them.
+
+    Raises:
+        UserError: E-MARKER, E-CTX; E-CORRUPT or E-MISSING for inputs, and those of the model.
+    """
+    import torch
+
+    from metatoolagent.evaluation.language import load
+    from metatoolagent.evaluation.methods.likelihood import likelihoods
+
     language = load(job)
-    names = chosen(language.renderer, tools, domain)
     row = {"question_id": shown(question), "question": question, "position": 0}
     nats = [
         likelihoods(language, [row | {"candidates": [name]}]).item()
@@ -69,17 +91,22 @@ def rank(question: str, job: Job, tools: Sequence[str], domain: str | None) -> l
     return sorted(found, key=lambda one: (-one.log_probability, one.name))
 
 
-def chosen(renderer: Renderer, tools: Sequence[str], domain: str | None) -> list[str]:
-    """Return the names to rank, in order; arguments and errors as `rank`."""
-    known = {name: tool for name, tool in renderer.tools.items() if name != NONE}
+def _domains(catalog: Path) -> dict[str, str]:
+    """Return the domain of each tool of a catalog."""
+    tools = pl.read_parquet(verify(catalog / "tools.parquet"), columns=["name", "domain"])
+    return dict(tools.iter_rows())
+
+
+def chosen(known: Mapping[str, str], tools: Sequence[str], domain: str | None) -> list[str]:
+    """Return the names to rank, in order, of the known ones with their domains; arguments and errors as `check`."""
     for name in tools:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=NEAR, cutoff=0)
             raise _unknown("tool", name, near)
-    domains = sorted({tool["domain"] for tool in known.values()})
+    domains = sorted(set(known.values()))
     if domain is not None and domain not in domains:
         raise _unknown("domain", domain, domains)
-    names = sorted({name for name in tools or known if domain in (None, known[name]["domain"])})
+    names = sorted({name for name in tools or known if domain in (None, known[name])})
     if not names:
         what, where = "none of the tools is of the domain", "options --tool and --domain"
         raise UserError("E-TOOL", what, where, shown(domain), "leave one of them out", exit_code=Exit.PARAMS)

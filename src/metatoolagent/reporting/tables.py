@@ -48,13 +48,15 @@ def read(paths: Iterable[Path]) -> Metrics:
     return metrics
 
 
-def show(paths: Iterable[Path], *, save: bool = False) -> None:
-    """Print the table of some metrics files, and write the snapshot if asked to."""
+def show(paths: Iterable[Path], *, save: bool = False, notes: Iterable[str] = ()) -> None:
+    """Print the table of some metrics files, then notes on them, and write the snapshot if asked to."""
     metrics = read(paths)
     console = Console()
     for table in (accuracies(metrics), differences(metrics), *probes.tables(metrics)):
         if table.row_count:
             console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)  # a list of values is no markup
     if save:
         with atomic_path(SNAPSHOT) as path:
             path.write_text(canonical_json(metrics), encoding="utf-8")

@@ -9,6 +9,7 @@ import math
 import altair as alt
 import polars as pl
 
+from metatoolagent.errors import Exit, UserError
 from metatoolagent.look import colour, shape
 from metatoolagent.sweeps.bound import fit
 from metatoolagent.sweeps.runs import Plan, Run
@@ -20,8 +21,13 @@ AXES = {"query_tasks": "query tasks a meta-task", "tools": "training tools"}
 
 
 def runs(plan: Plan) -> list[Run]:
-    """Return each method at each size of each axis, on tasks of training tools and of validation tools."""
+    """Return each method at each size of each axis, on tasks of training tools and of validation tools.
+
+    Raises:
+        UserError: E-PARAMS if a number of training tools is too small for any meta-task.
+    """
     chosen, pack = plan.config["sweeps"]["queries"], plan.config["meta_tasks"]["tasks_per_pack"]
+    _require_two_sides(chosen["tools"], plan)
     sizes: list[tuple[str, int, dict[str, Scalar]]] = []
     for count in sorted(set(chosen["query_tasks"])):
         packs = math.ceil(count / pack)
@@ -36,6 +42,24 @@ def runs(plan: Plan) -> list[Run]:
         for method in METHODS
         for run in plan.runs(method, {"axis": axis, "size": size, "part": part}, {**changed, "eval_tasks.part": part})
     ]
+
+
+def _require_two_sides(sizes: list[int], plan: Plan) -> None:
+    """Refuse so few training tools that no meta-task could be made of them, whatever the catalog is like."""
+    config = plan.config
+    # Support and query candidates are different tools; with abstention a pack has one more tool than candidates.
+    least = 2 * (config["distractors"] + 1 + bool(config["meta_tasks"]["abstention"]))
+    if small := sorted({size for size in sizes if 0 < size < least}):
+        raise UserError(
+            "E-PARAMS",
+            f"the candidates of a meta-task, {config['distractors']} distractors and the right tool for support and for query, "
+            f"take {least} training tools",
+            "key sweeps.queries.tools",
+            ", ".join(map(str, small)),
+            f"take what is below {least} out of sweeps.queries.tools, or lower distractors",
+            "nothing was run",
+            exit_code=Exit.PARAMS,
+        )
 
 
 def gaps(table: pl.DataFrame) -> pl.DataFrame:
@@ -54,11 +78,18 @@ def gaps(table: pl.DataFrame) -> pl.DataFrame:
     return joined.select("axis", "size", "method", gap=gap, low=gap - below, high=gap + above)
 
 
-def figure(table: pl.DataFrame) -> alt.Chart:
-    """Return the gap against the size, a panel for each axis, with the fitted shape as a broken line."""
-    found = gaps(table).filter(pl.col("size") > 0)
+def figure(table: pl.DataFrame, training_tools: int) -> alt.Chart:
+    """Return the gap against the size, a panel for each axis, with the fitted shape as a broken line.
+
+    Args:
+        table: of the sweep.
+        training_tools: how many there are, which is where size 0, all tools, is drawn; the line is not fitted to it.
+    """
+    sized = gaps(table)
+    everything = pl.when(size=0).then(training_tools).otherwise("size")
+    found = sized.with_columns(size=everything.cast(sized["size"].dtype))
     curves = []
-    for _, rows in found.group_by("axis", "method", maintain_order=True):
+    for _, rows in sized.filter(pl.col("size") > 0).group_by("axis", "method", maintain_order=True):
         if bound := fit(rows["size"].to_list(), rows["gap"].to_list()):
             fitted = (bound.complexity / rows["size"]).sqrt()
             curves.append(rows.select("axis", "size", "method").with_columns(fitted=fitted))

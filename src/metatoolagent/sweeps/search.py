@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from metatoolagent.sweeps.sensitivity import figure, setting
+from metatoolagent.sweeps.sensitivity import figure, kinds, setting
 from metatoolagent.sweeps.sensitivity import finding as told
 from metatoolagent.sweeps.space import runs
 from metatoolagent.sweeps.wording import at, percent
@@ -15,6 +15,10 @@ def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
     """Say the best settings, then what the sensitivity says of the same points."""
     ranked = at(table).sort("value", descending=True).head(SHOWN).to_dicts()
     first = "; ".join(f"{percent(row)} at {setting(row, table)}" for row in ranked)
-    kinds = at(table).group_by("hypergradient", maintain_order=True).agg(pl.col("value").mean(), pl.len().alias("points"))
-    means = ", ".join(f"{row['hypergradient']} {100 * row['value']:.1f} % ({row['points']} points)" for row in kinds.to_dicts())
-    return f"The {len(ranked)} best settings: {first}. Mean by hypergradient: {means}. {told(table, caps)}"
+    means = " ".join(f"Mean by {name}: {_means(at(table), name)}." for name in kinds(table))
+    return f"The {len(ranked)} best settings: {first}. {means} {told(table, caps)}"
+
+
+def _means(rows: pl.DataFrame, kind: str) -> str:
+    means = rows.group_by(kind, maintain_order=True).agg(pl.col("value").mean(), pl.len().alias("points")).to_dicts()
+    return ", ".join(f"{row[kind]} {100 * row['value']:.1f} % ({row['points']} points)" for row in means)

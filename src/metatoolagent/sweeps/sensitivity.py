@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from metatoolagent.sweeps.space import COST, POINT, RANGES, STEPS, effects, runs, viable
+from metatoolagent.sweeps.space import COST, KINDS, POINT, RANGES, STEPS, effects, runs, viable
 from metatoolagent.sweeps.wording import at, capped, percent
 
 __all__ = ["figure", "finding", "runs"]
@@ -14,24 +14,27 @@ def names(table: pl.DataFrame) -> list[str]:
     return [name for name in (*RANGES, *STEPS) if name in table.columns]
 
 
+def kinds(table: pl.DataFrame) -> list[str]:
+    """Return the params of the table that have a few named values."""
+    return [name for name in KINDS if name in table.columns]
+
+
 def figure(table: pl.DataFrame) -> alt.Chart:
-    """Return accuracy against each param, a panel each, coloured by the kind of hypergradient where there are several."""
-    kinds = [name for name in ("hypergradient",) if name in table.columns]
-    told = [POINT, "value", "low", "high", *kinds]
+    """Return accuracy against each param, a panel each, marked by the kinds of the points where there are several."""
+    told = [POINT, "value", "low", "high", *kinds(table)]
     levels = at(table).with_columns(pl.col(names(table)).cast(pl.Float64))
     data = levels.unpivot(names(table), index=told, variable_name="param", value_name="level")
     base = alt.Chart(data).encode(x=alt.X("level:Q", scale=alt.Scale(type="log"), title=None))
-    if kinds:
-        base = base.encode(color=alt.Color("hypergradient:N", title=None))
     value = alt.Y("value:Q", title="scored accuracy on validation tools")
-    drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + base.mark_point(filled=True).encode(y=value)
+    marks = {"hypergradient": alt.Color("hypergradient:N"), "support_share": alt.Shape("support_share:N")}
+    marked = base.mark_point(filled=True).encode(value, *(marks[name] for name in kinds(table)))
+    drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + marked
     return drawn.properties(width=160, height=160).facet("param:N", columns=3).resolve_scale(x="independent")
 
 
 def setting(row: dict[str, object], table: pl.DataFrame) -> str:
     """Return a point as text."""
-    told = [*names(table), *(["hypergradient"] if "hypergradient" in table.columns else [])]
-    return ", ".join(f"{name} {row[name]}" for name in told)
+    return ", ".join(f"{name} {row[name]}" for name in (*names(table), *kinds(table)))
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:

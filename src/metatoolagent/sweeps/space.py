@@ -17,6 +17,8 @@ RANGES = {"outer_lr": "train.learning_rate", "inner_lr": "mta.inner_lr"}
 """Params between two values, where the logarithm is uniform; all others are lists of values."""
 STEPS = {"rank": "adapter.rank", "tasks": "meta_tasks.tasks_per_pack", "inner_steps": "mta.inner_steps"}
 STEPS |= {"meta_tasks": "meta_tasks.count"}
+KINDS = {"hypergradient": "mta.hypergradient", "support_share": "mta.support_share"}
+"""Params whose few values are told apart by name."""
 COST = ("meta_tasks", "tasks", "inner_steps", "rank")
 """What a setting costs grows with the product of these."""
 POINT = "point"
@@ -31,9 +33,15 @@ def points(space: Mapping[str, Any], seed: int) -> list[Point]:
         space: the number of points, and the range or the list of values of each param, as in params.yaml.
         seed: of the draw.
     """
-    names = [name for name in space if name != "points"]
+    names = sorted(name for name in space if name != "points")  # params.yaml in another order is the same params.yaml
     drawn = LatinHypercube(d=len(names), rng=np.random.default_rng(seed)).random(space["points"])
-    return [{name: _value(name, space[name], float(at)) for name, at in zip(names, row, strict=True)} for row in drawn]
+    return [_possible({name: _value(name, space[name], float(at)) for name, at in zip(names, row, strict=True)}) for row in drawn]
+
+
+def _possible(point: Point) -> Point:
+    """Return the point with what its hypergradient does not leave open as that hypergradient has it."""
+    fixed = of_hypergradient(str(point["hypergradient"])) if "hypergradient" in point else {}
+    return {name: fixed.get(KINDS.get(name, ""), value) for name, value in point.items()}
 
 
 def _value(name: str, levels: Sequence[Any], at: float) -> Any:
@@ -46,7 +54,7 @@ def _value(name: str, levels: Sequence[Any], at: float) -> Any:
 
 def overrides(point: Point, config: Mapping[str, Any]) -> dict[str, Scalar]:
     """Return what a point changes in params.yaml; the scale of LoRA stays what it is when its rank changes."""
-    found: dict[str, Scalar] = {key: point[name] for name, key in {**RANGES, **STEPS}.items() if name in point}
+    found: dict[str, Scalar] = {key: point[name] for name, key in {**RANGES, **STEPS, **KINDS}.items() if name in point}
     if "rank" in point:
         found["adapter.alpha"] = config["adapter"]["alpha"] / config["adapter"]["rank"] * int(point["rank"])
     if "hypergradient" in point:

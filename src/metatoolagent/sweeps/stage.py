@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import vl_convert
 
-from metatoolagent.artifacts import publishing
+from metatoolagent.artifacts import publishing, verify
 from metatoolagent.look import CONFIG
 from metatoolagent.sweeps.runs import Run, module
 from metatoolagent.sweeps.table import table
@@ -13,9 +14,13 @@ from metatoolagent.sweeps.table import table
 FILES = ("table.csv", "figure.json", "figure.svg", "figure.png", "finding.md")
 SCALE = 2.0
 """Pixels of the PNG for one of the drawing."""
+QUESTIONS = "questions.parquet"
+"""Of the artifact of a split."""
 
 
-def collect(sweep: str, runs: Sequence[Run], caps: dict[str, int], resamples: int, seed: int, out: Path) -> None:
+def collect(
+    sweep: str, runs: Sequence[Run], caps: dict[str, int], resamples: int, seed: int, out: Path, parts: Path | None = None
+) -> None:
     """Publish `table.csv`, `figure.json` (Vega-Lite), `figure.svg`, `figure.png` and `finding.md`.
 
     Args:
@@ -25,17 +30,30 @@ def collect(sweep: str, runs: Sequence[Run], caps: dict[str, int], resamples: in
         resamples: of an interval and of a test.
         seed: of the resampling.
         out: the folder.
+        parts: the artifact of the split, for a sweep whose figure needs the number of training tools.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for predictions; E-UNPAIRED if the methods of a point have different tasks.
+        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods of a point have different tasks.
     """
     made = table(runs, resamples, seed)
-    drawn = module(sweep).figure(made).configure(**CONFIG | {"background": "white"}).to_json()
+    counted = {} if parts is None else {"training_tools": training_tools(parts)}
+    drawn = module(sweep).figure(made, **counted).configure(**CONFIG | {"background": "white"}).to_json()
     told = module(sweep).finding(made, caps)
     inputs = [Path(file) for file in dict.fromkeys(file for run in runs for file in run.files)]
+    inputs += [] if parts is None else [parts / QUESTIONS]
     with publishing(out, FILES, producer="sweep", inputs=inputs) as paths:
         made.write_csv(paths["table.csv"])
         paths["figure.json"].write_text(drawn + "\n", encoding="utf-8")
         paths["figure.svg"].write_text(vl_convert.vegalite_to_svg(drawn), encoding="utf-8")
         paths["figure.png"].write_bytes(vl_convert.vegalite_to_png(drawn, scale=SCALE))
         paths["finding.md"].write_text(told + "\n", encoding="utf-8")
+
+
+def training_tools(parts: Path) -> int:
+    """Return how many tools a split trains on: those with a question that no other tool answers.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING.
+    """
+    asked = pl.scan_parquet(verify(parts / QUESTIONS)).filter(pl.col("part") == "train", pl.col("also").list.len() == 0)
+    return int(asked.select(pl.col("tool").n_unique()).collect().item())

@@ -98,7 +98,7 @@ def require(available: Mapping[str, int], distractors: int, key: str = "distract
     Args:
         available: how many distractors each scope, such as the tools of a domain, can give.
         distractors: how many are asked for.
-        key: where in params.yaml.
+        key: where in params.yaml; a sweep's key has a list of numbers.
 
     Raises:
         UserError: E-DISTRACTORS, naming each scope that is too small and the largest possible number.
@@ -107,11 +107,12 @@ def require(available: Mapping[str, int], distractors: int, key: str = "distract
     if not small:
         return
     largest = min(available.values())
+    lowered = f"take what is above {largest} out of {key}" if key.startswith("sweeps.") else f"set {key}: {largest}"
     raise UserError(
         "E-DISTRACTORS",
         "there are not enough tools for so many distractors",
         ", ".join(small),
         got=f"{key}: {distractors}",
-        fix=(f"set {key}: {largest}, or " if largest > 0 else "") + "add tools there",
+        fix=(f"{lowered}, or " if largest > 0 else "") + "add tools there",
         kept=artifacts.KEPT,
     )

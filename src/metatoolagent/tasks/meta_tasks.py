@@ -13,8 +13,10 @@ from metatoolagent.catalog import chunks, schemas
 from metatoolagent.tasks import eval_tasks, packs
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, in_evaluation, require, similarity_ranks
+from metatoolagent.variants import IN_TRAINING, TOOLS, Variant
 
 OUTPUTS = ["meta_tasks.parquet", "eval_tasks.parquet"]
+MAIN = Variant.parse("main")
 BYTES_A_NAME = 32
 """Room on disk for one candidate of one task, generously."""
 
@@ -28,6 +30,7 @@ def materialize(
     meta: params.MetaTasks,
     evaluation: params.EvalTasks,
     out: Path,
+    variant: Variant = MAIN,
 ) -> None:
     """Publish `meta_tasks.parquet` and `eval_tasks.parquet`.
 
@@ -40,6 +43,7 @@ def materialize(
         meta: number and sizes of training meta-tasks.
         evaluation: the part that is evaluated and the number of tasks.
         out: the folder of the artifact.
+        variant: whose tasks they are; the errors name the keys of its sweep.
 
     Raises:
         UserError: E-DISTRACTORS, E-QUESTIONS, E-DISK-FULL, or an error of the inputs.
@@ -57,11 +61,12 @@ def materialize(
     training = sampling(meta.distractor_kind, distractors)
     number, key = in_evaluation(evaluation, distractors)
     evaluating = sampling(evaluation.distractor_kind, number)
-    trained = packs.Training.of(choices, seed, meta).question_Q
+    trained = packs.Training.of(choices, seed, meta, variant.named(TOOLS)).question_Q
     asked = choices.only(trained) if evaluation.part == "train" else choices
-    scopes = {("distractors", distractors): packs.available(choices, training.by_domain, seed, meta)}
+    scopes = {(variant.named(IN_TRAINING), distractors): packs.available(choices, training.by_domain, seed, meta)}
+    evaluated = eval_tasks.available(asked, evaluating.by_domain, seed, evaluation)
     # All that is too small for one number is told at once.
-    scopes.setdefault((key, number), {}).update(eval_tasks.available(asked, evaluating.by_domain, seed, evaluation))
+    scopes.setdefault((variant.named(key), number), {}).update(evaluated)
     for (name, wanted), found in scopes.items():
         require(found, wanted, name)
     # Now that the numbers are possible ones: a slip of the pen is no want of room.

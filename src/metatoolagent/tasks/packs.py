@@ -16,6 +16,7 @@ from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.choices import KEYS, Choices
 from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of
 from metatoolagent.tasks.turns import Parting, Turns
+from metatoolagent.variants import TOOLS
 
 CHUNK = 1024
 """Meta-tasks that are made at once, if the keys of their packs are no more than `KEYS`."""
@@ -33,15 +34,21 @@ class Training:
     question_Q: Ints
 
     @classmethod
-    def of(cls, choices: Choices, seed: int, params: params.MetaTasks) -> "Training":
+    def of(cls, choices: Choices, seed: int, params: params.MetaTasks, key: str = TOOLS) -> "Training":
         """Return the training tools of a split and their questions, or as many of both as the params leave.
+
+        Args:
+            choices: the tools and questions of the split.
+            seed: of the draw.
+            params: how many of both are left.
+            key: where params.yaml has the number of tools, for the error.
 
         Raises:
             UserError: E-QUESTIONS if more training tools are asked for than there are.
         """
         question_Q = np.flatnonzero(choices.unambiguous() & (choices.part_T[choices.tool_Q] == "train"))
         if params.tools:
-            kept_T = _spread(choices, question_Q, params.tools, generator_of(seed, "meta_tasks", "tools"))
+            kept_T = _spread(choices, question_Q, params.tools, key, generator_of(seed, "meta_tasks", "tools"))
             question_Q = question_Q[np.isin(choices.tool_Q[question_Q], kept_T)]
         if params.questions_per_tool:
             turn_Q = generator_of(seed, "meta_tasks", "questions").permutation(len(choices.tool_Q))[question_Q]
@@ -58,14 +65,16 @@ class Training:
         return Parting(np.arange(len(self.tool_T)), np.ones_like(self.tool_T), candidates)
 
 
-def _spread(choices: Choices, question_Q: Ints, tools: int, generator: np.random.Generator) -> Ints:
+def _spread(choices: Choices, question_Q: Ints, tools: int, key: str, generator: np.random.Generator) -> Ints:
     """Return some of the tools of questions, the domains in turn; of more tools of the same seed, they are a part."""
     tool_T = np.unique(choices.tool_Q[question_Q])
-    if tools > len(tool_T):
+    if tools > (most := len(tool_T)):
+        lowered = f"take what is above {most} out of {key}" if key.startswith("sweeps.") else f"set {key}: {most} or less"
         raise UserError(
             "E-QUESTIONS",
-            f"{tools} training tools are asked for, and {len(tool_T)} have a question with one answer",
-            fix=f"set meta_tasks.tools: {len(tool_T)} or less, or 0 for all",
+            f"{tools} training tools are asked for, and {most} have a question with one answer",
+            got=f"{key}: {tools}",
+            fix=f"{lowered}, or 0 for all",
             kept=artifacts.KEPT,
         )
     turn_T = generator.permutation(len(choices.names))[tool_T]

@@ -39,11 +39,9 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
     """
     sources = [catalog / "tools.parquet", catalog / "questions.parquet"]
     tools, questions = schemas.read(sources[0], schemas.TOOLS), chunks.read(sources[1], schemas.QUESTIONS)
+    parts = parts_of(tools, params, seed)
     if params.tools_list:
         sources.append(Path(params.tools_list))
-        parts = read_list(sources[-1], tools["name"].to_list())
-    else:
-        parts = draw_parts(tools, params, seed)
     table = pl.DataFrame({"tool": list(parts), "part": list(parts.values())})
     tool_parts = _of_kind(tools.join(table, left_on="name", right_on="tool", how="left", maintain_order="left"), kind)
     part_of = tool_parts.select("part", tool="name")
@@ -56,6 +54,15 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
         chunks.write(parted, schemas.QUESTION_PARTS, paths["questions.parquet"], Path(folder))
         # What was written is read again for every block of held-out questions, and published if the gate lets it pass.
         leakage.check(tool_parts, lambda: chunks.of(paths["questions.parquet"], leakage.READ), params.near_duplicate)
+
+
+def parts_of(tools: pl.DataFrame, params: params.Split, seed: int) -> dict[str, str]:
+    """Return the part of each tool: from the list that `split.tools_list` names, or drawn where it names none.
+
+    Raises:
+        UserError: E-SPLIT-LIST or E-SPLIT-SIZE.
+    """
+    return read_list(Path(params.tools_list), tools["name"].to_list()) if params.tools_list else draw_parts(tools, params, seed)
 
 
 def write_list(catalog: Path, params: params.Split, seed: int, path: Path) -> None:
@@ -100,8 +107,11 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     """Return the part of each tool from a CSV file with the columns tool and part.
 
     Raises:
-        UserError: E-SPLIT-LIST with every line that is wrong and every tool that is missing.
+        UserError: E-MISSING, or E-SPLIT-LIST with every line that is wrong and every tool that is missing.
     """
+    if not path.exists():
+        fix = f'write it: mta split-list --out {path}, or set split.tools_list: "" to draw the parts'
+        raise UserError("E-MISSING", "the list of parts is not there", str(path), fix=fix, kept=artifacts.KEPT)
     reader = csv.reader(strict_yaml.read_text(path).splitlines())
     fix = f'correct it, set split.tools_list: "" to draw the parts, or write the list anew with: mta split-list --out {path}'
     try:

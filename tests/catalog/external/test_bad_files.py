@@ -135,6 +135,23 @@ def test_bad_files(checkout, name, text, code, place, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("framework\ttask\n", "E-FIELD", 1),
+        ("framework\tpublished_domain\ttask\ntorch_hub\tClassification\n", "E-FIELD", 2),
+        ('framework\tpublished_domain\ttask\n"torch_hub\t', "E-PARSE", 2),
+    ],
+)
+def test_a_malformed_table_of_tasks_is_told_with_its_line(checkout, text, code, line, tmp_path):
+    (tmp_path / "data/apibench_tasks.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        stage.ingest("apibench", tmp_path / "out")
+    assert (raised.value.code, raised.value.exit_code) == (code, 65)
+    assert raised.value.where == f"data/apibench_tasks.tsv:{line}" and raised.value.fix
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_with_another_hash_is_refused(checkout, tmp_path):
     checkout(REAL, "[{}]", pin=False)
     with pytest.raises(UserError) as raised:

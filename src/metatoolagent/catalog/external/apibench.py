@@ -6,7 +6,6 @@ scorer takes every call of the gold call's published domain for right, so none o
 is a call of another hub that does the same (`TASKS`; docs/decisions/0009-what-distracts-in-a-benchmark.md).
 """
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metatoolagent import strict_tsv
 from metatoolagent.artifacts import KEPT
 from metatoolagent.catalog.external import files
 from metatoolagent.catalog.external.records import Benchmark, Place, Record, slug, unique_names
@@ -123,11 +123,14 @@ def _tasks(table: Mapping[tuple[str, str], Iterable[str]], item: Call, domain: s
 
 
 def tasks_of_domains(path: Path = TASKS) -> dict[tuple[str, str], list[str]]:
-    """Return what each published domain of each hub does."""
+    """Return what each published domain of each hub does.
+
+    Raises:
+        UserError: those of `strict_tsv.rows`.
+    """
     table: dict[tuple[str, str], list[str]] = defaultdict(list)
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            table[row["framework"], row["published_domain"]].append(row["task"])
+    for row in strict_tsv.rows(path, ("framework", "published_domain", "task")):
+        table[row["framework"], row["published_domain"]].append(row["task"])
     return dict(table)
 
 

@@ -2,7 +2,7 @@
 
 A text's vector is the mean of its tokens' hidden states before the last layer, without the first token, whose states are huge
 and the same for every text (Xiao et al. 2023, arXiv 2309.17453), unless it is the only one; nearest is the highest cosine.
-Encoders made for sentences come without weights that a hash of ours vouches for; the backbone's are there in any case.
+An encoder made for sentences would retrieve better; the project carries one model, so this is what its own states give.
 """
 
 import functools

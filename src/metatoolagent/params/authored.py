@@ -1,0 +1,64 @@
+"""What params.yaml says of the authored files, held against them before anything is run."""
+
+import difflib
+from pathlib import Path
+
+from metatoolagent.errors import Exit, Finding, raise_findings, shown
+from metatoolagent.params.reading import Params
+
+
+def require_folders(given: Params) -> None:
+    """Refuse folders of authored files that cannot be read: a rule would have no inputs, and no engine would miss them.
+
+    Raises:
+        UserError: E-MISSING for each, E-EMPTY for one of the catalog without a file; exit code 64.
+    """
+    catalog = {"ingest.tools": given.ingest.tools, "ingest.questions": given.ingest.questions}
+    folders = {**catalog, "chains.folder": given.chains.folder}
+    # A catalog may have no chains, which one target alone reads.
+    found = [_fault(key, Path(folder), may_be_empty=key not in catalog) for key, folder in folders.items()]
+    raise_findings([fault for fault in found if fault], kept="nothing was run", exit_code=Exit.PARAMS)
+
+
+def _fault(key: str, folder: Path, *, may_be_empty: bool) -> Finding | None:
+    where, got = f"params.yaml, key {key}", shown(folder)
+    try:
+        files = _files(folder)
+    except OSError as error:
+        what = f"expected a folder of authored files ({error.strerror})"
+        return Finding("E-MISSING", what, where, got, _hint(folder))
+    if files or may_be_empty:
+        return None
+    return Finding("E-EMPTY", "no file is in a folder of authored files", where, got, "add <domain>.yaml, or correct the path")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return what stands in a folder and is not hidden, as ingestion takes it."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+
+
+def _hint(folder: Path) -> str:
+    try:
+        beside = [str(path) for path in _files(folder.parent) if path.is_dir()]
+    except OSError:
+        beside = []
+    near = difflib.get_close_matches(str(folder), beside, n=1)
+    return f"did you mean {near[0]}?" if near else "correct the path, or create the folder"
+
+
+def require_domains(given: Params) -> None:
+    """Refuse domains in `held_out` that the folder of tools has no file of; without any file, ingestion says what is wrong.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64) with the domains that there are.
+    """
+    folder = Path(given.ingest.tools)
+    try:
+        domains = [path.stem for path in _files(folder) if path.suffix == ".yaml"]
+    except OSError:
+        return
+    unknown = [name for name in given.held_out if name not in domains] if domains else []
+    what, where = f"held_out names a domain that {folder} has no file of", "params.yaml, key held_out"
+    fix = f"name some of {', '.join(domains)}, or correct ingest.tools"
+    found = [Finding("E-PARAMS", what, where, shown(name), fix) for name in unknown]
+    raise_findings(found, kept="nothing was run", exit_code=Exit.PARAMS)
