@@ -165,6 +165,19 @@ def test_what_dead_writers_left_is_removed_and_living_ones_keep_theirs(tmp_path)
     assert alive.exists()
 
 
+def test_a_killed_writer_that_nobody_has_asked_for_its_exit_code_is_gone(tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    left = artifacts.temporary_of(tmp_path / "a.txt").with_suffix(f".{killed.pid}")
+    left.write_text("left", encoding="utf-8")
+    publish(tmp_path)
+    assert left.exists()
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
+    publish(tmp_path)
+    assert not left.exists()
+    killed.wait()
+
+
 def test_machines_that_share_a_file_system_write_under_different_names(tmp_path, monkeypatch):
     """One process id on both: neither writes into the other's file, nor takes it for left over while it is written."""
     here = artifacts.temporary_of(tmp_path / "a.txt")

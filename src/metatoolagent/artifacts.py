@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from metatoolagent.environment import environment
 from metatoolagent.errors import Exit, UserError
 
@@ -102,11 +104,19 @@ def remove_stale_temporaries(path: Path) -> None:
 def _is_stale(left: Path, machine: str, pid: int) -> bool:
     """Return whether a temporary file's writer is gone; a name without a machine is one of this machine's."""
     if machine in ("", _machine()):
-        return not Path(f"/proc/{pid}").exists()
+        return _is_gone(pid)
     try:
         return time.time() - left.stat().st_mtime > ABANDONED
     except FileNotFoundError:  # its writer has just finished
         return False
+
+
+def _is_gone(pid: int) -> bool:
+    """Return whether a process has ended; one that was killed has, also while its parent has not asked for its exit code."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

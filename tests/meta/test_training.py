@@ -120,7 +120,7 @@ def said(job):
 
 def log(job):
     with (job.out / training.LOG).open(encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def in_a_row(monkeypatch, change):
@@ -150,6 +150,8 @@ def test_the_loss_falls_and_the_log_tells_of_every_update(method, job, same_task
     rows = log(job)
     assert list(rows[0]) == list(training.LOG_COLUMNS)
     assert [row["update"] for row in rows] == list(range(1, UPDATES + 1))
+    gains = [row.pop("gain") for row in rows]
+    assert gains == [None] * UPDATES if method == "ft" else min(gains) >= 0  # the better of both iterates is taken
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert {row["selected"] for row in rows} <= ({0.0} if method == "ft" else {0.0, 1.0})
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]

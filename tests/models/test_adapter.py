@@ -203,5 +203,5 @@ def test_a_merged_adapter_computes_the_same(tiny, weights):
     expected = adapter.logits(attached, weights, packed)
     plain = adapter.merged(attached, weights)
     assert not [name for name, _ in plain.named_modules() if "lora" in name]
-    assert close(adapter.logits(plain, None, packed), expected, 1e-5)
+    assert close(adapter.logits(plain, None, packed), expected, 5e-5)  # W + B A, rounded once, and not two products
     assert not close(adapter.logits(backbone.load(tiny, BACKBONE), None, packed), expected, 1e-2)

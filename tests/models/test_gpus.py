@@ -1,6 +1,7 @@
 """Which GPU a process takes, with names that stand for GPUs: no GPU is needed."""
 
 import json
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -39,7 +40,13 @@ rule job:
 
 @pytest.fixture(autouse=True)
 def _chosen_by_none(monkeypatch):
+    """No choice from outside, and what a test took in this process is given back."""
     monkeypatch.delenv(gpus.CHOSEN, raising=False)
+    taken: list[socket.socket] = []
+    monkeypatch.setattr(gpus, "_held", taken)
+    yield
+    for lock in taken:
+        lock.close()
 
 
 @pytest.fixture
