@@ -24,6 +24,7 @@ import psutil
 
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
+from metatoolagent.environment import processor
 from metatoolagent.tasks.meta_tasks import materialize
 
 TASKS = 1_000_000
@@ -174,7 +175,7 @@ def row(measure: str, unit: str, found: list[float], peer: float, peer_name: str
         "ratio": round(peer / median, 2),
         "unit": unit,
         "runs": len(found),
-        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, {platform.system()}",
+        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB, {processor()}, {platform.system()}",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "polars", "pyarrow")}},
         "date": datetime.now(UTC).date().isoformat(),
     }

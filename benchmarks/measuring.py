@@ -5,7 +5,6 @@ this module beside itself.
 """
 
 import json
-import platform
 import resource
 import statistics
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from metatoolagent import artifacts
+from metatoolagent.environment import processor
 
 RUNS = 5
 
@@ -61,7 +61,7 @@ def row(
         "ratio": round(peer / ours if lower_is_better else ours / peer, 2),
         "unit": unit,
         "runs": runs,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+        "machine": f"{processor()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
         "versions": {name: version(name) for name in packages},
         "date": datetime.now(UTC).date().isoformat(),
     }
