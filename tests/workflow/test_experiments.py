@@ -1,7 +1,6 @@
 """DVC's experiments, diffs and plots, as a user types them, on the tiny model."""
 
 import hashlib
-import itertools
 import json
 import re
 import shutil
@@ -29,23 +28,28 @@ def experiments(shell, folder):
     }
 
 
-def at_once(shell, folder):
-    """Yield how many temporary copies have a training in them, again and again until both experiments have ended."""
+def ended(shell, folder):
+    """Wait until both experiments of the queue have ended; on its way to a worker one is neither queued nor running."""
     end = time.monotonic() + PATIENCE
-    for look in itertools.count():
-        yield len({path.relative_to(folder).parts[3] for path in folder.glob(".dvc/tmp/exps/tmp*/work/*/lock")})
-        # Each of these starts DVC, on the cores that the trainings use. On the way to a worker an experiment has no status.
-        if look % 20 == 0 and len(re.findall("Success|Failed", shell("dvc queue status", folder).stdout)) == 2:
-            return
+    while len(re.findall("Success|Failed", shell("dvc queue status", folder).stdout)) < 2:
         assert time.monotonic() < end
-        time.sleep(0.5)
+        time.sleep(5)  # each look starts DVC, on the cores that the trainings use
+
+
+def moments(folder, what):
+    """Return when each of the queue's workers says that about its task, in the words of its log."""
+    logs = sorted((folder / ".dvc/tmp/exps/celery").glob("*.out"))
+    line = re.compile(rf"^\[(\S+ \S+): INFO.*run_exp\[.*\] {what}", re.MULTILINE)
+    return [moment for log in logs for moment in line.findall(log.read_text(encoding="utf-8"))]
 
 
 def test_a_queue_trains_side_by_side_in_copies_and_shows_each_value(copy, shell):
     before = (copy / "results/main/metrics.json").read_bytes()
     shell("dvc exp run --queue -S 'distractors=1,3'", copy)
     shell("dvc queue start -j 2", copy)
-    assert max(at_once(shell, copy)) == 2
+    ended(shell, copy)
+    begun, done = (moments(copy, what) for what in ("received", "succeeded"))
+    assert len(begun) == len(done) == 2 and max(begun) < min(done)  # side by side
     found = experiments(shell, copy)
     assert sorted(data["params"]["params.yaml"]["data"]["distractors"] for data in found.values()) == [1, 3]
     for data in found.values():
