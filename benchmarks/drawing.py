@@ -16,7 +16,7 @@ from torch import nn
 from measuring import RUNS
 from metatoolagent import params
 from metatoolagent.models import backbone
-from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks import eval_tasks, meta_tasks, splits
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer, Row
 
@@ -89,7 +89,11 @@ class Bench:
         with tempfile.TemporaryDirectory() as name:
             parts, out = Path(name) / "parts", Path(name) / "tasks"
             splits.split(self.catalog, "cd", chosen.split, chosen.seed, parts)
-            meta_tasks.materialize(parts, self.catalog, "cd", distractors, chosen.seed, training, evaluated, out)
+            given = parts, self.catalog, "cd", distractors, chosen.seed
+            if table == "meta_tasks":
+                meta_tasks.materialize(*given, training, out)
+            else:
+                eval_tasks.materialize(*given, evaluated, training, out)
             return pl.read_parquet(out / f"{table}.parquet")
 
 

@@ -18,7 +18,7 @@ import materialize as materialization
 from materialize import measured, row
 from metatoolagent import artifacts, params
 from metatoolagent.catalog.ingest import ingest
-from metatoolagent.tasks.meta_tasks import materialize
+from metatoolagent.tasks import eval_tasks, meta_tasks
 from metatoolagent.tasks.splits import split
 
 SIZES = [10_000, 100_000, 1_000_000]
@@ -77,7 +77,8 @@ def ours(folder: Path, stage: str) -> float:
     elif stage == "split":
         split(catalog, "cd", SPLIT, 0, parts)
     else:
-        materialize(parts, catalog, "cd", 5, 0, META, EVALUATION, folder / "tasks")
+        meta_tasks.materialize(parts, catalog, "cd", 5, 0, META, folder / "meta_tasks")
+        eval_tasks.materialize(parts, catalog, "cd", 5, 0, EVALUATION, META, folder / "tasks")
     return time.perf_counter() - start
 
 

@@ -25,7 +25,7 @@ import psutil
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
 from metatoolagent.environment import processor
-from metatoolagent.tasks.meta_tasks import materialize
+from metatoolagent.tasks import eval_tasks, meta_tasks
 
 TASKS = 1_000_000
 DISTRACTORS = 5
@@ -48,10 +48,7 @@ META = params.MetaTasks(
     abstention=0,
 )
 EVALUATION = params.EvalTasks(part="test", count=TASKS // 2, distractors=0, tasks_per_set=1, distractor_kind="random")
-KINDS = {
-    "training": (META, EVALUATION.model_copy(update={"count": 1})),
-    "evaluation": (META.model_copy(update={"count": 1}), EVALUATION),
-}
+KINDS = ["training", "evaluation"]
 
 
 def write_catalog(folder: Path) -> None:
@@ -90,7 +87,11 @@ def write_catalog(folder: Path) -> None:
 def ours(folder: Path, kind: str) -> float:
     """Materialize a million tasks of a kind with the package; return the seconds, reading and checks included."""
     start = time.perf_counter()
-    materialize(folder / "split", folder / "catalog", "cd", DISTRACTORS, 0, *KINDS[kind], folder / kind)
+    given = folder / "split", folder / "catalog", "cd", DISTRACTORS, 0
+    if kind == "training":
+        meta_tasks.materialize(*given, META, folder / kind)
+    else:
+        eval_tasks.materialize(*given, EVALUATION, META, folder / kind)
     return time.perf_counter() - start
 
 

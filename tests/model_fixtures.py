@@ -16,7 +16,7 @@ from metatoolagent import cli, params
 from metatoolagent.artifacts import publishing
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks import eval_tasks, meta_tasks, splits
 from metatoolagent.tasks.channel import Channel
 from metatoolagent.tasks.packing import Pack, pack
 from metatoolagent.tasks.prompts import Template, read_template
@@ -86,12 +86,13 @@ def template(tiny: Path) -> Template:
 
 @pytest.fixture(scope="session")
 def materialized(catalog: Path, committed: params.Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of small meta-tasks and evaluation tasks over the small catalog."""
-    parts, out = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("tasks")
+    """The folder of small meta-tasks (`meta_tasks`) and evaluation tasks (`tasks`) over the small catalog."""
+    parts, out = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("materialized")
     splits.split(catalog, "cd", committed.split, 0, parts)
     meta = committed.meta_tasks.model_copy(update={"count": 6, "tasks_per_pack": 2})
     evaluation = committed.eval_tasks.model_copy(update={"count": 12})
-    meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, out)
+    meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, out / "meta_tasks")
+    eval_tasks.materialize(parts, catalog, "cd", 2, 0, evaluation, meta, out / "tasks")
     return out
 
 

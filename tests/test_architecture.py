@@ -63,6 +63,7 @@ def test_rules_list_every_module_that_their_stage_imports():
         "ingest": "catalog/ingest",
         "split": "tasks/splits",
         "materialize": "tasks/meta_tasks",
+        "materialize_evaluation": "tasks/eval_tasks",
         "backbone": "models/backbone",
         "train": "meta/training",
         "evaluate": "evaluation/predicting",
@@ -85,7 +86,8 @@ def test_rules_list_every_module_that_their_stage_imports():
         "page": "reporting/page",
     }
     files = {"metrics": "report", "figures": "page"} | {rule: "external" for rule in stages if rule.endswith("_external")}
-    files |= {"materialize_overlap": "overlap"} | {rule: "chains" for rule in stages if rule.endswith("_chains")}
+    files |= {"materialize_evaluation": "materialize", "materialize_overlap": "overlap"}
+    files |= {rule: "chains" for rule in stages if rule.endswith("_chains")}
     files |= dict.fromkeys(("materialize_probe", "materialize_adaptation", "adapt", "metrics_probe"), "probes")
     for rule, start in stages.items():
         text = (ROOT / f"workflow/rules/{files.get(rule, rule)}.smk").read_text()

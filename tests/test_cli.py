@@ -276,7 +276,9 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_error(mta, tmp_path):
     assert "error[E-MISSING]" in err and "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", [["materialize", "--parts", "parts"], ["materialize-external"]])
+@pytest.mark.parametrize(
+    "command", [["materialize", "--parts", "."], ["materialize-evaluation", "--parts", "."], ["materialize-external"]]
+)
 def test_a_misspelt_kind_of_split_does_not_run_as_another_one(mta, tmp_path, command):
     name, *more = command
     code, _, err = mta(name, "SD", *more, "--catalog", tmp_path, "--out", tmp_path / "out")

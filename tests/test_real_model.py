@@ -15,7 +15,7 @@ from metatoolagent.meta import training
 from metatoolagent.meta.losses import evaluate
 from metatoolagent.meta.objectives import MetaTask, meta_learning
 from metatoolagent.models import adapter, backbone
-from metatoolagent.tasks import meta_tasks, splits
+from metatoolagent.tasks import eval_tasks, meta_tasks, splits
 from model_fixtures import BACKBONE, MTA, random_pack
 from unrolled import relative_error, unrolled
 
@@ -47,9 +47,10 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     splits.split(catalog, "cd", committed.split, 0, parts)
     meta = committed.meta_tasks.model_copy(update={"count": 24, "tasks_per_pack": 6})
     evaluation = committed.eval_tasks.model_copy(update={"count": 21, "part": "validation"})
-    meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, evaluation, tasks)
+    meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, tmp_path / "meta_tasks")
+    eval_tasks.materialize(parts, catalog, "cd", 2, 0, evaluation, meta, tasks)
     asked = tmp_path / "asked"
-    with publishing(asked, ["eval_tasks.parquet"], producer="materialize") as paths:  # one pool: nothing is said of the other
+    with publishing(asked, ["eval_tasks.parquet"], producer="test") as paths:  # one pool: nothing is said of the other
         pl.read_parquet(tasks / "eval_tasks.parquet").filter(pool="all").write_parquet(paths["eval_tasks.parquet"])
     train = committed.train.model_copy(update={"loss": "answer", "learning_rate": 0.003, "meta_batch": 1})
     trained = tmp_path / "mta/adapter"
@@ -61,7 +62,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
             committed.adapter,
             train,
             committed.mta,
-            tasks / "meta_tasks.parquet",
+            tmp_path / "meta_tasks/meta_tasks.parquet",
             catalog,
             embedded,
             trained,

@@ -159,7 +159,7 @@ def test_every_cell_of_sweep_distractors_has_the_numbers_that_were_asked_for(con
 
 
 def wrong_tools(variant, config):
-    """Return the number of distractors that rule materialize reads for a variant."""
+    """Return the number of distractors that rule materialize_evaluation reads for a variant."""
     changed = variant.apply(config)
     return changed["eval_tasks"]["distractors"] or changed["distractors"]
 

@@ -31,7 +31,7 @@ METHODS = "methods/dvc.yaml"
 """The file of what `eval_methods` needs beside them."""
 SWEEPS = "sweeps/dvc.yaml"
 """The file of the sweeps: a stage for each table, with all the jobs that serve it alone."""
-SWEEPING = {"backbone_of_variant", "evaluate", "materialize", "materialize_overlap", "split", "train"}
+SWEEPING = {"backbone_of_variant", "evaluate", "materialize", "materialize_evaluation", "materialize_overlap", "split", "train"}
 """Rules that a sweep may need once its grid grows, though none of its jobs is of them yet."""
 OF_RULE = {"metrics_hd": "hd", "ingest_chains": "chains", "report_chains": "chains"}
 """The variant of rules beyond the main job that have no wildcard to tell it."""

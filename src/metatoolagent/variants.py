@@ -133,6 +133,10 @@ class Variant:
         return replace(self, overrides={key: value for key, value in kept.items() if not _says(config, key, value)})
 
 
+MAIN = Variant.parse("main")
+"""params.yaml itself."""
+
+
 def training_tasks(variant: Variant, config: Config) -> Variant:
     """Return the variant whose folder has the meta-tasks that a run trains on."""
     return variant.keep(config, TRAINING_TASKS)

@@ -15,7 +15,7 @@ def job(tiny, catalog, materialized, tmp_path):
     """The backbone alone on a few tasks."""
     short = params.Evaluate(max_new_tokens=2)
     tasks, more = (
-        materialized / "eval_tasks.parquet",
+        materialized / "tasks/eval_tasks.parquet",
         {"reasoning": params.Reasoning(tokens=4), "icl": params.Icl(demonstrations=2)},
     )
     return Job("base", BACKBONE, None, short, tasks, catalog, tiny, None, tmp_path / "out", **more)
@@ -26,7 +26,7 @@ def job_of(job, materialized):
     """Makes the job of another method that needs no adapter."""
 
     def make(method):
-        demonstrations = materialized / "meta_tasks.parquet" if method == "icl" else None
+        demonstrations = materialized / "meta_tasks/meta_tasks.parquet" if method == "icl" else None
         backbone = None if method in params.MODEL_FREE else job.backbone
         short = None if method in params.SELECTING else job.evaluate
         return replace(job, method=method, backbone=backbone, evaluate=short, demonstrations=demonstrations, out=job.out / method)

@@ -15,12 +15,12 @@ LIMIT = 24
 
 @pytest.fixture
 def row(materialized):
-    return pl.read_parquet(materialized / "eval_tasks.parquet").row(0, named=True)
+    return pl.read_parquet(materialized / "tasks/eval_tasks.parquet").row(0, named=True)
 
 
 @pytest.fixture
 def out(materialized, catalog, tiny, tmp_path):
-    differing = export({"cd": materialized / "eval_tasks.parquet"}, catalog, tiny, LIMIT, tmp_path / "harness")
+    differing = export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tiny, LIMIT, tmp_path / "harness")
     assert differing == {"cd-test-all": 0, "cd-test-unseen": 0}
     return tmp_path / "harness"
 
@@ -45,7 +45,7 @@ def test_a_question_that_spells_a_special_token_is_counted(renderer, row):
 
 
 def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
-    tasks = pl.read_parquet(materialized / "eval_tasks.parquet")
+    tasks = pl.read_parquet(materialized / "tasks/eval_tasks.parquet")
     for pool in ("all", "unseen"):
         table = pl.read_parquet(artifacts.verify(out / f"cd-test-{pool}.parquet"))
         assert table["task_id"].to_list() == tasks.filter(pool=pool)["task_id"].sort().to_list()
@@ -59,7 +59,7 @@ def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
 
 def test_a_free_answer_has_room_for_the_longest_name(materialized, catalog, renderer, tiny, tmp_path):
     out = tmp_path / "out"
-    export({"cd": materialized / "eval_tasks.parquet"}, catalog, tiny, 2, out)
+    export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tiny, 2, out)
     names = {name for path in out.glob("*.parquet") for names in pl.read_parquet(path)["candidates"] for name in names}
     longest = max(len(renderer.answers[name]) for name in names)
     for path in out.glob("*-free.yaml"):
@@ -69,7 +69,7 @@ def test_a_free_answer_has_room_for_the_longest_name(materialized, catalog, rend
 
 def test_a_folder_without_a_tokenizer_is_told(materialized, catalog, tmp_path):
     with pytest.raises(UserError, match="E-BACKBONE"):
-        export({"cd": materialized / "eval_tasks.parquet"}, catalog, tmp_path, LIMIT, tmp_path / "out")
+        export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tmp_path, LIMIT, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -30,7 +30,7 @@ LIMIT = 300
 def shared(tiny, catalog, materialized):
     """Six meta-tasks, three an update: with two processes, one of them idles in each second round."""
     train = TRAIN.model_copy(update={"meta_batch": 3, "checkpoint_every": 1})
-    tasks = materialized / "meta_tasks.parquet"
+    tasks = materialized / "meta_tasks/meta_tasks.parquet"
     return Job("mta", 0, BACKBONE, ADAPTER, train, MTA, tasks, catalog, tiny, Path("out"), Path("work"))
 
 

@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs/watching.md"
 @pytest.fixture
 def job(tiny, catalog, materialized, tmp_path):
     """A short run of fine-tuning."""
-    tasks = materialized / "meta_tasks.parquet"
+    tasks = materialized / "meta_tasks/meta_tasks.parquet"
     return Job("ft", 0, BACKBONE, ADAPTER, TRAIN, None, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
 
 

@@ -18,7 +18,7 @@ ALL = ADAPTER.model_copy(update={"targets": ["q_proj", "k_proj", "v_proj", "o_pr
 
 @pytest.fixture
 def job(tiny, catalog, materialized, tmp_path):
-    tasks = materialized / "meta_tasks.parquet"
+    tasks = materialized / "meta_tasks/meta_tasks.parquet"
     return Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
 
 

@@ -38,7 +38,7 @@ RESUMED = [
 @pytest.fixture
 def job(tiny, catalog, materialized, tmp_path):
     """A short meta-learning run in folders of its own."""
-    tasks = materialized / "meta_tasks.parquet"
+    tasks = materialized / "meta_tasks/meta_tasks.parquet"
     return Job("mta", 0, BACKBONE, ADAPTER, TRAIN, MTA, tasks, catalog, tiny, tmp_path / "out", tmp_path / "work")
 
 
@@ -73,7 +73,7 @@ def uninterrupted(tiny, catalog, materialized, tmp_path_factory):
             ADAPTER,
             TRAIN,
             MTA,
-            materialized / "meta_tasks.parquet",
+            materialized / "meta_tasks/meta_tasks.parquet",
             catalog,
             tiny,
             folder / "out",
@@ -133,7 +133,7 @@ def in_a_row(monkeypatch, change):
 @pytest.fixture
 def same_task(materialized, tmp_path):
     """Meta-tasks that are all the same one, so that nothing but training moves the loss."""
-    rows = pl.read_parquet(materialized / "meta_tasks.parquet")
+    rows = pl.read_parquet(materialized / "meta_tasks/meta_tasks.parquet")
     first = rows.filter(pl.col("meta_task") == 0)
     repeated = pl.concat(
         [first.with_columns(pl.lit(index, rows.schema["meta_task"]).alias("meta_task")) for index in range(UPDATES)]
@@ -446,8 +446,7 @@ def test_a_finished_run_publishes_again_without_training(job, uninterrupted, mon
 def test_it_trains_on_packs_that_offer_none_of_these(job, catalog, committed, tmp_path):
     splits.split(catalog, "cd", committed.split, 0, tmp_path / "parts")
     meta = committed.meta_tasks.model_copy(update={"count": UPDATES, "tasks_per_pack": 4, "abstention": 0.25})
-    evaluation = committed.eval_tasks.model_copy(update={"count": 12})
-    meta_tasks.materialize(tmp_path / "parts", catalog, "cd", 2, 0, meta, evaluation, tmp_path / "drawn")
+    meta_tasks.materialize(tmp_path / "parts", catalog, "cd", 2, 0, meta, tmp_path / "drawn")
     path = tmp_path / "drawn/meta_tasks.parquet"
     assert NONE in pl.read_parquet(path)["gold"].to_list()
     training.train(replace(job, tasks=path))

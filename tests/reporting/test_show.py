@@ -43,13 +43,13 @@ def test_an_answer_to_an_earlier_task_of_the_same_name_is_left_out(variant, resu
     answers = pl.read_parquet(results / "base/predictions.parquet")
     with publishing(folder / "bm25", ["predictions.parquet"], producer="evaluate") as paths:
         answers.with_columns(candidates=pl.col("candidates").list.reverse()).write_parquet(paths["predictions.parquet"])
-    with publishing(folder / "tasks", ["eval_tasks.parquet"], producer="materialize") as paths:
+    with publishing(folder / "tasks", ["eval_tasks.parquet"], producer="materialize_evaluation") as paths:
         answers.select("task_id", "question_id", "candidates").write_parquet(paths["eval_tasks.parquet"])
     reporting.show("all-000001", "main", tiny)
     printed = capsys.readouterr().out
     assert "│ base" in printed and "│ bm25" not in printed
     assert "left out, since they answered an earlier task of this name: bm25" in printed
-    with publishing(folder / "tasks", ["eval_tasks.parquet"], producer="materialize") as paths:
+    with publishing(folder / "tasks", ["eval_tasks.parquet"], producer="materialize_evaluation") as paths:
         drawn = answers.select("task_id", "candidates", question_id=pl.lit("another"))
         drawn.write_parquet(paths["eval_tasks.parquet"])
     with pytest.raises(UserError, match=r"E-MISSING.*all predictions are of earlier tasks"):

@@ -31,7 +31,7 @@ def draw(catalog, committed, parts, tmp_path):
 
     def run(abstention, distractors=2, **changes):
         meta = committed.meta_tasks.model_copy(update={"abstention": abstention, **changes})
-        materialize(parts, catalog, "cd", distractors, 0, meta, committed.eval_tasks, tmp_path / "out")
+        materialize(parts, catalog, "cd", distractors, 0, meta, tmp_path / "out")
         return schemas.read(tmp_path / "out" / "meta_tasks.parquet", schemas.META_TASKS)
 
     return run

@@ -12,7 +12,7 @@ NAME = re.compile(r"[a-z][a-z0-9]{7}")
 
 @pytest.fixture(scope="module")
 def meta_tasks(materialized):
-    return pl.read_parquet(materialized / "meta_tasks.parquet")
+    return pl.read_parquet(materialized / "meta_tasks/meta_tasks.parquet")
 
 
 def packs_of(rows):

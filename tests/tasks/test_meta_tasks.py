@@ -12,13 +12,14 @@ from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
 from metatoolagent.tasks import choices as numbered
+from metatoolagent.tasks import eval_tasks as evaluation_stage
+from metatoolagent.tasks import meta_tasks as stage
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling
-from metatoolagent.tasks.eval_tasks import available, candidate_set, eval_tasks
-from metatoolagent.tasks.meta_tasks import MAIN, materialize
-from metatoolagent.tasks.packs import meta_tasks
+from metatoolagent.tasks.packs import Training, meta_tasks
+from metatoolagent.tasks.pools import available, candidate_set, eval_tasks
 from metatoolagent.tasks.splits import split
-from metatoolagent.variants import Variant
+from metatoolagent.variants import MAIN, Variant
 
 KINDS = ["sd", "cd", "hd-kitchen"]
 
@@ -32,19 +33,33 @@ def splits(catalog, committed, tmp_path_factory):
 
 
 @pytest.fixture
-def make(catalog, committed, splits, tmp_path):
-    def make(kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None, variant=MAIN):
-        sections = committed.meta_tasks.model_copy(update=meta or {}), committed.eval_tasks.model_copy(update=evaluation or {})
-        materialize(splits / kind, catalog, kind, distractors, seed, *sections, tmp_path / out, variant)
-        tables = (schemas.read(tmp_path / out / name, table) for name, table in zip(NAMES, TABLES, strict=True))
+def draw(catalog, committed, splits, tmp_path):
+    """Materializes the tasks of a split: `meta_tasks`, which are trained on, or `tasks`, which are evaluated."""
+
+    def draw(what, kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None, variant=MAIN):
+        training, evaluated = committed.meta_tasks.model_copy(update=meta), committed.eval_tasks.model_copy(update=evaluation)
+        given, folder = (splits / kind, catalog, kind, distractors, seed), tmp_path / out / what
+        if what == "meta_tasks":
+            stage.materialize(*given, training, folder, variant)
+            return schemas.read(folder / stage.FILE, schemas.META_TASKS)
+        evaluation_stage.materialize(*given, evaluated, training, folder, variant)
+        return schemas.read(folder / evaluation_stage.FILE, schemas.EVAL_TASKS)
+
+    return draw
+
+
+@pytest.fixture
+def make(draw, splits):
+    """Materializes both, and returns them with the part of each tool."""
+
+    def make(kind, out="out", **changes):
         part = dict(pl.read_parquet(splits / kind / "tools.parquet").select("name", "part").iter_rows())
-        return *tables, part
+        return draw("meta_tasks", kind, out, **changes), draw("tasks", kind, out, **changes), part
 
     return make
 
 
-NAMES = ["meta_tasks.parquet", "eval_tasks.parquet"]
-TABLES = [schemas.META_TASKS, schemas.EVAL_TASKS]
+NAMES = ["meta_tasks/meta_tasks.parquet", "tasks/eval_tasks.parquet"]
 
 
 @pytest.fixture(scope="session")
@@ -171,10 +186,11 @@ def test_bytes_do_not_depend_on_threads_or_the_hash_seed(make, catalog, splits, 
     make("cd", "here")
     code = (
         "import sys; from pathlib import Path; from metatoolagent import params;"
-        "from metatoolagent.tasks.meta_tasks import materialize;"
+        "from metatoolagent.tasks import eval_tasks, meta_tasks;"
         "split, catalog, out, meta, evaluation = sys.argv[1:];"
-        "materialize(Path(split), Path(catalog), 'cd', 2, 0, params.MetaTasks.model_validate_json(meta),"
-        " params.EvalTasks.model_validate_json(evaluation), Path(out))"
+        "given = Path(split), Path(catalog), 'cd', 2, 0; meta = params.MetaTasks.model_validate_json(meta);"
+        "meta_tasks.materialize(*given, meta, Path(out, 'meta_tasks'));"
+        "eval_tasks.materialize(*given, params.EvalTasks.model_validate_json(evaluation), meta, Path(out, 'tasks'))"
     )
     sections = committed.meta_tasks.model_dump_json(), committed.eval_tasks.model_dump_json()
     source = str(artifacts.Path(artifacts.__file__).parents[1])
@@ -188,7 +204,7 @@ def test_bytes_do_not_depend_on_threads_or_the_hash_seed(make, catalog, splits, 
 
 def test_chunks_go_on_where_the_last_one_ended(make, monkeypatch):
     monkeypatch.setattr("metatoolagent.tasks.packs.CHUNK", 8)
-    monkeypatch.setattr("metatoolagent.tasks.eval_tasks.CHUNK", 7)
+    monkeypatch.setattr("metatoolagent.tasks.pools.CHUNK", 7)
     meta, evaluation, _ = make("cd", meta={"count": 30})
     assert meta["meta_task"].unique(maintain_order=True).to_list() == list(range(30))
     uses = Counter(meta["question_id"]).values()
@@ -197,59 +213,64 @@ def test_chunks_go_on_where_the_last_one_ended(make, monkeypatch):
     assert len({tuple(group["candidates"][0]) for group in packs(meta)}) > 40
 
 
-SMALL = "training tools of domain kitchen (at most 4), training tools of domain travel (at most 4), domain kitchen in pool unseen"
+IN_TRAINING = "training tools of domain kitchen (at most 4), training tools of domain travel (at most 4)"
+IN_EVALUATION = "domain kitchen in pool unseen (at most 4), domain travel in pool unseen (at most 4)"
 
 
 @pytest.mark.parametrize(
-    ("kind", "distractors", "where", "largest"),
+    ("what", "kind", "distractors", "where", "largest"),
     [
-        ("sd", 5, SMALL, 4),
-        ("cd", 5, "training tools (at most 4)", 4),
-        ("cd", 10, "training tools (at most 4), pool unseen (at most 9)", 4),
-        ("cd", 20, "training tools (at most 4), pool all (at most 19), pool unseen (at most 9)", 4),
-        ("hd-kitchen", 4, "training tools (at most 3)", 3),
+        ("meta_tasks", "sd", 5, IN_TRAINING, 4),
+        ("meta_tasks", "cd", 20, "training tools (at most 4)", 4),
+        ("meta_tasks", "hd-kitchen", 4, "training tools (at most 3)", 3),
+        ("tasks", "sd", 5, IN_EVALUATION, 4),
+        ("tasks", "cd", 10, "pool unseen (at most 9)", 9),
+        ("tasks", "cd", 20, "pool all (at most 19), pool unseen (at most 9)", 9),
     ],
 )
-def test_too_many_distractors_are_refused(make, kind, distractors, where, largest):
+def test_too_many_distractors_are_refused(draw, what, kind, distractors, where, largest):
     with pytest.raises(UserError) as raised:
-        make(kind, distractors=distractors)
+        draw(what, kind, distractors=distractors)
     error = raised.value
     assert (error.code, error.exit_code) == ("E-DISTRACTORS", 65)
-    assert error.where.startswith(where)
+    assert error.where == where
     assert error.fix.startswith(f"set distractors: {largest},")
-    make(kind, distractors=largest)
+    draw(what, kind, distractors=largest)
 
 
-def test_distractors_of_the_same_domain_count_each_domain(make):
+@pytest.mark.parametrize(("what", "where"), [("meta_tasks", IN_TRAINING), ("tasks", IN_EVALUATION)])
+def test_distractors_of_the_same_domain_count_each_domain(draw, what, where):
     changes = {"distractor_kind": "same_domain"}
-    with pytest.raises(UserError, match="training tools of domain travel"):
-        make("cd", distractors=5, meta=changes, evaluation=changes)
-
-
-def test_more_evaluation_tasks_than_questions_are_refused(make):
     with pytest.raises(UserError) as raised:
-        make("cd", evaluation={"count": 73})
+        draw(what, "cd", distractors=5, meta=changes, evaluation=changes)
+    assert raised.value.where == where
+
+
+def test_more_evaluation_tasks_than_questions_are_refused(draw):
+    with pytest.raises(UserError) as raised:
+        draw("tasks", "cd", evaluation={"count": 73})
     assert raised.value.code == "E-QUESTIONS"
     assert raised.value.fix.startswith("set eval_tasks.count: 72, for a sweep alone sweeps.caps.eval_tasks,")
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("what", "changes", "code"),
     [
-        ({"distractors": 10**9}, "E-DISTRACTORS"),
-        ({"evaluation": {"count": 10**9, "distractors": 2}}, "E-QUESTIONS"),
-        ({"meta": {"count": 10**9, "support_packs": 30_000}}, "E-DISK-FULL"),
+        ("meta_tasks", {"distractors": 10**9}, "E-DISTRACTORS"),
+        ("tasks", {"distractors": 10**9}, "E-DISTRACTORS"),
+        ("tasks", {"evaluation": {"count": 10**9, "distractors": 2}}, "E-QUESTIONS"),
+        ("meta_tasks", {"meta": {"count": 10**9, "support_packs": 30_000}}, "E-DISK-FULL"),
     ],
 )
-def test_an_impossible_number_is_told_before_the_room_that_it_would_take(make, changes, code):
+def test_an_impossible_number_is_told_before_the_room_that_it_would_take(draw, what, changes, code):
     with pytest.raises(UserError) as raised:
-        make("cd", **changes)
+        draw(what, "cd", **changes)
     assert raised.value.code == code
 
 
-def test_a_part_without_questions_is_refused(make):
+def test_a_part_without_questions_is_refused(draw):
     with pytest.raises(UserError, match="E-QUESTIONS") as raised:
-        make("cd", evaluation={"part": "nowhere", "count": 0})
+        draw("tasks", "cd", evaluation={"part": "nowhere", "count": 0})
     assert raised.value.fix == "name a part with questions"
 
 
@@ -261,14 +282,14 @@ def test_a_pack_that_would_ask_twice_is_refused(make):
     make("cd", meta={"tasks_per_pack": 36})
 
 
-def test_a_damaged_split_is_refused(make, splits, catalog, committed, tmp_path):
+def test_a_damaged_split_is_refused(splits, catalog, committed, tmp_path):
     for path in (splits / "cd").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     raw = bytearray((tmp_path / "tools.parquet").read_bytes())
     raw[60] ^= 1
     (tmp_path / "tools.parquet").write_bytes(raw)
     with pytest.raises(UserError, match="E-CORRUPT"):
-        materialize(tmp_path, catalog, "cd", 2, 0, committed.meta_tasks, committed.eval_tasks, tmp_path / "out")
+        stage.materialize(tmp_path, catalog, "cd", 2, 0, committed.meta_tasks, tmp_path / "out")
 
 
 def tiny():
@@ -291,7 +312,7 @@ def test_numbers_are_those_of_the_tables():
 
 def test_questions_with_two_answers_do_not_train(committed):
     params = committed.meta_tasks.model_copy(update={"count": 12, "tasks_per_pack": 2})
-    tasks = pl.concat(meta_tasks(tiny(), Sampling(1, False, None, 0), params))
+    tasks = pl.concat(meta_tasks(tiny(), Training.of(tiny(), 0, params), Sampling(1, False, None, 0), params))
     assert set(tasks["question_id"]) == {"a0-1", "a0-2", "a1-1", "a1-2", "b0-0", "b0-1", "b0-2", "b1-0", "b1-1", "b1-2"}
     # With two training tools a domain, each pack holds a whole domain.
     assert {tuple(sorted(names)) for names in tasks["candidates"].to_list()} == {("a0", "a1"), ("b0", "b1")}
@@ -340,7 +361,7 @@ def test_candidate_sets_are_runs_of_one_tool():
 def test_the_keys_of_a_chunk_are_limited(make, monkeypatch):
     monkeypatch.setattr(numbered, "KEYS", 1)
     monkeypatch.setattr("metatoolagent.tasks.packs.KEYS", 1)
-    monkeypatch.setattr("metatoolagent.tasks.eval_tasks.KEYS", 1)
+    monkeypatch.setattr("metatoolagent.tasks.pools.KEYS", 1)
     meta, evaluation, _ = make("cd", meta={"count": 5}, evaluation={"count": 4})
     assert (meta["meta_task"].n_unique(), evaluation.height) == (5, 8)
 

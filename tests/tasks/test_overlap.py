@@ -74,9 +74,9 @@ def test_there_are_so_many_siblings_and_no_more(catalog, asked):
 
 
 def test_a_variant_is_published_with_the_tasks_of_pool_all(catalog, materialized, tmp_path):
-    main = pl.read_parquet(materialized / "eval_tasks.parquet").filter(pl.col("pool") == "all")
+    main = pl.read_parquet(materialized / "tasks/eval_tasks.parquet").filter(pl.col("pool") == "all")
     for kind in ("0", "60", "siblings"):
-        materialize(kind, catalog, materialized / "eval_tasks.parquet", 0, tmp_path / kind)
+        materialize(kind, catalog, materialized / "tasks/eval_tasks.parquet", 0, tmp_path / kind)
         tasks = pl.read_parquet(verify(tmp_path / kind / "tasks/eval_tasks.parquet"))
         assert tasks["question_id"].equals(main["question_id"])
         assert tasks.equals(main) == (kind != "siblings")
@@ -89,4 +89,4 @@ def test_a_variant_is_published_with_the_tasks_of_pool_all(catalog, materialized
 @pytest.mark.parametrize("kind", ["91", "-1", "3.5", "twins"])
 def test_other_kinds_are_refused(kind, catalog, materialized, tmp_path):
     with pytest.raises(UserError, match="E-OVERLAP"):
-        materialize(kind, catalog, materialized / "eval_tasks.parquet", 0, tmp_path)
+        materialize(kind, catalog, materialized / "tasks/eval_tasks.parquet", 0, tmp_path)

@@ -74,7 +74,7 @@ def test_push_clone_and_pull_leave_nothing_to_do(finished, shell, tmp_path):
 def test_an_experiment_changes_only_what_depends_on_it(copy, shell):
     before = json.loads((copy / "results/main/manifest.json").read_text())
     done = shell("dvc exp run -S distractors=1", copy)
-    assert ran(done.stdout) == {"materialize", "train-ft", "train-mta", *EVALUATED, "metrics"}
+    assert ran(done.stdout) == {"materialize", "materialize_evaluation", "train-ft", "train-mta", *EVALUATED, "metrics"}
     assert json.loads((copy / "results/main/manifest.json").read_text()) != before
     assert "distractors: 1 " in (copy / "params.yaml").read_text()
     assert NOTHING in shell("snakemake -n eval_cd", copy).stdout
@@ -127,7 +127,7 @@ def of_fold(folder: Path, domain: str) -> pl.Series:
         pl.read_parquet(folder / file)
         for file in (
             f"data/processed/hd-{domain}/tools.parquet",
-            f"{fold}/tasks/meta_tasks.parquet",
+            f"{fold}/meta_tasks/meta_tasks.parquet",
             f"{fold}/tasks/eval_tasks.parquet",
         )
     )
@@ -137,7 +137,7 @@ def of_fold(folder: Path, domain: str) -> pl.Series:
     assert len(trained_on) and not held_out & {*trained_on["gold"], *trained_on["candidates"].explode()}
     for method in ("ft", "mta"):
         # Those tasks are what the adapter learnt from, and that adapter is the one that answered.
-        assert f"{fold}/tasks/meta_tasks.parquet" in inputs(folder / fold / method / "adapter")
+        assert f"{fold}/meta_tasks/meta_tasks.parquet" in inputs(folder / fold / method / "adapter")
         assert f"{fold}/{method}/adapter/adapter_model.safetensors" in inputs(folder / fold / method)
     return asked["pool"]
 

@@ -23,7 +23,9 @@ MTA = {"train-mta", "evaluate-mta"} | METRICS
 MASKING = {"train-masking", "evaluate-masking", "metrics_methods"}
 CHANNEL = {"train-channel", "evaluate-channel", "metrics_methods"}
 TRAINING = MTA | MASKING | CHANNEL | {"train-ft", "evaluate-ft"}
-TASKS = {"materialize"} | TRAINING | GENERATION | RETRIEVAL | MODEL_FREE
+META_TASKS = {"materialize"} | TRAINING | ICL
+EVAL_TASKS = {"materialize_evaluation", "evaluate-channel"} | GENERATION | RETRIEVAL | MODEL_FREE
+TASKS = META_TASKS | EVAL_TASKS
 SPLIT = {"split-cd"} | TASKS
 INGEST = {"ingest"} | SPLIT
 BACKBONE = {"backbone"} | TRAINING | GENERATION | RETRIEVAL
@@ -39,21 +41,21 @@ EXPECTED = {
     "split.validation": (0.1, SPLIT),
     "split.test": (0.4, SPLIT),
     "split.near_duplicate": (0.9, SPLIT),
-    "meta_tasks.count": (7, TASKS),
-    "meta_tasks.tasks_per_pack": (3, TASKS),
-    "meta_tasks.support_packs": (2, TASKS),
-    "meta_tasks.query_packs": (2, TASKS),
-    "meta_tasks.distractor_kind": ("hard", TASKS),
-    "meta_tasks.documentation": (0.1, TASKS),
-    "meta_tasks.query_tasks": (1, TASKS),
-    "meta_tasks.tools": (6, TASKS),
+    "meta_tasks.count": (7, META_TASKS),
+    "meta_tasks.tasks_per_pack": (3, META_TASKS),
+    "meta_tasks.support_packs": (2, META_TASKS),
+    "meta_tasks.query_packs": (2, META_TASKS),
+    "meta_tasks.distractor_kind": ("hard", META_TASKS),
+    "meta_tasks.documentation": (0.1, META_TASKS),
+    "meta_tasks.query_tasks": (1, META_TASKS),
+    "meta_tasks.tools": (6, TASKS),  # evaluation tasks may ask what is trained on
     "meta_tasks.questions_per_tool": (3, TASKS),
-    "meta_tasks.abstention": (0.1, TASKS),
-    "eval_tasks.part": ("validation", TASKS),
-    "eval_tasks.count": (12, TASKS),
-    "eval_tasks.distractors": (1, TASKS),
-    "eval_tasks.tasks_per_set": (3, TASKS),
-    "eval_tasks.distractor_kind": ("hard", TASKS),
+    "meta_tasks.abstention": (0.1, META_TASKS),
+    "eval_tasks.part": ("validation", EVAL_TASKS),
+    "eval_tasks.count": (12, EVAL_TASKS),
+    "eval_tasks.distractors": (1, EVAL_TASKS),
+    "eval_tasks.tasks_per_set": (3, EVAL_TASKS),
+    "eval_tasks.distractor_kind": ("hard", EVAL_TASKS),
     "backbone.source": ("embedded", BACKBONE),
     "backbone.layers": (1, BACKBONE),
     "backbone.dtype": ("bfloat16", BACKBONE),

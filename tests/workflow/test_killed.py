@@ -19,7 +19,8 @@ PATIENCE = 240
 SHORT = {
     "ingest": "data/interim",
     "split": "data/processed/cd",
-    "materialize": "results/main/tasks",
+    "materialize": "results/main/meta_tasks",
+    "materialize-evaluation": "results/main/tasks",
     "backbone": "models/backbone",
     "evaluate": "results/main/ft",
 }

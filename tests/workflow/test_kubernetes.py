@@ -21,7 +21,7 @@ PROFILE = ROOT / "profiles/kubernetes"
 COMMAND = "snakemake --workflow-profile profiles/kubernetes --seconds-between-status-checks 1"
 ADAPTER = Path("results/main/ft/adapter/adapter_model.safetensors")
 SAME = (
-    "tasks/meta_tasks.parquet",
+    "meta_tasks/meta_tasks.parquet",
     "ft/adapter/adapter_model.safetensors",
     "mta/adapter/adapter_model.safetensors",
     "metrics.json",

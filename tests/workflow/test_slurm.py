@@ -15,7 +15,7 @@ JOBS = 3
 """Of the first test, which the node ends before those of the workflow."""
 ADAPTER = Path("results/main/ft/adapter/adapter_model.safetensors")
 SAME = (
-    "tasks/meta_tasks.parquet",
+    "meta_tasks/meta_tasks.parquet",
     "ft/adapter/adapter_model.safetensors",
     "mta/adapter/adapter_model.safetensors",
     "metrics.json",

@@ -110,6 +110,17 @@ def split_of(wildcards):
     return variants.Variant.parse(wildcards.variant).split
 
 
+def tools_of_catalog(wildcards):
+    """Return the tools that tasks are drawn from, and their manifest."""
+    return ["data/interim/tools.parquet", "data/interim/manifest.json"]
+
+
+def parts_of_split(wildcards):
+    """Return the parts of a variant's split, and their manifest."""
+    files = ["tools.parquet", "questions.parquet", "manifest.json"]
+    return [f"data/processed/{split_of(wildcards)}/{file}" for file in files]
+
+
 def catalog_files(wildcards):
     """Return the authored files of the catalog."""
     folders = [config["ingest"]["tools"], config["ingest"]["questions"]]
@@ -196,7 +207,7 @@ def backbone_of(wildcards):
 
 def training_tasks(wildcards):
     """Return the meta-tasks that a variant trains on, and their manifest."""
-    folder = f"{folder_of(variants.training_tasks, wildcards.variant)}/tasks"
+    folder = f"{folder_of(variants.training_tasks, wildcards.variant)}/meta_tasks"
     return [f"{folder}/meta_tasks.parquet", f"{folder}/manifest.json"]
 
 

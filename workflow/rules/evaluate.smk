@@ -1,7 +1,7 @@
 """Evaluation tasks and an adapter -> predictions, one row a task.
 
 REQUIRED INPUTS: results/<variant>/tasks/eval_tasks.parquet, its catalog under data/interim/, models/backbone/, the method's adapter; for icl
-    results/<variant>/tasks/meta_tasks.parquet
+    results/<variant>/meta_tasks/meta_tasks.parquet
 OUTPUTS: results/<variant>/<method>/predictions.parquet
 PARAMS: seed; backbone for methods with a model, evaluate for those that generate, adapter for those that train one; reasoning for cot and react,
     icl for icl

@@ -51,8 +51,8 @@ rule materialize_external:
             "catalog/schemas",
             "tasks/choices",
             "tasks/distractors",
-            "tasks/eval_tasks",
             "tasks/external",
+            "tasks/pools",
         ),
     output:
         eval_tasks="results/{variant}/tasks/eval_tasks.parquet",

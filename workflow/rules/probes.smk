@@ -27,7 +27,8 @@ rule materialize_probe:
             "tasks/abstention",
             "tasks/choices",
             "tasks/distractors",
-            "tasks/eval_tasks",
+            "tasks/drawing",
+            "tasks/pools",
             "tasks/probes",
         ),
     output:
@@ -58,7 +59,8 @@ rule materialize_adaptation:
             "tasks/abstention",
             "tasks/choices",
             "tasks/distractors",
-            "tasks/eval_tasks",
+            "tasks/drawing",
+            "tasks/pools",
             "tasks/probes",
         ),
     output:

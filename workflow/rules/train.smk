@@ -1,6 +1,6 @@
 """Meta-tasks -> an adapter, by fine-tuning (ft; channel: on the likelihood of questions; masking: on masked names) or meta-learning (mta).
 
-REQUIRED INPUTS: results/<variant>/tasks/meta_tasks.parquet, data/interim/, models/backbone/
+REQUIRED INPUTS: results/<variant>/meta_tasks/meta_tasks.parquet, data/interim/, models/backbone/
 OUTPUTS: results/<variant>/<method>/adapter/
 PARAMS: adapter, backbone, seed, train; mta for method mta, masking for method masking
 """

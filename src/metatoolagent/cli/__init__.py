@@ -18,6 +18,7 @@ COMMANDS = (
     tasks.split,
     tasks.split_list,
     tasks.materialize,
+    tasks.materialize_evaluation,
     data.ingest_external,
     tasks.materialize_external,
     tasks.materialize_chains,

@@ -39,16 +39,34 @@ def split_list(
 
 
 def materialize(kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
-    """Draw the training meta-tasks and the evaluation tasks of a split; KIND is sd, cd or hd-DOMAIN."""
+    """Draw the training meta-tasks of a split; KIND is sd, cd or hd-DOMAIN."""
     del log
-    if not kind.startswith("hd-"):
-        require_known("kind", kind, ["sd", "cd", "hd-DOMAIN"])
+    _require_split(kind)
     from metatoolagent.tasks import meta_tasks
     from metatoolagent.variants import Variant
 
     given = params.given(parameters)
-    meta, evaluation, variant = given.section(params.MetaTasks), given.section(params.EvalTasks), Variant.of(out.parent)
-    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, evaluation, out, variant)
+    meta = given.section(params.MetaTasks)
+    meta_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, meta, out, Variant.of(out.parent))
+
+
+def materialize_evaluation(
+    kind: str, catalog: Catalog, parts: Parts, out: Out, parameters: Parameters = None, log: Log = None
+) -> None:
+    """Draw the evaluation tasks of a split; KIND is sd, cd or hd-DOMAIN."""
+    del log
+    _require_split(kind)
+    from metatoolagent.tasks import eval_tasks
+    from metatoolagent.variants import Variant
+
+    given = params.given(parameters)
+    evaluation, variant = given.section(params.EvalTasks), Variant.of(out.parent)
+    eval_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, evaluation, given.trained_on, out, variant)
+
+
+def _require_split(kind: str) -> None:
+    if not kind.startswith("hd-"):
+        require_known("kind", kind, ["sd", "cd", "hd-DOMAIN"])
 
 
 def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Parameters = None, log: Log = None) -> None:

@@ -90,6 +90,12 @@ class Given:
         """How many wrong tools a candidate set holds; errors as `section`."""
         return self._number("distractors", sections.Count)
 
+    @property
+    def trained_on(self) -> sections.TrainedOn:
+        """How much of the training part is trained on, as `meta_tasks` has it beside other keys; errors as `section`."""
+        tools, questions = (self._number(f"meta_tasks.{key}", sections.OrAll) for key in sections.TrainedOn.model_fields)
+        return sections.TrainedOn(tools=tools, questions_per_tool=questions)
+
     def _number(self, key: str, kind: Any) -> int:
         value = self._value(key)
         try:

@@ -78,7 +78,14 @@ class Split(Section):
         return self
 
 
-class MetaTasks(Section):
+class TrainedOn(Section):
+    """How much of the training part is trained on."""
+
+    tools: OrAll
+    questions_per_tool: OrAll
+
+
+class MetaTasks(TrainedOn):
     """The size and the making of training meta-tasks."""
 
     count: Count
@@ -89,8 +96,6 @@ class MetaTasks(Section):
     documentation: Annotated[float, Field(ge=0, le=1)]
     abstention: Share
     query_tasks: OrAll
-    tools: OrAll
-    questions_per_tool: OrAll
 
     @model_validator(mode="after")
     def _have_room_for_the_query_tasks(self) -> Self:

@@ -107,12 +107,16 @@ def require(available: Mapping[str, int], distractors: int, key: str = "distract
     if not small:
         return
     largest = min(available.values())
-    lowered = f"take what is above {largest} out of {key}" if key.startswith("sweeps.") else f"set {key}: {largest}"
     raise UserError(
         "E-DISTRACTORS",
         "there are not enough tools for so many distractors",
         ", ".join(small),
         got=f"{key}: {distractors}",
-        fix=(f"{lowered}, or " if largest > 0 else "") + "add tools there",
+        fix=(f"{lowered(key, largest)}, or " if largest > 0 else "") + "add tools there",
         kept=artifacts.KEPT,
     )
+
+
+def lowered(key: str, largest: int) -> str:
+    """Return the advice to lower a number to the largest that is possible; a sweep's key has a list of numbers."""
+    return f"take what is above {largest} out of {key}" if key.startswith("sweeps.") else f"set {key}: {largest}"

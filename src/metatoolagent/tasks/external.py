@@ -10,7 +10,7 @@ from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, in_evaluation, similarity_ranks
-from metatoolagent.tasks.eval_tasks import eval_tasks
+from metatoolagent.tasks.pools import eval_tasks
 
 OUTPUTS = ["eval_tasks.parquet", "unused.parquet"]
 PART = "test"

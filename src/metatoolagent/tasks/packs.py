@@ -14,7 +14,7 @@ from metatoolagent import artifacts, params
 from metatoolagent.errors import Finding, UserError, raise_findings
 from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.choices import KEYS, Choices
-from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of
+from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of, lowered
 from metatoolagent.tasks.turns import Parting, Turns
 from metatoolagent.variants import TOOLS
 
@@ -34,7 +34,7 @@ class Training:
     question_Q: Ints
 
     @classmethod
-    def of(cls, choices: Choices, seed: int, params: params.MetaTasks, key: str = TOOLS) -> "Training":
+    def of(cls, choices: Choices, seed: int, params: params.TrainedOn, key: str = TOOLS) -> "Training":
         """Return the training tools of a split and their questions, or as many of both as the params leave.
 
         Args:
@@ -69,12 +69,11 @@ def _spread(choices: Choices, question_Q: Ints, tools: int, key: str, generator:
     """Return some of the tools of questions, the domains in turn; of more tools of the same seed, they are a part."""
     tool_T = np.unique(choices.tool_Q[question_Q])
     if tools > (most := len(tool_T)):
-        lowered = f"take what is above {most} out of {key}" if key.startswith("sweeps.") else f"set {key}: {most} or less"
         raise UserError(
             "E-QUESTIONS",
             f"{tools} training tools are asked for, and {most} have a question with one answer",
             got=f"{key}: {tools}",
-            fix=f"{lowered}, or 0 for all",
+            fix=f"{lowered(key, most)}, or 0 for all",
             kept=artifacts.KEPT,
         )
     turn_T = generator.permutation(len(choices.names))[tool_T]
@@ -97,23 +96,18 @@ def left_out(params: params.MetaTasks) -> int:
     return 1 if params.abstention else 0
 
 
-def available(choices: Choices, by_domain: bool, seed: int, params: params.MetaTasks) -> dict[str, int]:
-    """Return how many distractors each scope of training candidates can give.
-
-    Raises:
-        UserError: E-QUESTIONS.
-    """
-    domain_T = Training.of(choices, seed, params).domain_T
-    size_U = np.bincount(domain_T)
+def available(choices: Choices, training: Training, by_domain: bool, params: params.MetaTasks) -> dict[str, int]:
+    """Return how many distractors each scope of training candidates can give."""
+    size_U = np.bincount(training.domain_T)
     others = 1 + left_out(params)
     if by_domain and (size_U > 0).sum() > 1:
         units = np.flatnonzero(size_U)
         return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - others for unit in units}
     # Two disjoint candidate sets come from one scope.
-    return {"training tools": len(domain_T) // 2 - others}
+    return {"training tools": len(training.domain_T) // 2 - others}
 
 
-def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -> Iterator[pl.DataFrame]:
+def meta_tasks(choices: Choices, training: Training, sampling: Sampling, params: params.MetaTasks) -> Iterator[pl.DataFrame]:
     """Yield the rows of training meta-tasks, chunk by chunk.
 
     A candidate set is an anchor tool and its distractors. Support and query tools lie in different domains where two
@@ -125,13 +119,13 @@ def meta_tasks(choices: Choices, sampling: Sampling, params: params.MetaTasks) -
 
     Args:
         choices: the tools and questions of the split; `available` must give the distractors asked for.
+        training: those that train.
         sampling: how candidate sets are made.
         params: number and sizes of meta-tasks.
 
     Raises:
         UserError: E-QUESTIONS if a pack would ask a question twice.
     """
-    training = Training.of(choices, sampling.seed, params)
     candidates = sampling.distractors + 1
     together = candidates + left_out(params)
     turns = Turns.first(training.tool_Q, training.question_Q, generator_of(sampling.seed, "meta_tasks", "turns"))

@@ -11,7 +11,7 @@ from metatoolagent.evaluation.scoring import predict
 
 @pytest.fixture
 def meta_tasks(materialized):
-    return pl.read_parquet(materialized / "meta_tasks.parquet")
+    return pl.read_parquet(materialized / "meta_tasks/meta_tasks.parquet")
 
 
 def test_demonstrations_are_of_different_gold_tools_and_the_same_each_time(meta_tasks):
@@ -23,7 +23,7 @@ def test_demonstrations_are_of_different_gold_tools_and_the_same_each_time(meta_
 
 def test_no_tool_that_is_evaluated_is_the_answer_of_a_demonstration_or_stands_in_one(meta_tasks, materialized):
     every = chosen(meta_tasks, meta_tasks["gold"].n_unique())
-    evaluated = set(pl.read_parquet(materialized / "eval_tasks.parquet")["gold"])
+    evaluated = set(pl.read_parquet(materialized / "tasks/eval_tasks.parquet")["gold"])
     assert evaluated
     assert not evaluated & {row["gold"] for row in every}
     assert not evaluated & {name for row in every for name in row["candidates"]}

@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from metatoolagent import artifacts, params
-from metatoolagent.catalog import chunks, schemas
-from metatoolagent.tasks import eval_tasks
-from metatoolagent.tasks.choices import Choices
-from metatoolagent.tasks.distractors import Sampling, in_evaluation, require, similarity_ranks
+from metatoolagent.catalog import schemas
+from metatoolagent.tasks import pools
+from metatoolagent.tasks.distractors import in_evaluation, require
+from metatoolagent.tasks.drawing import Source
 from metatoolagent.tasks.probes import abstention, adaptation, injection, rotation
 
 TASKS = "eval_tasks.parquet"
@@ -41,36 +41,34 @@ def materialize(
     Raises:
         UserError: E-DISTRACTORS, E-QUESTIONS, E-INJECTION, or an error of the inputs.
     """
-    sources = [parts / "tools.parquet", parts / "questions.parquet", catalog / "tools.parquet"]
+    source = Source.read(parts, catalog, "cd")
     attacks = injection.read() if probe == "injection" else {}
     # What stands in the place of a gold tool that is left out is a distractor too.
     extra = 1 if probe == "abstention" else 0
     number, key = in_evaluation(evaluation, distractors)
-    base = _base(sources, number, key, extra, seed, evaluation, probes.count)
+    base = _base(source, number, key, extra, seed, evaluation, probes.count)
     if probe == "abstention":
         tasks, schema = abstention.tasks(base, seed), schemas.EVAL_TASKS
     elif probe == "rotation":
         tasks, schema = rotation.tasks(base), schemas.EVAL_TASKS
     else:
         tasks, schema = injection.tasks(base, seed, attacks), schemas.INJECTED_TASKS
-    inputs = [*sources, injection.TABLE] if attacks else sources
+    inputs = [*source.files, injection.TABLE] if attacks else source.files
     with artifacts.publishing(out, (TASKS,), producer="materialize_probe", inputs=inputs) as paths:
         schemas.write(tasks, schema, paths[TASKS])
 
 
 def _base(
-    sources: list[Path], distractors: int, key: str, extra: int, seed: int, evaluation: params.EvalTasks, count: int
+    source: Source, distractors: int, key: str, extra: int, seed: int, evaluation: params.EvalTasks, count: int
 ) -> pl.DataFrame:
     """Return the evaluation tasks, pool `all`, that a probe makes its own from, with some more distractors than asked for."""
-    choices = Choices.of(schemas.read(sources[0], schemas.TOOL_PARTS), chunks.read(sources[1], schemas.QUESTION_PARTS))
-    documents = schemas.read(sources[2], schemas.TOOLS)
+    choices = source.choices
     questions = int((choices.part_T[choices.tool_Q] == evaluation.part).sum())
     chosen = evaluation.model_copy(update={"count": min(count, questions)})
-    ranks_TT = similarity_ranks(documents) if evaluation.distractor_kind == "hard" else None
-    sampling = Sampling(distractors + extra, evaluation.distractor_kind == "same_domain", ranks_TT, seed)
-    scopes = eval_tasks.available(choices, sampling.by_domain, seed, chosen)
+    sampling = source.sampling(evaluation.distractor_kind, distractors + extra, seed)
+    scopes = pools.available(choices, sampling.by_domain, seed, chosen)
     require({scope: number - extra for scope, number in scopes.items()}, distractors, key)
-    return pl.concat(list(eval_tasks.eval_tasks(choices, sampling, chosen))).filter(pool=POOL)
+    return pl.concat(list(pools.eval_tasks(choices, sampling, chosen))).filter(pool=POOL)
 
 
 def materialize_adaptation(
