@@ -115,8 +115,8 @@ def test_every_sweep_is_priced():
         ("sweep_distractors", [16, 64], [40, 160]),
         # 4 rungs; in the full form one, with base.
         ("sweep_scale", [16, 20], [10, 11]),
-        # 3 + 4 sizes, 6 + 4 in the full form, of which one is the same: 8 questions are a pack, and 0 tools are all.
-        ("sweep_queries", [24, 48], [90, 180]),
+        # 3 + 4 + 4 sizes, 6 + 4 + 4 in the full form, of which one of each is the same: 8 questions are a pack, and 0 is all.
+        ("sweep_queries", [36, 72], [120, 240]),
         ("sweep_sensitivity", [16, 16], [320, 320]),
         # 4 levels and siblings, by base, ft and mta; the adapters are those of the main job.
         ("sweep_overlap", [2, 15], [2, 15]),

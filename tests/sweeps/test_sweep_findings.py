@@ -124,20 +124,23 @@ def test_the_gap_is_training_less_validation_accuracy(rows):
     # sqrt(1.6 / 10) = 0.4 and sqrt(1.6 / 40) = 0.2: the shape itself; all tools have no size to be fitted at.
     assert "mta, training tools: 10: +40.0 [+25.9, +54.1], 40: +20.0" in told and "all: +0.0" in told
     assert "C = 1.6 has R² = 1.00" in told
-    drawn(queries, table, training_tools=92)
+    drawn(queries, table, largest={"tools": 92})
+
+
+IN_TOOLS = (("tools", 0, 0.5), ("tools", 10, 0.8), ("tools", 40, 0.6))
 
 
 def test_all_tools_are_drawn_where_their_number_is_and_no_line_is_fitted_to_them(rows):
     table = rows(
         *[
             {"axis": axis, "size": size, "part": part, "value": value}
-            for axis, size, train in (("query_tasks", 8, 0.7), ("tools", 0, 0.5), ("tools", 10, 0.8), ("tools", 40, 0.6))
+            for axis, size, train in (*IN_TOOLS, ("query_tasks", 8, 0.7), ("questions", 2, 0.9), ("questions", 0, 0.4))
             for part, value in (("train", train), ("validation", 0.4))
         ]
     )
-    (data,) = queries.figure(table, training_tools=92).to_dict()["datasets"].values()
+    (data,) = queries.figure(table, largest={"tools": 92, "questions": 70}).to_dict()["datasets"].values()
     found = {(row["axis"], row["size"]): (row["gap"], row["fitted"]) for row in data}
-    assert set(found) == {("query_tasks", 8), ("tools", 92), ("tools", 10), ("tools", 40)}
+    assert set(found) == {("query_tasks", 8), *(("tools", size) for size in (92, 10, 40)), *(("questions", size) for size in (70, 2))}
     assert found["tools", 92] == (pytest.approx(0.1), None)
     assert found["tools", 40] == (pytest.approx(0.2), pytest.approx(0.2))
 
@@ -145,24 +148,37 @@ def test_all_tools_are_drawn_where_their_number_is_and_no_line_is_fitted_to_them
 def test_a_training_tool_is_one_with_a_question_of_its_own(tmp_path):
     questions = pl.DataFrame(
         {
-            "tool": ["a", "a", "b", "c", "d"],
-            "also": [[], ["b"], ["a"], [], []],  # all of b's have a second answer
-            "part": ["train", "train", "train", "train", "test"],
+            "tool": ["a", "a", "a", "a", "b", "c", "d"],
+            "also": [[], [], [], ["b"], ["a"], [], []],  # all of b's have a second answer
+            "part": ["train"] * 6 + ["test"],
         }
     )
     with publishing(tmp_path, [stage.QUESTIONS], producer="split") as paths:
         questions.write_parquet(paths[stage.QUESTIONS])
-    assert stage.training_tools(tmp_path) == 2
+    assert stage.trained_on(tmp_path) == {"tools": 2, "questions": 2}
 
 
 def test_too_few_training_tools_for_a_meta_task_are_refused_when_the_sweep_is_planned(committed):
     config = committed.model_dump()
-    config["sweeps"]["queries"]["tools"] = [4, 6, 0]  # with 2 distractors, three candidates for support and three for query
+    config["sweeps"]["queries"] |= {"tools": [4, 6, 0], "questions": [0]}  # with 2 distractors, three candidates for support and three for query
     with pytest.raises(UserError, match="E-PARAMS") as raised:
         planned("queries", config)
     assert (raised.value.where, raised.value.got, raised.value.exit_code) == ("key sweeps.queries.tools", "4", 64)
     assert raised.value.fix.startswith("take what is below 6 out of sweeps.queries.tools")
     config["sweeps"]["queries"]["tools"] = [6, 0]
+    assert planned("queries", config)
+
+
+@pytest.mark.parametrize(("abstention", "least"), [(0.0, 3), (0.1, 8)])
+def test_too_few_questions_of_a_tool_for_a_pack_are_refused_when_the_sweep_is_planned(committed, abstention, least):
+    config = committed.model_dump()
+    config["meta_tasks"] |= {"tasks_per_pack": 8, "abstention": abstention}  # eight tasks ask for three candidates in turn
+    config["sweeps"]["queries"]["questions"] = [least - 1, least, 0]
+    with pytest.raises(UserError, match="E-PARAMS") as raised:
+        planned("queries", config)
+    assert (raised.value.where, raised.value.got) == ("key sweeps.queries.questions", str(least - 1))
+    assert raised.value.fix.startswith(f"take what is below {least} out of sweeps.queries.questions")
+    config["sweeps"]["queries"]["questions"] = [least, 0]
     assert planned("queries", config)
 
 

@@ -101,6 +101,7 @@ EXPECTED = {
     "sweeps.scale.sources": (["tiny"], set()),
     "sweeps.queries.query_tasks": ([2], set()),
     "sweeps.queries.tools": ([7], set()),
+    "sweeps.queries.questions": ([4], set()),
     "sweeps.sensitivity.points": (2, set()),
     "sweeps.sensitivity.outer_lr": ([0.001, 0.01], set()),
     "sweeps.sensitivity.inner_lr": ([0.001, 0.01], set()),

@@ -114,11 +114,11 @@ def test_scale_builds_a_backbone_for_each_rung(planned):
 
 def test_queries_share_the_adapters_of_both_parts(planned):
     listed = planned("sweep_queries")
-    names = {"meta_tasks.query_tasks=1", "meta_tasks.tools=6"}
+    names = {"meta_tasks.query_tasks=1", "meta_tasks.tools=6", "meta_tasks.questions_per_tool=3"}
     assert jobs(listed, "train") == {(variant("queries", name), method) for name in names for method in ("ft", "mta")}
     evaluated = {name for name, method in jobs(listed, "evaluate") if method == "mta"}
-    assert len(evaluated) == 2 * 3  # both parts, of one query task, of six tools, and of the main run
-    assert sum("eval_tasks.part=train" in name for name in evaluated) == 3
+    assert len(evaluated) == 2 * 4  # both parts, of one query task, of six tools, of three questions, and of the main run
+    assert sum("eval_tasks.part=train" in name for name in evaluated) == 4
 
 
 @pytest.mark.parametrize("sweep", ["sensitivity", "search"])

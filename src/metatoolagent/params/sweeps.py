@@ -47,10 +47,11 @@ class Scale(Section):
 
 
 class Queries(Section):
-    """Query tasks a meta-task, and training tools; 0 is all of them."""
+    """Query tasks a meta-task, training tools, and questions of each; 0 is all of them."""
 
     query_tasks: Annotated[list[Count], Field(min_length=1)]
     tools: Annotated[list[OrAll], Field(min_length=1)]
+    questions: Annotated[list[OrAll], Field(min_length=1)]
 
 
 class Sensitivity(Section):

@@ -1,10 +1,11 @@
-"""Query tasks a meta-task, and training tools: the generalization gap, next to the shape of the bound.
+"""Query tasks a meta-task, training tools, and questions of each: the generalization gap, next to the shape of the bound.
 
-The gap is the accuracy on tasks of the tools that were trained on, less that on validation tools; one of both is varied at a
-time, the other as in the main run.
+The gap is the accuracy on tasks of the tools that were trained on, less that on validation tools; one of the three is varied at
+a time, the others as in the main run.
 """
 
 import math
+from collections.abc import Mapping
 
 import altair as alt
 import polars as pl
@@ -17,17 +18,18 @@ from metatoolagent.sweeps.wording import at, capped
 from metatoolagent.variants import Scalar
 
 METHODS = ("ft", "mta")
-AXES = {"query_tasks": "query tasks a meta-task", "tools": "training tools"}
+AXES = {"query_tasks": "query tasks a meta-task", "tools": "training tools", "questions": "questions a training tool"}
 
 
 def runs(plan: Plan) -> list[Run]:
     """Return each method at each size of each axis, on tasks of training tools and of validation tools.
 
     Raises:
-        UserError: E-PARAMS if a number of training tools is too small for any meta-task.
+        UserError: E-PARAMS if a number of training tools, or of their questions, is too small for any meta-task.
     """
     chosen, pack = plan.config["sweeps"]["queries"], plan.config["meta_tasks"]["tasks_per_pack"]
     _require_two_sides(chosen["tools"], plan)
+    _require_different_questions(chosen["questions"], plan)
     sizes: list[tuple[str, int, dict[str, Scalar]]] = []
     for count in sorted(set(chosen["query_tasks"])):
         packs = math.ceil(count / pack)
@@ -35,6 +37,7 @@ def runs(plan: Plan) -> list[Run]:
         named = 0 if count == packs * pack else count
         sizes.append(("query_tasks", count, {"meta_tasks.query_packs": packs, "meta_tasks.query_tasks": named}))
     sizes += [("tools", count, {"meta_tasks.tools": count}) for count in sorted(set(chosen["tools"]))]
+    sizes += [("questions", count, {"meta_tasks.questions_per_tool": count}) for count in sorted(set(chosen["questions"]))]
     return [
         run
         for axis, size, changed in sizes
@@ -62,6 +65,22 @@ def _require_two_sides(sizes: list[int], plan: Plan) -> None:
         )
 
 
+def _require_different_questions(sizes: list[int], plan: Plan) -> None:
+    """Refuse so few questions of a training tool that a pack would have to ask one twice."""
+    meta, candidates = plan.config["meta_tasks"], plan.config["distractors"] + 1
+    least = meta["tasks_per_pack"] if meta["abstention"] else math.ceil(meta["tasks_per_pack"] / candidates)
+    if small := sorted({size for size in sizes if 0 < size < least}):
+        raise UserError(
+            "E-PARAMS",
+            f"a pack asks up to {least} different questions of a training tool",
+            "key sweeps.queries.questions",
+            ", ".join(map(str, small)),
+            f"take what is below {least} out of sweeps.queries.questions, or lower meta_tasks.tasks_per_pack",
+            "nothing was run",
+            exit_code=Exit.PARAMS,
+        )
+
+
 def gaps(table: pl.DataFrame) -> pl.DataFrame:
     """Return the gap of each method at each size: columns axis, size, method, gap, low, high.
 
@@ -78,16 +97,16 @@ def gaps(table: pl.DataFrame) -> pl.DataFrame:
     return joined.select("axis", "size", "method", gap=gap, low=gap - below, high=gap + above)
 
 
-def figure(table: pl.DataFrame, training_tools: int) -> alt.Chart:
+def figure(table: pl.DataFrame, largest: Mapping[str, int]) -> alt.Chart:
     """Return the gap against the size, a panel for each axis, with the fitted shape as a broken line.
 
     Args:
         table: of the sweep.
-        training_tools: how many there are, which is where size 0, all tools, is drawn; the line is not fitted to it.
+        largest: how many there are of each axis, which is where size 0, all of them, is drawn; the line is not fitted to it.
     """
     sized = gaps(table)
-    everything = pl.when(size=0).then(training_tools).otherwise("size")
-    found = sized.with_columns(size=everything.cast(sized["size"].dtype))
+    everything = pl.col("axis").replace_strict(largest, default=None, return_dtype=sized["size"].dtype)
+    found = sized.with_columns(size=pl.when(size=0).then(everything).otherwise("size"))
     curves = []
     for _, rows in sized.filter(pl.col("size") > 0).group_by("axis", "method", maintain_order=True):
         if bound := fit(rows["size"].to_list(), rows["gap"].to_list()):
@@ -105,7 +124,7 @@ def figure(table: pl.DataFrame, training_tools: int) -> alt.Chart:
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
-    """Say the gaps, and how well sqrt(C / n) fits them; size 0, which is all tools, is told and not fitted."""
+    """Say the gaps, and how well sqrt(C / n) fits them; size 0, which is all, is told and not fitted."""
     told = []
     for (axis, method), rows in gaps(table).group_by("axis", "method", maintain_order=True):
         each = ", ".join(

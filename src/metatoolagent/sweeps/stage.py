@@ -30,13 +30,13 @@ def collect(
         resamples: of an interval and of a test.
         seed: of the resampling.
         out: the folder.
-        parts: the artifact of the split, for a sweep whose figure needs the number of training tools.
+        parts: the artifact of the split, for a sweep whose figure needs the number of training tools and of their questions.
 
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods of a point have different tasks.
     """
     made = table(runs, resamples, seed)
-    counted = {} if parts is None else {"training_tools": training_tools(parts)}
+    counted = {} if parts is None else {"largest": trained_on(parts)}
     drawn = module(sweep).figure(made, **counted).configure(**CONFIG | {"background": "white"}).to_json()
     told = module(sweep).finding(made, caps)
     inputs = [Path(file) for file in dict.fromkeys(file for run in runs for file in run.files)]
@@ -49,11 +49,14 @@ def collect(
         paths["finding.md"].write_text(told + "\n", encoding="utf-8")
 
 
-def training_tools(parts: Path) -> int:
-    """Return how many tools a split trains on: those with a question that no other tool answers.
+def trained_on(parts: Path) -> dict[str, int]:
+    """Return how many `tools` a split trains on, and how many `questions` of each on average, to the next whole number.
+
+    They are the questions that no other tool answers, and the tools with such a question.
 
     Raises:
         UserError: E-CORRUPT or E-MISSING.
     """
     asked = pl.scan_parquet(verify(parts / QUESTIONS)).filter(pl.col("part") == "train", pl.col("also").list.len() == 0)
-    return int(asked.select(pl.col("tool").n_unique()).collect().item())
+    tools, questions = asked.select(pl.col("tool").n_unique(), questions=pl.len()).collect().row(0)
+    return {"tools": tools, "questions": round(questions / tools)}
