@@ -14,7 +14,13 @@ def accuracy(key, mean, low, high, n):
 
 
 def comparison(key, difference, low, high, p):
-    return {f"{key}.difference": difference, f"{key}.low": low, f"{key}.high": high, f"{key}.p": p / 2, f"{key}.p_holm": p}
+    return {
+        f"{key}.difference": difference,
+        f"{key}.low": low,
+        f"{key}.high": high,
+        f"{key}.p_holm": p,
+        f"{key}.p_tools_holm": 2 * p,
+    }
 
 
 METRICS = {
@@ -52,9 +58,9 @@ def test_accuracies_in_percent_with_intervals_methods_in_their_order():
 
 def test_differences_in_points_say_where_they_are_not_resolved():
     assert cells(differences(METRICS)) == [
-        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0400"],
-        ["cd", "mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001"],
-        ["cd", "mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000"],
+        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0400", "0.0800"],
+        ["cd", "mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001", "<0.0001"],
+        ["cd", "mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000", "0.4000"],
     ]
 
 

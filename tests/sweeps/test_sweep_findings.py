@@ -140,7 +140,11 @@ def test_all_tools_are_drawn_where_their_number_is_and_no_line_is_fitted_to_them
     )
     (data,) = queries.figure(table, largest={"tools": 92, "questions": 70}).to_dict()["datasets"].values()
     found = {(row["axis"], row["size"]): (row["gap"], row["fitted"]) for row in data}
-    assert set(found) == {("query_tasks", 8), *(("tools", size) for size in (92, 10, 40)), *(("questions", size) for size in (70, 2))}
+    assert set(found) == {
+        ("query_tasks", 8),
+        *(("tools", size) for size in (92, 10, 40)),
+        *(("questions", size) for size in (70, 2)),
+    }
     assert found["tools", 92] == (pytest.approx(0.1), None)
     assert found["tools", 40] == (pytest.approx(0.2), pytest.approx(0.2))
 
@@ -160,7 +164,10 @@ def test_a_training_tool_is_one_with_a_question_of_its_own(tmp_path):
 
 def test_too_few_training_tools_for_a_meta_task_are_refused_when_the_sweep_is_planned(committed):
     config = committed.model_dump()
-    config["sweeps"]["queries"] |= {"tools": [4, 6, 0], "questions": [0]}  # with 2 distractors, three candidates for support and three for query
+    config["sweeps"]["queries"] |= {
+        "tools": [4, 6, 0],
+        "questions": [0],
+    }  # with 2 distractors, three candidates for support and three for query
     with pytest.raises(UserError, match="E-PARAMS") as raised:
         planned("queries", config)
     assert (raised.value.where, raised.value.got, raised.value.exit_code) == ("key sweeps.queries.tools", "4", 64)

@@ -64,7 +64,8 @@ def compared(metrics: Metrics, key: str) -> str:
     _, _, reading, pool = key.split(".")
     mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
     what = f"{READINGS[reading].capitalize()} {POOLS[pool]}"
-    text = f"{what}: mta {mean:+.1f} points against ft [{low:+.1f}, {high:+.1f}], p {_is(p_value(metrics[f'{key}.p_holm']))}"
+    p = _is(p_value(metrics[f"{key}.p_tools_holm"]))
+    text = f"{what}: mta {mean:+.1f} points against ft [{low:+.1f}, {high:+.1f}], p over tools {p}"
     if resolved(metrics, key):
         return text + "."
     smallest = metrics.get(f"{key}.mdd")
@@ -87,7 +88,7 @@ def rivals(metrics: Metrics) -> Iterator[str]:
 
 
 def _cells(metrics: Metrics) -> list[tuple[str, str]]:
-    return [(pool, reading) for pool in POOLS for reading in READINGS if f"cd.mta_vs_ft.{reading}.{pool}.p" in metrics]
+    return [(pool, reading) for pool in POOLS for reading in READINGS if f"cd.mta_vs_ft.{reading}.{pool}.difference" in metrics]
 
 
 def _sign(metrics: Metrics, key: str) -> int:

@@ -169,6 +169,7 @@ def _comparison(metrics: Metrics, key: str) -> dict[str, Any]:
         "pool": pool,
         "difference": difference(metrics, key),
         "p": p_value(metrics[f"{key}.p_holm"]),
+        "p_tools": p_value(metrics[f"{key}.p_tools_holm"]),
         "resolved": resolved(metrics, key),
         "mdd": "–" if smallest is None else f"{100 * smallest:.1f}",
         "main": pair == "mta_vs_ft",

@@ -81,11 +81,13 @@ def accuracies(metrics: Metrics) -> Table:
 
 def differences(metrics: Metrics) -> Table:
     """Return the paired differences in points, a row for each comparison in pool `all`."""
-    table = Table(title="Paired differences in points, pool all; p of McNemar's exact test after Holm")
-    for column in ("split", "comparison", "answer", "difference", "p"):
-        table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
+    title = "Paired differences in points, pool all; p after Holm: McNemar's exact test over tasks, sign flips over tools"
+    table = Table(title=title)
+    numbers = ("difference", "p, tasks", "p, tools")
+    for column in ("split", "comparison", "answer", *numbers):
+        table.add_column(column, justify="right" if column in numbers else "left")
     for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
         split, pair, reading, _ = key.split(".")
-        p = p_value(metrics[f"{key}.p_holm"])
-        table.add_row(split, pair.replace("_vs_", " - "), reading, marked(metrics, key), p)
+        tests = (p_value(metrics[f"{key}.{p}_holm"]) for p in ("p", "p_tools"))
+        table.add_row(split, pair.replace("_vs_", " - "), reading, marked(metrics, key), *tests)
     return table
