@@ -33,7 +33,7 @@ def difference(value, low, high, p, **labels):
     return {"method": "mta", "against": "ft", "value": value, "low": low, "high": high, "p": p, "p_holm": p, **labels}
 
 
-def test_distractors_saturate_where_no_interval_is_below_the_best(rows):
+def test_distractors_saturate_where_no_more_of_them_are_resolved_to_be_better(rows):
     values = {2: 0.30, 5: 0.45, 10: 0.50, 20: 0.48}
     grid = [
         {"training": j, "evaluation": i, "method": method, "value": value + 0.1 * (i == 2)}
@@ -41,15 +41,24 @@ def test_distractors_saturate_where_no_interval_is_below_the_best(rows):
         for j, value in values.items()
         for i in (2, 20)
     ]
-    table = rows(*grid)
-    # At 20 in evaluation, the interval of 2 ends at 40 %, below the best's 50 %; that of 5 ends at 55 %.
-    assert distractors.saturation(table.filter(evaluation=20, method="ft")) == 5
-    # A fall behind the best says nothing of where it was reached.
-    assert distractors.saturation(rows(*({"training": j, "value": v} for j, v in {2: 0.5, 5: 0.55, 10: 0.2}.items()))) == 2
+    # 10 is resolved to be better than 2, and nothing than 5; that 20 is worse than 10 says nothing of where the best was reached.
+    steps = [
+        difference(value, value - 0.04, value + 0.04, 0.01, training=more, evaluation=20, against=f"training {fewer}")
+        for more, fewer, value in ((5, 2, 0.03), (10, 2, 0.2), (10, 5, 0.02), (20, 2, 0.03), (20, 5, 0.03), (20, 10, -0.2))
+    ]
+    table = rows(*grid, *steps)
+    at_most = table.filter(evaluation=20, method="mta")
+    trained, compared = at_most.filter(pl.col("against").is_null()), at_most.filter(pl.col("against").is_not_null())
+    assert distractors.saturation(trained, compared) == 5
+    assert distractors.saturation(trained, compared.filter(pl.col("low") < 0)) == 2
     told = distractors.finding(table, CAPS)
     assert "with 20 distractors in evaluation" in told
     assert "ft: 2 in training 30.0 % [20.0, 40.0], 5 in training 45.0 % [35.0, 55.0]" in told
-    assert "and from 5 up to it no interval lies below that" in told
+    assert (
+        "; from 5 on, more are not resolved to be better on the same tasks; 20 less 2: +3.0 points [-1.0, +7.0], p = 0.01" in told
+    )
+    assert "20 less 10: -20.0 points [-24.0, -16.0], p = 0.01 after Holm." in told
+    assert told.count("no number is resolved to be better than a lower one") == 1  # ft, of which nothing is compared here
     assert "at most 20 meta-tasks a run and 100 eval-tasks a run" in told and "2 training seeds" in told
     drawn(distractors, table)
 
@@ -281,7 +290,7 @@ def test_the_stage_publishes_one_table_one_figure_and_one_paragraph(predictions,
     ]
     stage.collect("distractors", runs, NONE, 200, 0, tmp_path / "out")
     table = pl.read_csv(tmp_path / "out/table.csv")
-    assert table.columns[:2] == ["training", "evaluation"] and len(table) == 2 * 2 * 3
+    assert table.columns[:2] == ["training", "evaluation"] and len(table) == 2 * (2 * 3 + 2)
     assert json.loads((tmp_path / "out/figure.json").read_text())["$schema"].startswith(
         "https://vega.github.io/schema/vega-lite/"
     )

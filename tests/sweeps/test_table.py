@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from metatoolagent.errors import UserError
@@ -33,6 +34,28 @@ def test_methods_of_a_point_are_compared_on_the_same_tasks_seed_by_seed(predicti
     # The differences of five tools sum to 4, 4, 4, 2 and 0 over both seeds: of their 16 signs, two reach the sum of 14.
     assert found["p"].to_list() == [None, None, 2 / 16]
     assert found["p_holm"].to_list() == [None, None, 2 / 16]
+
+
+def test_a_method_is_compared_with_itself_along_a_label_where_the_others_are_equal(predictions):
+    right, half = predictions("right", "1111111111"), predictions("half", "1010101010")
+    runs = [
+        run(method, 0, file, training=training, evaluation=evaluation)
+        for evaluation in (1, 2)
+        for training, file in ((2, half), (5, right))
+        for method in ("ft", "mta")
+    ]
+    found = table(runs, RESAMPLES, seed=0, along="training").filter(reading="scored")
+    steps = found.filter(against="training 2")
+    assert steps.select("training", "evaluation", "method", "value", "p").rows() == [
+        (5, evaluation, method, 0.5, 2 / 32) for evaluation in (1, 2) for method in ("ft", "mta")
+    ]
+    # Four such differences are a family of their own, and so are those between the methods.
+    assert steps["p_holm"].to_list() == [4 * 2 / 32] * 4
+    between = found.filter(against="ft")
+    assert between.select("training", "evaluation").rows() == [(training, i) for i in (1, 2) for training in (2, 5)]
+    assert table(runs, RESAMPLES, seed=0).equals(
+        table(runs, RESAMPLES, seed=0, along="training").filter(pl.col("against").is_null() | (pl.col("against") == "ft"))
+    )
 
 
 def test_p_values_are_adjusted_over_the_points_of_the_table(predictions):

@@ -4,9 +4,10 @@ import altair as alt
 import polars as pl
 
 from metatoolagent.sweeps.runs import Plan, Run
-from metatoolagent.sweeps.wording import at, capped, percent
+from metatoolagent.sweeps.wording import at, capped, differences, percent, points
 
 METHODS = ("ft", "mta")
+ALONG = "training"
 
 
 def runs(plan: Plan) -> list[Run]:
@@ -39,15 +40,15 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     return (points + bars).facet(column=alt.Column("method:N", title=None))
 
 
-def saturation(rows: pl.DataFrame) -> int:
-    """Return the fewest training distractors from which up to the best number no interval lies below the best one's mean.
+def saturation(rows: pl.DataFrame, steps: pl.DataFrame) -> int:
+    """Return the fewest training distractors from which on no larger number is resolved to be better, on the same tasks.
 
     Args:
         rows: one method at one number of evaluation distractors, a row for each number in training.
+        steps: its paired differences between those numbers.
     """
-    best = rows.sort("value", "training", descending=[True, False]).row(0, named=True)
-    below = rows.filter((pl.col("high") < best["value"]) & (pl.col("training") < best["training"]))["training"].to_list()
-    return min(int(value) for value in rows["training"] if all(value > low for low in below))
+    worse = {int(against.removeprefix(f"{ALONG} ")) for against in steps.filter(pl.col("low") > 0)["against"]}
+    return min(int(number) for number in rows["training"] if all(number > other for other in worse))
 
 
 def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
@@ -56,8 +57,13 @@ def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
     hardest = max(rows["evaluation"])
     told = []
     for method in METHODS:
-        of_method = rows.filter((pl.col("method") == method) & (pl.col("evaluation") == hardest)).sort("training")
+        of_method = rows.filter(method=method, evaluation=hardest).sort("training")
+        steps = differences(table).filter(pl.col("against").str.starts_with(ALONG), method=method, evaluation=hardest)
         told.append(f"{method}: " + ", ".join(f"{row['training']} in training {percent(row)}" for row in of_method.to_dicts()))
-        best = of_method.sort("value", "training", descending=[True, False])["training"][0]
-        told[-1] += f"; best with {best}, and from {saturation(of_method)} up to it no interval lies below that"
+        if (from_ := saturation(of_method, steps)) > of_method["training"][0]:
+            told[-1] += f"; from {from_} on, more are not resolved to be better on the same tasks"
+        else:
+            told[-1] += "; no number is resolved to be better than a lower one on the same tasks"
+        for row in steps.filter(training=of_method["training"].max()).to_dicts():
+            told[-1] += f"; {row['training']} less {row['against'].removeprefix(f'{ALONG} ')}: {points(row)}"
     return f"Scored accuracy with {hardest} distractors in evaluation, pool all. {'. '.join(told)}. {capped(table, caps)}"

@@ -13,7 +13,8 @@ from metatoolagent import params, variants
 from metatoolagent.variants import Scalar, Variant
 
 NAMES = ("table2", "compare", "distractors", "scale", "queries", "sensitivity", "search", "overlap")
-"""Every sweep; each is a module of this folder with `runs`, `figure` and `finding`."""
+"""Every sweep; each is a module of this folder with `runs`, `figure` and `finding`, and `ALONG` where methods are
+compared with themselves along that label."""
 
 Labels = Mapping[str, str | int | float]
 

@@ -35,7 +35,7 @@ def collect(
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods of a point have different tasks.
     """
-    made = table(runs, resamples, seed)
+    made = table(runs, resamples, seed, getattr(module(sweep), "ALONG", ""))
     counted = {} if parts is None else {"largest": trained_on(parts)}
     drawn = module(sweep).figure(made, **counted).configure(**CONFIG | {"background": "white"}).to_json()
     told = module(sweep).finding(made, caps)

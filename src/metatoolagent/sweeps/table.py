@@ -4,12 +4,12 @@ Columns: the sweep's labels, then
 
 | column | meaning |
 |---|---|
-| method, against | whose accuracy; `against` another one's, the difference to it, on the same tasks; else null |
+| method, against | whose accuracy, or `against` another one's, or its own at `training 5`, the difference on the same tasks |
 | pool, reading | which tasks; the `scored` or the `free` selection |
 | seed, seeds | the training seed, or `all`; how many are in the row |
 | n | evaluation tasks, for each seed |
 | value, low, high | the mean over tasks and seeds, with its 95 % interval |
-| p, p_holm | of a difference over all seeds (sign flips of tools), alone and after Holm over the pool and reading; else null |
+| p, p_holm | of a difference over all seeds (sign flips of tools), alone and after Holm over a pool and reading; else null |
 """
 
 import itertools
@@ -33,6 +33,7 @@ FIXED = ("method", "against", "pool", "reading", "seed", "seeds", "n", "value", 
 Rows = list[dict[str, Any]]
 Frames = dict[str, dict[int | None, pl.DataFrame]]
 """The predictions of a point, by method and seed."""
+Points = list[tuple[Labels, Frames]]
 
 
 def schema(labels: Sequence[str]) -> Table:
@@ -46,22 +47,26 @@ def schema(labels: Sequence[str]) -> Table:
     return Table(columns, strict=True, ordered=True)
 
 
-def table(runs: Sequence[Run], resamples: int, seed: int) -> pl.DataFrame:
+def table(runs: Sequence[Run], resamples: int, seed: int, along: str = "") -> pl.DataFrame:
     """Return the table of a sweep, checked.
 
     Args:
         runs: with their predictions.
         resamples: of an interval and of a test.
         seed: of the resampling.
+        along: a label, a number, along which each method is compared with itself, the others being equal; none where left out.
 
     Raises:
         UserError: E-CORRUPT or E-MISSING for predictions; E-UNPAIRED if the methods of a point have different tasks.
     """
-    rows: Rows = []
-    for _, group in itertools.groupby(runs, lambda run: run.labels):
-        members = list(group)
-        rows += _of_point(members[0].labels, _read(members), resamples, seed)
+    points: Points = []
+    for labels, group in itertools.groupby(runs, lambda run: run.labels):
+        points.append((labels, _read(list(group))))
+    rows = [row for labels, frames in points for row in _of_point(labels, frames, resamples, seed)]
     _adjust(rows)
+    steps = _of_steps(points, along, resamples, seed) if along else []
+    _adjust(steps)
+    rows += steps
     labels = list(runs[0].labels)
     kinds = dict.fromkeys(FIXED[:5], pl.String) | {"p": pl.Float64, "p_holm": pl.Float64}
     frame = pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None).select(*labels, *FIXED)
@@ -79,8 +84,7 @@ def _read(runs: Sequence[Run]) -> Frames:
 def _of_point(labels: Labels, frames: Frames, resamples: int, seed: int) -> Rows:
     """Return the rows of the runs that share their labels."""
     rows: Rows = []
-    pools = next(iter(next(iter(frames.values())).values()))["pool"].unique(maintain_order=True).to_list()
-    for pool, reading in itertools.product(pools, READINGS):
+    for pool, reading in itertools.product(_pools(frames), READINGS):
         common = {**labels, "pool": pool, "reading": reading}
         for method, of_seed in frames.items():
             samples = {number: sample(frame, pool, reading) for number, frame in of_seed.items()}
@@ -90,6 +94,28 @@ def _of_point(labels: Labels, frames: Frames, resamples: int, seed: int) -> Rows
             named = {**common, "method": better, "against": worse}
             rows += [{**named, **row} for row in _estimates(found, resamples, seed, tested=True)]
     return rows
+
+
+def _of_steps(points: Points, along: str, resamples: int, seed: int) -> Rows:
+    """Return each method's differences between two values of a label, the higher one less the lower one."""
+    rows: Rows = []
+    for (fewer, before), (more, after) in itertools.permutations(points, 2):
+        lower = float(fewer[along]) < float(more[along])
+        if not lower or {**fewer, along: None} != {**more, along: None}:
+            continue
+        against = f"{along} {fewer[along]}"
+        for method in (name for name in after if name in before):
+            frames = {method: after[method], against: before[method]}
+            pairs = list(_paired(frames, method, against))
+            for pool, reading in itertools.product(_pools(after), READINGS):
+                found = {number: sample(ours, pool, reading, theirs) for number, ours, theirs in pairs}
+                named = {**more, "pool": pool, "reading": reading, "method": method, "against": against}
+                rows += [{**named, **row} for row in _estimates(found, resamples, seed, tested=True)]
+    return rows
+
+
+def _pools(frames: Frames) -> list[str]:
+    return list(next(iter(next(iter(frames.values())).values()))["pool"].unique(maintain_order=True))
 
 
 def _paired(frames: Frames, better: str, worse: str) -> Iterator[tuple[int | None, pl.DataFrame, pl.DataFrame]]:
