@@ -28,8 +28,7 @@ def runs(plan: Plan) -> list[Run]:
         UserError: E-PARAMS if a number of training tools, or of their questions, is too small for any meta-task.
     """
     chosen, pack = plan.config["sweeps"]["queries"], plan.config["meta_tasks"]["tasks_per_pack"]
-    _require_two_sides(chosen["tools"], plan)
-    _require_different_questions(chosen["questions"], plan)
+    _require_room(plan)
     sizes: list[tuple[str, int, dict[str, Scalar]]] = []
     for count in sorted(set(chosen["query_tasks"])):
         packs = math.ceil(count / pack)
@@ -47,38 +46,29 @@ def runs(plan: Plan) -> list[Run]:
     ]
 
 
-def _require_two_sides(sizes: list[int], plan: Plan) -> None:
-    """Refuse so few training tools that no meta-task could be made of them, whatever the catalog is like."""
-    config = plan.config
-    # Support and query candidates are different tools; with abstention a pack has one more tool than candidates.
-    least = 2 * (config["distractors"] + 1 + bool(config["meta_tasks"]["abstention"]))
-    if small := sorted({size for size in sizes if 0 < size < least}):
-        raise UserError(
-            "E-PARAMS",
-            f"the candidates of a meta-task, {config['distractors']} distractors and the right tool for support and for query, "
-            f"take {least} training tools",
-            "key sweeps.queries.tools",
-            ", ".join(map(str, small)),
-            f"take what is below {least} out of sweeps.queries.tools, or lower distractors",
-            "nothing was run",
-            exit_code=Exit.PARAMS,
-        )
-
-
-def _require_different_questions(sizes: list[int], plan: Plan) -> None:
-    """Refuse so few questions of a training tool that a pack would have to ask one twice."""
+def _require_room(plan: Plan) -> None:
+    """Refuse sizes that no meta-task could be made at, whatever the catalog is like."""
     meta, candidates = plan.config["meta_tasks"], plan.config["distractors"] + 1
-    least = meta["tasks_per_pack"] if meta["abstention"] else math.ceil(meta["tasks_per_pack"] / candidates)
-    if small := sorted({size for size in sizes if 0 < size < least}):
-        raise UserError(
-            "E-PARAMS",
-            f"a pack asks up to {least} different questions of a training tool",
-            "key sweeps.queries.questions",
-            ", ".join(map(str, small)),
-            f"take what is below {least} out of sweeps.queries.questions, or lower meta_tasks.tasks_per_pack",
-            "nothing was run",
-            exit_code=Exit.PARAMS,
-        )
+    # Support and query candidates are different tools; with abstention a pack has one more tool than candidates, and may ask
+    # for that one in all of its tasks.
+    tools = 2 * (candidates + bool(meta["abstention"]))
+    questions = meta["tasks_per_pack"] if meta["abstention"] else math.ceil(meta["tasks_per_pack"] / candidates)
+    sides = f"the candidates of a meta-task, {candidates - 1} distractors and the right tool for support and for query,"
+    for axis, least, why, instead in (
+        ("tools", tools, f"{sides} take {tools} training tools", "distractors"),
+        (
+            "questions",
+            questions,
+            f"a pack asks up to {questions} different questions of a training tool",
+            "meta_tasks.tasks_per_pack",
+        ),
+    ):
+        key = f"sweeps.queries.{axis}"
+        small = sorted({size for size in plan.config["sweeps"]["queries"][axis] if 0 < size < least})
+        if small:
+            fix = f"take what is below {least} out of {key}, or lower {instead}"
+            got = ", ".join(map(str, small))
+            raise UserError("E-PARAMS", why, f"key {key}", got, fix, "nothing was run", exit_code=Exit.PARAMS)
 
 
 def gaps(table: pl.DataFrame) -> pl.DataFrame:
