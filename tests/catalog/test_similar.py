@@ -29,8 +29,8 @@ def trigrams(text):
 def test_pairs_are_those_of_the_definition_whatever_is_held_at_once(threshold, monkeypatch):
     generator = random.Random(0)
     found = 0
-    for chunk, block, pairs in ((9, 17, 7), (2**12, 2**19, 2**20), (9, 17, 7)):
-        for name, value in (("CHUNK", chunk), ("BLOCK", block), ("PAIRS", pairs)):
+    for sizes in ((9, 17, 7, 8), (2**12, 2**19, 2**20, 2**24), (9, 17, 7, 64)):
+        for name, value in zip(("CHUNK", "BLOCK", "PAIRS", "SLICE"), sizes, strict=True):
             monkeypatch.setattr(similar, name, value)
         left = [sentence(generator, generator.randint(0, 8)) for _ in range(40)]
         right = [edited(generator, text) for text in generator.choices(left, k=60)]

@@ -6,7 +6,7 @@ classes at least have the same members in both sets, and s + 1 - c of them are l
 is found by looking the classes of x up among those of y, without the c that most texts share, and counting (Arasu, Ganti and
 Kaushik, Efficient exact set-similarity joins, VLDB 2006; classes left out by their cost: Qin et al., GPH: Similarity search in
 Hamming space, ICDE 2018). What is found is compared in full, so that the answer is exact. What is left of the square is the
-count of classes in common: on random sentences, 2 in 1,000 pairs of texts have one, and 1 in 100,000 the two that are needed.
+count of classes in common. Which classes most texts share is told by a table of how many hashes begin alike, without a search.
 
 Legend: N texts of a chunk, P classes, M members of all the texts of a chunk, C candidate pairs.
 """
@@ -24,13 +24,19 @@ CHUNK = 2**12
 """Texts of the left side that are handled at once."""
 
 BLOCK = 2**19
-"""Texts of the right side whose classes are held at once: some 700 bytes each, and twice that while they are sorted."""
+"""Texts of the right side whose classes are held at once: some 900 bytes each, and twice that while they are sorted."""
 
 PAIRS = 2**20
 """Candidate pairs that are compared at once, or those of one text if they are more."""
 
-SPARE, COMMON = 4, 3
+SPARE, COMMON = 12, 10
 """Classes beyond those that may differ and one, s above, and those that a text leaves out, c: more of both make them smaller."""
+
+ROOM = 2
+"""Places for each hash in the table of how many begin alike: of hashes that are not there, half at most seem to be."""
+
+SLICE = 2**22
+"""Places of that table that are made at once."""
 
 STEP = 1.25
 """How far apart the numbers k are that classes are made for: texts of like size share a parting."""
@@ -68,6 +74,12 @@ class Index(NamedTuple):
     hash_I: Hashes
     owner_I: NDArray[np.int32]
     size_N: Longs
+    times_X: NDArray[np.uint16]
+    """How many hashes begin with the bits of a place, at most 65,535."""
+
+    def times(self, hash_NP: Hashes) -> NDArray[np.uint16]:
+        """Return how often hashes are there at the most, up to 65,535: 0 is exact, and finding it takes no search."""
+        return self.times_X[hash_NP >> np.uint64(64 - _bits(len(self.hash_I)))]
 
 
 def similar_pairs(left: list[str], right: list[str], threshold: float) -> list[tuple[int, int]]:
@@ -126,19 +138,41 @@ def _index(texts: Sequence[str], threshold: float) -> Index:
             owners.append(np.repeat((start + text_N).astype(np.int32), hash_NP.shape[1]))
     hash_I, owner_I = np.concatenate(hashes), np.concatenate(owners)
     order = np.argsort(hash_I)
-    return Index(hash_I[order], owner_I[order], np.concatenate(sizes))
+    hash_I = hash_I[order]
+    return Index(hash_I, owner_I[order], np.concatenate(sizes), _times(hash_I))
+
+
+def _bits(hashes: int) -> int:
+    """Return of how many bits a place in the table is made."""
+    return max(1, (ROOM * hashes - 1).bit_length())
+
+
+def _times(hash_I: Hashes) -> NDArray[np.uint16]:
+    """Return how many of the sorted hashes begin with the bits of each place, at most 65,535."""
+    bits = _bits(len(hash_I))
+    times_X = np.empty(2**bits, np.uint16)
+    for start in range(0, len(times_X), SLICE):
+        end = min(start + SLICE, len(times_X))
+        low = np.searchsorted(hash_I, np.uint64(start << 64 - bits))
+        high = len(hash_I) if end == len(times_X) else np.searchsorted(hash_I, np.uint64(end << 64 - bits))
+        place = (hash_I[low:high] >> np.uint64(64 - bits)).astype(np.int64) - start
+        times_X[start:end] = np.bincount(place, minlength=end - start).clip(max=2**16 - 1)
+    return times_X
 
 
 def _candidates(chunk: Trigrams, index: Index, threshold: float) -> Iterator[tuple[Longs, Longs]]:
     """Yield pairs of a text of the chunk and one of the block of like size, by their places, that share a class."""
     for text_N, hash_NP in _classes(chunk, threshold):
+        times_NP = index.times(hash_NP)
+        common_NS = np.argpartition(times_NP, -COMMON, axis=1)[:, -COMMON:]
+        np.put_along_axis(times_NP, common_NS, 0, axis=1)
+        searched_NP = times_NP > 0
         # Numpy finds sorted hashes faster than mixed ones.
-        sorted_, place = np.unique(hash_NP, return_inverse=True)
+        sorted_, place = np.unique(hash_NP[searched_NP], return_inverse=True)
         low = np.searchsorted(index.hash_I, sorted_)
         found = np.searchsorted(index.hash_I, sorted_, side="right") - low
-        low_NP, found_NP = low[place].reshape(hash_NP.shape), found[place].reshape(hash_NP.shape)
-        common_NS = np.argpartition(found_NP, -COMMON, axis=1)[:, -COMMON:]
-        np.put_along_axis(found_NP, common_NS, 0, axis=1)
+        low_NP, found_NP = np.zeros((2, *hash_NP.shape), np.int64)
+        low_NP[searched_NP], found_NP[searched_NP] = low[place], found[place]
         share_N = np.cumsum(found_NP.sum(axis=1)) // PAIRS
         for share in np.unique(share_N):
             of_N = share_N == share
