@@ -61,6 +61,8 @@ def rows() -> list[Row]:
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
         of_table("the same, exact hypergradient", "hypergradients.csv", method="exact", seed="all"),
         of_table("the same, reptile", "hypergradients.csv", method="reptile", seed="all"),
+        of_table("domains held out, seven trainings, in bfloat16", "hd.csv", split="hd"),
+        of_table("domains held out, every candidate new, in bfloat16", "hd.csv", split="hd", pool="unseen"),
         of_table("the first 20 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 20 layers"),
         of_table("the first 10 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 10 layers"),
         *[
@@ -85,6 +87,7 @@ def rows() -> list[Row]:
 def chart(drawn: list[Row]) -> alt.LayerChart:
     """Return the figure."""
     frame = pl.DataFrame([vars(row) for row in drawn])
+    assert frame["what"].is_unique().all(), "two rows of one name would stand in one line"
     base = alt.Chart(frame).encode(alt.Y("what:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)))
     shade = alt.Color("trainings:N", scale=alt.Scale(domain=[FIVE, ONE], range=[INK, QUIET]))
     zero = alt.Chart(pl.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeWidth=1).encode(x="zero:Q")
