@@ -79,7 +79,7 @@ class Index(NamedTuple):
 
     def times(self, hash_NP: Hashes) -> NDArray[np.uint16]:
         """Return how often hashes are there at the most, up to 65,535: 0 is exact, and finding it takes no search."""
-        return self.times_X[hash_NP >> np.uint64(64 - _bits(len(self.hash_I)))]
+        return np.take(self.times_X, (hash_NP >> np.uint64(64 - _bits(len(self.hash_I)))).astype(np.int64))
 
 
 def similar_pairs(left: list[str], right: list[str], threshold: float) -> list[tuple[int, int]]:
