@@ -63,7 +63,7 @@ def test_two_gpu_jobs_never_share_a_gpu(submitted, cluster):
     jobs = one_node.finished(cluster)[JOBS:]
     with_gpu = [job for job in jobs if job[2]]
     # Two trainings, and three methods with a model.
-    assert len(jobs) == 12 and [len(gpus) for *_, gpus in with_gpu] == [1] * 5
+    assert len(jobs) == 13 and [len(gpus) for *_, gpus in with_gpu] == [1] * 5
     assert all(one.isdisjoint(other) for one, other in one_node.overlapping(with_gpu))
 
 
