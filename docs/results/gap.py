@@ -61,6 +61,7 @@ def rows() -> list[Row]:
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
         of_table("the same, exact hypergradient", "hypergradients.csv", method="exact", seed="all"),
         of_table("the same, reptile", "hypergradients.csv", method="reptile", seed="all"),
+        of_metrics("the same, after 160 updates in place of 48, first order", "longer-test.json", "cd.mta_vs_ft.scored.all"),
         of_table("domains held out, seven trainings, in bfloat16", "hd.csv", split="hd"),
         of_table("domains held out, every candidate new, in bfloat16", "hd.csv", split="hd", pool="unseen"),
         of_table("the first 20 of 30 layers, in bfloat16", "scale.csv", backbone="embedded, 20 layers"),

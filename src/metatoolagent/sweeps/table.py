@@ -106,9 +106,9 @@ def _of_steps(points: Points, along: str, resamples: int, seed: int) -> Rows:
         against = f"{along} {fewer[along]}"
         for method in (name for name in after if name in before):
             frames = {method: after[method], against: before[method]}
-            pairs = list(_paired(frames, method, against))
+            paired = list(_paired(frames, method, against))
             for pool, reading in itertools.product(_pools(after), READINGS):
-                found = {number: sample(ours, pool, reading, theirs) for number, ours, theirs in pairs}
+                found = {number: sample(ours, pool, reading, theirs) for number, ours, theirs in paired}
                 named = {**more, "pool": pool, "reading": reading, "method": method, "against": against}
                 rows += [{**named, **row} for row in _estimates(found, resamples, seed, tested=True)]
     return rows
