@@ -1,4 +1,4 @@
-"""Snakemake, DVC or torchrun above this process, and the end of a job that has lost them.
+"""Snakemake, DVC or what launched the processes of one run above this process, and the end of a job that has lost them.
 
 A killed engine leaves its jobs running. Such an orphan would hold the cores, and later overwrite what the next run made.
 """
@@ -11,7 +11,7 @@ import psutil
 
 from metatoolagent.errors import Exit, UserError
 
-PROGRAMS = ("snakemake", "dvc", "torchrun", "torch.distributed.run")
+PROGRAMS = ("snakemake", "dvc", "torchrun", "torch.distributed.run", "metatoolagent", "mta")
 T = TypeVar("T")
 
 

@@ -56,9 +56,9 @@ def two() -> list[str]:
 
 
 @contextmanager
-def taking(identifiers):
+def taking(identifiers, take=TAKE):
     """A process that takes one of these GPUs and holds it until it is killed; what it says is left to be read."""
-    command = [sys.executable, "-c", f"{TAKE}; input()", *identifiers]
+    command = [sys.executable, "-c", f"{take}; input()", *identifiers]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, text=True, **pipes) as process:
         try:
@@ -100,6 +100,18 @@ def test_only_gpus_that_the_process_sees_are_taken(two):
         assert number(sees_the_second) == 0
         with taking(two[::-1]) as sees_both:
             assert number(sees_both) == 1
+
+
+def test_who_wants_two_gpus_holds_none_before_both_are_free(two):
+    several = TAKE.replace("gpus.choose(sys.argv[1:])", "*gpus.claim(sys.argv[1:], 2)")
+    with taking(two) as one:
+        assert number(one) == 0
+        with taking(two, several) as both:
+            assert "waiting for 2 GPUs" in both.stderr.readline()
+            with taking(two) as other:  # takes the second, which the waiting process does not hold
+                assert number(other) == 1
+            one.kill()
+            assert both.stdout.readline() == "0 1\n"
 
 
 def test_a_gpu_that_is_named_is_taken_as_it_is(two, monkeypatch):

@@ -37,6 +37,7 @@ rule train:
     # All cores: Snakemake tells the job through OMP_NUM_THREADS, and two model jobs would fight for them.
     threads: 8
     resources:
+        # As many processes train together, to the result of one: --set-resources train:gpu=4, with train.meta_batch: 4 or more.
         gpu=1,
         mem_mb=at_each_attempt(8000),
         runtime=240,
@@ -47,5 +48,5 @@ rule train:
         backbone=backbone_of,
     shell:
         "python -m metatoolagent train {wildcards.method:q} --tasks {input.tasks[0]:q} --catalog data/interim"
-        " --backbone {params.backbone:q} --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter"
+        " --backbone {params.backbone:q} --out results/{wildcards.variant:q}/{wildcards.method:q}/adapter --processes {resources.gpu}"
         " --params {params.given:q} --log {log:q}"

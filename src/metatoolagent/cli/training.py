@@ -1,5 +1,7 @@
 """Commands for the backbone and its adapters."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,17 +27,20 @@ def train(
     model: Model,
     out: Out,
     work: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = Path("work"),
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes on this machine that train together.")] = 1,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Train an adapter: METHOD is ft, channel, masking or mta. The same command goes on after a kill; torchrun starts several."""
+    """Train an adapter: METHOD is ft, channel, masking or mta. The same command goes on after a kill."""
     del log
     require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
-    from metatoolagent.meta import training
+    from metatoolagent.meta import launching, training
     from metatoolagent.meta.job import Job
     from metatoolagent.models.backbone import keep_few_kernels, use_cores
 
     use_cores()
+    if processes > 1 and launching.LAUNCHED not in os.environ:
+        sys.exit(launching.launch(processes, sys.argv[1:]))
     keep_few_kernels()
     given = params.given(parameters)
     training.train(

@@ -37,51 +37,66 @@ def choose(identifiers: Sequence[str]) -> int:
     """
     given = os.environ.get(CHOSEN, "")
     if not given:
-        return claim(identifiers)
+        return claim(identifiers)[0]
     if given.isdecimal() and int(given) < len(identifiers):
         return int(given)
     what, fix = f"this process sees {len(identifiers)} GPUs, numbered from 0", "name one of them, or none for one that is free"
     raise UserError("E-GPU", what, f"environment variable {CHOSEN}", shown(given), fix, exit_code=Exit.PARAMS)
 
 
-def claim(identifiers: Sequence[str]) -> int:
-    """Return the number of the first GPU that no other process holds, and hold it until this process ends, however it does.
+def claim(identifiers: Sequence[str], count: int = 1) -> list[int]:
+    """Return the numbers of the first GPUs that no other process holds, and hold them until this process ends, however it does.
 
-    Where all are held it says so and waits.
+    Where too few are free it says so and waits, and meanwhile holds none.
 
     Args:
         identifiers: as for `choose`.
+        count: number of GPUs, at most as many as there are.
 
     Raises:
         UserError: I-PAUSED if Snakemake or DVC above this process is gone.
     """
     for look in while_wanted(itertools.count()):
-        for number, identifier in enumerate(identifiers):
-            if _hold(identifier):
-                return number
+        if found := _hold(identifiers, count):
+            return found
         if look == 0:
-            _say(f"waiting for a GPU: other processes ({_holders(identifiers)}) hold all that this one sees, {len(identifiers)};")
-            _say(f"to share one with them, end this and set {CHOSEN} to its number")
+            wanted = "a GPU" if count == 1 else f"{count} GPUs"
+            others = f"other processes ({_holders(identifiers)}) hold too many"
+            _say(f"waiting for {wanted}: {others} of the {len(identifiers)} that this one sees;")
+            _say(f"to share one with another process, end this and set {CHOSEN} to its number")
         time.sleep(INTERVAL)
     raise AssertionError("unreachable")
 
 
-def _hold(identifier: str) -> bool:
-    """Hold a GPU, if no other process does.
+def _hold(identifiers: Sequence[str], count: int) -> list[int]:
+    """Hold the first GPUs that are free, or none if they are too few: two that held half of what both want would never end."""
+    found: dict[int, socket.socket] = {}
+    for number, identifier in enumerate(identifiers):
+        if len(found) < count and (lock := _lock(identifier)) is not None:
+            found[number] = lock
+    if len(found) < count:
+        for lock in found.values():
+            lock.close()
+        return []
+    _held.extend(found.values())
+    return list(found)
+
+
+def _lock(name: str) -> socket.socket | None:
+    """Return the lock of a GPU, or nothing where another process has it.
 
     The lock is a name that a socket has, in Linux's abstract namespace: one process of the machine can have it, whichever user's,
     it is gone with that process, also after SIGKILL, and unlike a file's it has no folder that must be writable or is tidied up.
     """
     lock = socket.socket(socket.AF_UNIX)
     try:
-        lock.bind(f"\0{LOCK}{identifier}")
+        lock.bind(f"\0{LOCK}{name}")
     except OSError as error:
         lock.close()
         if error.errno != errno.EADDRINUSE:
             raise
-        return False
-    _held.append(lock)
-    return True
+        return None
+    return lock
 
 
 def _holders(identifiers: Sequence[str]) -> str:
