@@ -1,4 +1,5 @@
 import random
+import weakref
 
 import pytest
 
@@ -65,3 +66,21 @@ def test_few_pairs_of_unlike_texts_are_compared_in_full(monkeypatch):
     monkeypatch.setattr(similar, "_similar", counted)
     similar.similar_pairs(texts[:1000], texts[1000:], 0.8)
     assert sum(compared) < 1000 * 1000 / 1000
+
+
+def test_one_block_is_held_at_a_time(monkeypatch):
+    """Two of them would be most of the memory of a large split."""
+    monkeypatch.setattr(similar, "BLOCK", 10)
+    made, held = [], []
+    real = similar._index
+
+    def watched(texts, threshold):
+        held.append(sum(one() is not None for one in made))
+        index = real(texts, threshold)
+        made.append(weakref.ref(index.hash_I))
+        return index
+
+    monkeypatch.setattr(similar, "_index", watched)
+    texts = [sentence(random.Random(number), 6) for number in range(30)]
+    assert similar.similar_pairs(texts, texts, 1.0) == [(number, number) for number in range(30)]
+    assert held == [0, 0, 0]

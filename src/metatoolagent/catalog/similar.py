@@ -105,13 +105,18 @@ def similar(
     """
     pairs: set[tuple[int, int]] = set()  # a pair may be found by several partings
     for first, block in _counted(right, BLOCK):
-        index = _index(block, threshold)
-        for start, texts in _counted(left(), CHUNK):
-            chunk = _trigrams(texts)
-            for one_C, other_C in _candidates(chunk, index, threshold):
-                near_C = _similar(chunk, block, one_C, other_C, threshold)
-                pairs.update(zip((start + one_C[near_C]).tolist(), (first + other_C[near_C]).tolist(), strict=True))
+        pairs.update((one, first + other) for one, other in _with_block(left(), block, threshold))
     return sorted(pairs)
+
+
+def _with_block(left: Iterable[Sequence[str]], block: Sequence[str], threshold: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs with a block of the right side's texts; what is made for it is gone before the next block's is made."""
+    index = _index(block, threshold)
+    for start, texts in _counted(left, CHUNK):
+        chunk = _trigrams(texts)
+        for one_C, other_C in _candidates(chunk, index, threshold):
+            near_C = _similar(chunk, block, one_C, other_C, threshold)
+            yield from zip((start + one_C[near_C]).tolist(), other_C[near_C].tolist(), strict=True)
 
 
 def _counted(chunks: Iterable[Sequence[str]], size: int) -> Iterator[tuple[int, Sequence[str]]]:
