@@ -78,7 +78,7 @@ def test_the_table_has_each_measure_by_part_and_length(predictions):
         "reading": "scored",
         "measure": "order",
         "n": 3,
-        "value": 0.3333,
+        "value": 0.333333,
         "low": 0,
         "high": 0,
         "p": None,
@@ -125,6 +125,11 @@ def test_the_report_tells_the_numbers_of_the_table(predictions, tmp_path):
     assert flat["chains.test.all.base.scored.set.value"] == 0.8
     assert flat["chains.test.all.ft_vs_base.scored.order.value"] == 0.6
     assert (tmp_path / "out/figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_no_method_is_told_to_be_the_highest_where_several_are(predictions, tmp_path):
+    report({"v": {"base": predictions("base", *HALF), "ft": predictions("ft", *HALF)}}, 200, 0, tmp_path / "out")
+    assert "In order, base, ft are the highest, and the same." in (tmp_path / "out/finding.md").read_text()
 
 
 def test_methods_that_choose_alike_do_not_differ(predictions):

@@ -192,10 +192,18 @@ def test_runs_that_differ_widen_the_interval_and_runs_that_do_not_leave_it():
     clusters = [str(number) for number in range(50)]
     right, wrong = ([1.0] * 50, clusters), ([0.0] * 50, clusters)
     found = crossed_bootstrap([right, wrong], 2000, np.random.default_rng(0))
-    # Both draws are the wrong run in a quarter of the resamples, and both the right one in another.
+    # One run is drawn: the wrong one in half of the resamples, the right one in the other half.
     assert (found.mean, found.low, found.high, found.n) == (0.5, 0.0, 1.0, 100)
     same = crossed_bootstrap([right, right], 2000, np.random.default_rng(0))
     assert (same.low, same.high) == (1.0, 1.0)
+
+
+def test_one_run_less_than_there_are_is_drawn():
+    clusters = [str(number) for number in range(20)]
+    runs = [([value] * 20, clusters) for value in (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)]
+    found = crossed_bootstrap(runs, 20_000, np.random.default_rng(0))
+    # The five that are drawn are all wrong with probability 1 / 32, more than the tail of 0.025; six would be with 1 / 64.
+    assert (found.low, found.high) == (0.0, 1.0)
 
 
 def test_runs_may_have_different_clusters():
@@ -230,6 +238,13 @@ def test_all_signs_are_flipped_where_there_are_few_clusters(sums, expected):
     values = [float(np.sign(size)) for size in sums for _ in range(max(1, abs(size)))]
     clusters = [str(index) for index, size in enumerate(sums) for _ in range(max(1, abs(size)))]
     assert sign_flips([(values, clusters)], 1000, np.random.default_rng(0)) == pytest.approx(expected)
+
+
+def test_blocks_do_not_change_what_signs_tell(monkeypatch):
+    values, clusters = [1.0] * 14 + [-1.0] * 6, [str(number) for number in range(20)]
+    whole = sign_flips([(values, clusters)], 5000, np.random.default_rng(0))
+    monkeypatch.setattr("metatoolagent.evaluation.statistics.BLOCK", 90)
+    assert sign_flips([(values, clusters)], 5000, np.random.default_rng(0)) == pytest.approx(whole, abs=0.02)
 
 
 def test_drawn_signs_agree_with_all_signs():

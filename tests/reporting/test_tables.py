@@ -64,6 +64,11 @@ def test_differences_in_points_say_where_they_are_not_resolved():
     ]
 
 
+def test_metrics_of_an_earlier_version_are_shown_without_what_they_lack():
+    old = {name: value for name, value in METRICS.items() if not name.endswith("p_tools_holm")}
+    assert [row[-2:] for row in cells(differences(old))] == [["0.0400", "–"], ["<0.0001", "–"], ["0.2000", "–"]]
+
+
 def test_without_comparisons_the_table_is_empty():
     assert cells(differences({})) == []
     assert cells(accuracies({})) == []

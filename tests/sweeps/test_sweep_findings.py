@@ -19,6 +19,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.reporting import cost_tables
 from metatoolagent.sweeps import bound, compare, distractors, queries, scale, search, sensitivity, space, stage, table2
 from metatoolagent.sweeps.runs import NAMES, Run, planned, to_json
+from metatoolagent.sweeps.wording import capped
 
 CAPS = {"meta_tasks": 20, "eval_tasks": 100}
 NONE = {"meta_tasks": 0, "eval_tasks": 0}
@@ -54,13 +55,20 @@ def test_distractors_saturate_where_no_more_of_them_are_resolved_to_be_better(ro
     told = distractors.finding(table, CAPS)
     assert "with 20 distractors in evaluation" in told
     assert "ft: 2 in training 30.0 % [20.0, 40.0], 5 in training 45.0 % [35.0, 55.0]" in told
-    assert (
-        "; from 5 on, more are not resolved to be better on the same tasks; 20 less 2: +3.0 points [-1.0, +7.0], p = 0.01" in told
-    )
-    assert "20 less 10: -20.0 points [-24.0, -16.0], p = 0.01 after Holm." in told
+    assert "; from 5 on, more are not resolved to be better on the same tasks; " in told
+    assert "20 less 2: +3.0 points [-1.0, +7.0], p = 0.01 over tools" in told
+    assert "20 less 10: -20.0 points [-24.0, -16.0], p = 0.01 over tools, after Holm." in told
     assert told.count("no number is resolved to be better than a lower one") == 1  # ft, of which nothing is compared here
     assert "at most 20 meta-tasks a run and 100 eval-tasks a run" in told and "2 training seeds" in told
     drawn(distractors, table)
+
+
+def test_what_an_interval_resamples_is_said_by_the_number_of_seeds(rows):
+    told = {seeds: capped(rows({"value": 0.5, "seeds": seeds}), NONE) for seeds in (1, 2, 5)}
+    assert told[1].endswith("1 training seed; intervals (95 %) resample tools and questions, and say nothing of other trainings.")
+    several = "intervals (95 %) resample seeds, tools and questions, p-values take the trainings as they are"
+    assert told[2].endswith(f"2 training seeds; {several}; 2 seeds tell little of how trainings differ.")
+    assert told[5].endswith(f"5 training seeds; {several}.")
 
 
 def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(rows):
@@ -71,13 +79,10 @@ def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(row
         split="sd",
     )
     told = table2.finding(table, NONE)
-    assert (
-        "sd: mta 60.0 % [50.0, 70.0], ft 50.0 % [40.0, 60.0]; mta less ft +10.0 points [+2.0, +18.0], p = 0.01 after Holm."
-        in told
-    )
+    assert "sd: mta 60.0 % [50.0, 70.0], ft 50.0 % [40.0, 60.0]; mta less ft +10.0 points [+2.0, +18.0], p = 0.01 over" in told
     assert "Small form" not in told
     unresolved = table.with_columns(low=pl.when(pl.col("against").is_not_null()).then(-0.02).otherwise(pl.col("low")))
-    assert "[-2.0, +18.0], p = 0.01 after Holm, not resolved" in table2.finding(unresolved, NONE)
+    assert "[-2.0, +18.0], p = 0.01 over tools, after Holm, not resolved" in table2.finding(unresolved, NONE)
     drawn(table2, table)
 
 

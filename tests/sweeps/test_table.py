@@ -59,17 +59,20 @@ def test_a_method_is_compared_with_itself_along_a_label_where_the_others_are_equ
 
 
 def test_p_values_are_adjusted_over_the_points_of_the_table(predictions):
-    right, wrong = predictions("right", "1111111111"), predictions("wrong", "0000000000")
-    runs = [run(method, None, file, at=at) for at in (1, 2) for method, file in (("random", wrong), ("ft", right))]
+    wrong, right = predictions("wrong", "0000000000"), [predictions(f"right{at}", "1111111111") for at in (1, 2)]
+    runs = [run(method, None, file, at=at) for at in (1, 2) for method, file in (("random", wrong), ("ft", right[at - 1]))]
     found = table(runs, RESAMPLES, seed=0).filter(against="random")
     assert found["p"].to_list() == [2 / 32] * 4  # five tools that all differ, at two points, in two readings
     assert found["p_holm"].to_list() == [2 * 2 / 32] * 4
+    # A third point that is the first one's runs under another label has the same test.
+    again = [run(method, None, file, at=3) for method, file in (("random", wrong), ("ft", right[0]))]
+    assert table([*runs, *again], RESAMPLES, seed=0).filter(against="random")["p_holm"].to_list() == [2 * 2 / 32] * 6
 
 
 def test_folds_are_taken_together(predictions):
     runs = [run("ft", 0, predictions("a", "1111"), predictions("b", "00", tools="xy"))]
     found = table(runs, RESAMPLES, seed=0).filter(reading="scored")
-    assert found.select("seed", "n", "value").rows() == [("all", 6, round(4 / 6, 4))]
+    assert found.select("seed", "n", "value").rows() == [("all", 6, round(4 / 6, 6))]
 
 
 def test_methods_with_different_tasks_are_not_compared(predictions):

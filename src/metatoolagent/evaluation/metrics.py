@@ -30,7 +30,8 @@ ALL_PAIRS = 5
 """Up to so many methods, all pairs are compared; of more, only the pairs with one of `FOCUS`."""
 FOCUS = {"ft", "mta"}
 READINGS = ("free", "scored")
-DIGITS = 4
+DIGITS = 6
+"""Of a share in a file: with four, a per cent to one place could be rounded twice."""
 ACCURACIES = Table(
     {
         **{name: pa.Column(pl.String) for name in ("split", "method", "pool", "reading")},

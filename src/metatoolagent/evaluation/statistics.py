@@ -78,8 +78,9 @@ def crossed_bootstrap(samples: Sequence[Sample], resamples: int, rng: np.random.
     """Return the mean over several runs of training and its percentile interval.
 
     Runs and clusters are crossed: each resample draws runs with replacement, and clusters with replacement that are the
-    same for all runs, then values within, as in `cluster_bootstrap`, which this is for a single run. With few runs, the
-    interval knows little of how runs differ: the smallest share of two of them is one half.
+    same for all runs, then values within, as in `cluster_bootstrap`, which this is for a single run. Of S runs S - 1 are
+    drawn, so that the variance of their mean is not too small by a factor of (S - 1) / S, which for two runs is one half
+    (McCarthy and Snowden 1985; Rao and Wu 1988, section 2). Two or three runs still tell little of how runs differ.
 
     Args:
         samples: the outcomes of each run; the runs need not have the same clusters.
@@ -94,11 +95,12 @@ def crossed_bootstrap(samples: Sequence[Sample], resamples: int, rng: np.random.
     shares_STV = counts_STV / np.maximum(sizes_ST, 1)[..., None]
     shares_STV[sizes_ST == 0, 1] = 1
     runs, clusters = sizes_ST.shape
-    block = max(1, BLOCK // (runs * clusters))
+    taken = max(1, runs - 1)
+    block = max(1, BLOCK // (taken * clusters))
     means = []
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        drawn = rng.integers(runs, size=(size, runs))[:, :, None], rng.integers(clusters, size=(size, clusters))[:, None, :]
+        drawn = rng.integers(runs, size=(size, taken))[:, :, None], rng.integers(clusters, size=(size, clusters))[:, None, :]
         inside = rng.multinomial(sizes_ST[drawn], shares_STV[drawn])
         total = sizes_ST[drawn].sum((1, 2))
         # A draw can hold no value where the runs have different clusters; it says nothing.
@@ -139,8 +141,12 @@ def sign_flips(samples: Sequence[Sample], resamples: int, rng: np.random.Generat
     if 2 ** len(sums_T) <= resamples:
         signs = np.array(list(itertools.product((-1, 1), repeat=len(sums_T)))).reshape(2 ** len(sums_T), len(sums_T))
         return float((np.abs(signs @ sums_T) >= abs(sums_T.sum())).mean())
-    signs = rng.choice((-1, 1), size=(resamples, len(sums_T)))
-    return float((1 + (np.abs(signs @ sums_T) >= abs(sums_T.sum())).sum()) / (1 + resamples))
+    block = max(1, BLOCK // len(sums_T))
+    beyond = 0
+    for start in range(0, resamples, block):
+        signs = rng.choice((-1, 1), size=(min(block, resamples - start), len(sums_T)))
+        beyond += int((np.abs(signs @ sums_T) >= abs(sums_T.sum())).sum())
+    return (1 + beyond) / (1 + resamples)
 
 
 def mean_bootstrap(values: Sequence[float], clusters: Sequence[str], resamples: int, rng: np.random.Generator) -> Estimate:

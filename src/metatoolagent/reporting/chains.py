@@ -88,7 +88,11 @@ def _of_variant(name: str, made: pl.DataFrame) -> str:
         for method in methods
     )
     best = max(methods, key=lambda method: cells[method, "order"]["value"])
-    text = f"{name}, {single['n'][0]} chains over test tools: {accuracies}. In order, {best} is the highest"
+    text = f"{name}, {single['n'][0]} chains over test tools: {accuracies}."
+    level = [method for method in methods if cells[method, "order"]["value"] == cells[best, "order"]["value"]]
+    if len(level) > 1:
+        return f"{text} In order, {', '.join(level)} are the highest, and the same."
+    text += f" In order, {best} is the highest"
     told = [_difference(row, best) for row in rows.filter(pl.col("against").is_not_null()).to_dicts()]
     if compared := [item for item in told if item]:
         text += f" ({', '.join(compared)})"

@@ -64,7 +64,7 @@ def compared(metrics: Metrics, key: str) -> str:
     _, _, reading, pool = key.split(".")
     mean, low, high = (100 * metrics[f"{key}.{name}"] for name in ("difference", "low", "high"))
     what = f"{READINGS[reading].capitalize()} {POOLS[pool]}"
-    p = _is(p_value(metrics[f"{key}.p_tools_holm"]))
+    p = _is(p_value(metrics.get(f"{key}.p_tools_holm")))
     text = f"{what}: mta {mean:+.1f} points against ft [{low:+.1f}, {high:+.1f}], p over tools {p}"
     if resolved(metrics, key):
         return text + "."
@@ -102,4 +102,6 @@ def _scored(metrics: Metrics, split: str, method: str) -> float:
 
 
 def _is(p: str) -> str:
+    if p == "–":
+        return "not computed"
     return p.replace("<", "< ") if p.startswith("<") else f"= {p}"

@@ -25,6 +25,8 @@ def resolved(metrics: Metrics, key: str) -> bool:
     return metrics[f"{key}.low"] > 0 or metrics[f"{key}.high"] < 0
 
 
-def p_value(p: float) -> str:
-    """Return a p-value to four digits."""
+def p_value(p: float | None) -> str:
+    """Return a p-value to four digits, or a dash where an earlier version made the metrics and had none of its kind."""
+    if p is None:
+        return "–"
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -88,6 +88,6 @@ def differences(metrics: Metrics) -> Table:
         table.add_column(column, justify="right" if column in numbers else "left")
     for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
         split, pair, reading, _ = key.split(".")
-        tests = (p_value(metrics[f"{key}.{p}_holm"]) for p in ("p", "p_tools"))
+        tests = (p_value(metrics.get(f"{key}.{p}_holm")) for p in ("p", "p_tools"))
         table.add_row(split, pair.replace("_vs_", " - "), reading, marked(metrics, key), *tests)
     return table

@@ -10,10 +10,12 @@ Columns: the sweep's labels, then
 | n | evaluation tasks, for each seed |
 | value, low, high | the mean over tasks and seeds, with its 95 % interval |
 | p, p_holm | of a difference over all seeds (sign flips of tools), alone and after Holm over a pool and reading; else null |
+
+Points that are the same runs are one test in Holm's family.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +61,19 @@ def table(runs: Sequence[Run], resamples: int, seed: int, along: str = "") -> pl
     Raises:
         UserError: E-CORRUPT or E-MISSING for predictions; E-UNPAIRED if the methods of a point have different tasks.
     """
-    points: Points = []
-    for labels, group in itertools.groupby(runs, lambda run: run.labels):
-        points.append((labels, _read(list(group))))
-    rows = [row for labels, frames in points for row in _of_point(labels, frames, resamples, seed)]
-    _adjust(rows)
-    steps = _of_steps(points, along, resamples, seed) if along else []
-    _adjust(steps)
-    rows += steps
     labels = list(runs[0].labels)
+    points: Points = []
+    for of_point, group in itertools.groupby(runs, lambda run: run.labels):
+        points.append((of_point, _read(list(group))))
+    rows = [row for of_point, frames in points for row in _of_point(of_point, frames, resamples, seed)]
+    # Points of several series may be the same runs: what is compared there twice is one test.
+    files: dict[Hashable, list[str]] = {}
+    for run in runs:
+        files.setdefault((*run.labels.values(), run.method), []).extend(run.files)
+    _adjust(rows, lambda row: tuple(tuple(files[*(row[name] for name in labels), row[side]]) for side in ("method", "against")))
+    steps = _of_steps(points, along, resamples, seed) if along else []
+    _adjust(steps, lambda row: (*(row[name] for name in labels), row["method"], row["against"]))
+    rows += steps
     kinds = dict.fromkeys(FIXED[:5], pl.String) | {"p": pl.Float64, "p_holm": pl.Float64}
     frame = pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None).select(*labels, *FIXED)
     return schema(labels).validate(frame, lazy=True)
@@ -148,10 +154,15 @@ def _estimates(samples: dict[int | None, Sample], resamples: int, seed: int, *, 
     return rows
 
 
-def _adjust(rows: Rows) -> None:
-    """Adjust the p-values of the table, for each pool and reading."""
-    family = {index: row for index, row in enumerate(rows) if row["p"] is not None}
-    for chosen in {(row["pool"], row["reading"]) for row in family.values()}:
-        p_values = {str(index): row["p"] for index, row in family.items() if (row["pool"], row["reading"]) == chosen}
-        for index, value in holm(p_values).items():
-            rows[int(index)]["p_holm"] = round(value, 6)
+def _adjust(rows: Rows, test: Callable[[dict[str, Any]], Hashable]) -> None:
+    """Adjust the p-values of the table, for each pool and reading; rows that are the same test count as one."""
+    families: dict[tuple[str, str], dict[Hashable, Rows]] = {}
+    for row in rows:
+        if row["p"] is not None:
+            families.setdefault((row["pool"], row["reading"]), {}).setdefault(test(row), []).append(row)
+    for family in families.values():
+        tests = list(family.values())
+        adjusted = holm({str(number): same[0]["p"] for number, same in enumerate(tests)})
+        for number, same in enumerate(tests):
+            for row in same:
+                row["p_holm"] = round(adjusted[str(number)], 6)

@@ -5,6 +5,9 @@ from typing import Any
 
 import polars as pl
 
+ENOUGH = 4
+"""Seeds from which on an interval that resamples them is not said to rest on few; docs/log.md has its coverage."""
+
 
 def at(table: pl.DataFrame, *, pool: str = "all", reading: str = "scored") -> pl.DataFrame:
     """Return the accuracies over all seeds, of one pool and one reading."""
@@ -28,7 +31,7 @@ def percent(row: Mapping[str, Any]) -> str:
 def points(row: Mapping[str, Any]) -> str:
     """Return a difference, its interval in points and its p-value, and say where it is not resolved."""
     value, low, high = (100 * row[name] for name in ("value", "low", "high"))
-    text = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}], p = {row['p_holm']:.3g} after Holm"
+    text = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}], p = {row['p_holm']:.3g} over tools, after Holm"
     return text if row["low"] > 0 or row["high"] < 0 else f"{text}, not resolved"
 
 
@@ -39,7 +42,12 @@ def capped(table: pl.DataFrame, caps: Mapping[str, int]) -> str:
     """
     tasks, seeds = sorted(set(table["n"])), int(table["seeds"].max() or 0)  # type: ignore[arg-type]
     range_ = f"{tasks[0]}" if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}"
-    text = f"{range_} evaluation tasks a row, {seeds} training {'seed' if seeds == 1 else 'seeds'}; intervals (95 %) resample "
-    text += "seeds, tools and questions"
+    text = f"{range_} evaluation tasks a row, {seeds} training {'seed' if seeds == 1 else 'seeds'}; "
+    if seeds == 1:
+        text += "intervals (95 %) resample tools and questions, and say nothing of other trainings"
+    else:
+        text += "intervals (95 %) resample seeds, tools and questions, p-values take the trainings as they are"
+    if 1 < seeds < ENOUGH:
+        text += f"; {seeds} seeds tell little of how trainings differ"
     told = [f"{count} {name.replace('_', '-')} a run" for name, count in caps.items() if count and name not in table.columns]
     return f"{text}. Small form: at most {' and '.join(told)}." if told else f"{text}."
