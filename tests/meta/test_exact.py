@@ -147,6 +147,27 @@ def test_central_differences_of_the_bi_level_objective(chosen, double, task):
         assert (ahead - behind) / (2 * step) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_backbone_in_bfloat16_has_the_hypergradient_of_its_weights_in_float32(steps, tiny, phi, task):
+    """Double backward alone: a finite difference is refused in this format, whose rounding it would divide by its step."""
+    half = backbone.load(tiny, BACKBONE.model_copy(update={"dtype": "bfloat16"}))
+    single = backbone.load(tiny, BACKBONE)
+    single.load_state_dict({name: tensor.float() for name, tensor in half.state_dict().items()})
+    models = {name: adapter.attach(model, ADAPTER) for name, model in (("half", half), ("single", single))}
+    chosen = EXACT.model_copy(update={"inner_steps": steps})
+
+    def found(name, chosen):
+        return gradient(lambda weights, pack: evaluate(models[name], weights, pack, TRAIN), phi, task, chosen)
+
+    exact = found("half", chosen)
+    assert all(tensor.dtype == torch.float32 for tensor in exact.values())
+    # 8 bits of a significand round by up to 1 in 256, through some ten layers' products.
+    assert relative_error(exact, found("single", chosen)) < 0.05
+    assert (
+        relative_error(found("single", chosen.model_copy(update={"hypergradient": "first_order"})), found("single", chosen)) > 0.1
+    )
+
+
 @pytest.mark.parametrize("product", TOLERANCE)
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
