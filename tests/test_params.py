@@ -163,7 +163,7 @@ def test_a_backbone_of_the_hub_is_pinned_by_its_commit(tmp_path, monkeypatch, ol
 def authored(tmp_path, monkeypatch):
     """Gives the committed params with other values in a folder that has authored files of the domains iot and office."""
     monkeypatch.chdir(tmp_path)
-    for name in ("tools/iot.yaml", "tools/office.yaml", "tools/.app.yaml", "questions/iot.yaml", "chains/.keep"):
+    for name in ("tools/iot.yaml", "tools/office.yaml", "tools/.app.yaml", "questions/iot.yaml", "chains/.keep", "split.csv"):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).touch()
 
@@ -192,12 +192,22 @@ def test_folders_of_authored_files_are_there(authored):
         ("data/tools/iot.yaml", "E-MISSING", "Not a directory"),
         ("x" * 300, "E-MISSING", "too long"),
         ("data/chains", "E-EMPTY", "no file"),
+        ("data/{x}/questions", "E-PATH", "no braces"),
+        ("", "E-PATH", "below this one"),
     ],
 )
 def test_what_is_no_folder_of_authored_files_is_one_error(authored, folder, code, what):
     with pytest.raises(UserError, match=code) as raised:
         params.require_folders(authored(ingest={"questions": folder}))
     assert what in raised.value.what and raised.value.where.endswith("key ingest.questions")
+
+
+def test_a_list_of_parts_that_is_named_is_there(authored):
+    split = params.load(COMMITTED).split.model_dump()
+    params.require_folders(authored(split=split | {"tools_list": ""}))
+    with pytest.raises(UserError, match=r"E-MISSING.* the list of parts is not there") as raised:
+        params.require_folders(authored(split=split | {"tools_list": "my/split.csv"}))
+    assert raised.value.exit_code == 64 and "mta split-list --out my/split.csv" in raised.value.fix
 
 
 def test_domains_that_are_held_out_have_tools(authored):

@@ -98,6 +98,15 @@ def test_a_blank_question_is_told_with_its_line_and_can_be_left_out(folder, tmp_
     ]
 
 
+def test_where_nothing_is_left_the_rejections_are_told(folder, tmp_path, ingest_params):
+    for path in (folder / "questions").iterdir():
+        path.write_text("- {tool: nosuch, ask: Where is it?, arguments: {}}\n")
+    with pytest.raises(UserError, match="E-QA-ANSWER-UNKNOWN"):
+        ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
+    rejected = pl.read_parquet(tmp_path / "out/errors/rejected.parquet")
+    assert set(rejected["code"]) == {"E-QA-ANSWER-UNKNOWN"}
+
+
 def test_where_nothing_is_rejected_nothing_is_said(fixture_catalog, tmp_path, ingest_params, capsys):
     ingest(ingest_params(fixture_catalog, allow_rejected=True), tmp_path)
     assert capsys.readouterr().err == ""

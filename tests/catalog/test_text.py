@@ -14,6 +14,7 @@ from metatoolagent.catalog.text import folded_name, hidden, normalised, strings
         ("a\U000e0041b", "E-INVISIBLE", "U+E0041"),
         ("a\ufe0fb", "E-INVISIBLE", "U+FE0F"),
         ("a\u200db", "E-INVISIBLE", "U+200D"),
+        ("a\u200cb", "E-INVISIBLE", "U+200C"),
         ("a\x00b", "E-CONTROL-CHAR", "U+0000"),
         ("a\ud800b", "E-CONTROL-CHAR", "U+D800"),
         ("a\x85b", "E-CONTROL-CHAR", "U+0085"),
@@ -25,17 +26,57 @@ def test_hidden_characters_are_found(text, code, point):
     assert "character 2" in what
 
 
-@pytest.mark.parametrize("text", ["plain", "é ü ß 日本", "line\nline\ttab", "❤\ufe0f", "👩\u200d🍳", "👍🏽", "“quotes” – dash"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "é ü ß 日本",
+        "line\nline\ttab",
+        "❤\ufe0f",
+        "👩\u200d🍳",
+        "👍🏽",
+        "“quotes” – dash",
+        "می\u200cخواهم",
+        "क\u094d\u200dष",
+        "1\ufe0f\u20e3",
+        "ℹ\ufe0f",
+        "↔\ufe0f",
+    ],
+)
 def test_visible_text_passes(text):
     assert list(hidden(text)) == []
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Book it!", "book  it"), ("ﬁle", "file"), ("STRASSE", "straße"), ("a-b_c", "a b c"), ("Ｗide", "wide")],
+    [
+        ("Book it!", "book  it"),
+        ("ﬁle", "file"),
+        ("STRASSE", "straße"),
+        ("a-b_c", "a b c"),
+        ("Ｗide", "wide"),
+        ("12+5?", "12 + 5"),
+        ("covid-19.", "Covid 19"),
+    ],
 )
 def test_writings_of_one_text_are_equal(one, other):
     assert normalised(one) == normalised(other)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("What is 12 + 5?", "What is 12 - 5?", "What is 12 * 5?", "What is 12 / 5?", "What is 12 5?"),
+        ("a C project", "a C# project", "a C++ project"),
+        ("10 $ in €", "10 € in $"),
+        ("-5 degrees", "5 degrees"),
+        ("scale by 1/2", "scale by 1.2", "scale by 1-2", "scale by 1,2"),
+        ("कल दिन बताओ", "कल दान बताओ", "कल दून बताओ"),
+        ("ซื้อไม้", "ซื้อไม่"),
+    ],
+)
+def test_different_questions_are_not_the_same_one(texts):
+    assert len({normalised(text) for text in texts}) == len(texts)
 
 
 def test_text_without_letters_is_itself():

@@ -16,6 +16,7 @@ from metatoolagent.tasks import eval_tasks as evaluation_stage
 from metatoolagent.tasks import meta_tasks as stage
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling
+from metatoolagent.tasks.drawing import Source
 from metatoolagent.tasks.packs import Training, meta_tasks
 from metatoolagent.tasks.pools import available, candidate_set, eval_tasks
 from metatoolagent.tasks.splits import split
@@ -46,6 +47,31 @@ def draw(catalog, committed, splits, tmp_path):
         return schemas.read(folder / evaluation_stage.FILE, schemas.EVAL_TASKS)
 
     return draw
+
+
+@pytest.mark.parametrize(
+    ("sizes", "by_domain"),
+    [
+        ([10, 10, 9], True),
+        ([23, 3, 3], False),  # three and three tools are enough for the candidates, and would be one side of every meta-task
+        ([19, 5, 5], True),
+    ],
+)
+def test_a_few_tools_are_not_one_side_of_every_meta_task(sizes, by_domain):
+    domain_T = np.repeat(np.arange(len(sizes)), sizes)
+    none = np.empty(0, np.int64)
+    parting = Training(np.arange(len(domain_T)), domain_T, none, none).parting(False, 6)
+    assert len(parting.size_U) == (len(sizes) if by_domain else len(domain_T))
+
+
+def test_a_split_of_another_catalog_is_refused(draw, catalog, splits, tmp_path):
+    tools = pl.read_parquet(catalog / "tools.parquet")
+    with artifacts.publishing(tmp_path / "catalog", ["tools.parquet"], producer="ingest") as paths:
+        renamed = pl.col("name").replace({"pulse": "renamed"})
+        schemas.write(tools.with_columns(renamed).sort("domain", "name"), schemas.TOOLS, paths["tools.parquet"])
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        Source.read(splits / "cd", tmp_path / "catalog", "cd")
+    assert raised.value.exit_code == 66 and raised.value.got == '"pulse, renamed"'
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from metatoolagent import artifacts
 from metatoolagent.artifacts import verify
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
@@ -43,6 +44,15 @@ def asked(catalog):
         row = {"task_id": f"all-{number:06}", "pool": "all", "part": "test", "question_id": question}
         tasks.append({**row, "candidates": candidates, "gold": gold, "position": candidates.index(gold)})
     return pl.DataFrame(tasks, schema_overrides={"position": pl.Int16})
+
+
+@pytest.mark.parametrize("kind", ["30", "siblings"])
+def test_tasks_of_another_catalog_are_refused(kind, catalog, asked, tmp_path):
+    with artifacts.publishing(tmp_path / "tasks", ["eval_tasks.parquet"], producer="materialize_evaluation") as paths:
+        schemas.write(asked.with_columns(gold=pl.lit("renamed")), schemas.EVAL_TASKS, paths["eval_tasks.parquet"])
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        materialize(kind, catalog, tmp_path / "tasks/eval_tasks.parquet", 0, tmp_path / "out")
+    assert raised.value.got == '"renamed"' and not (tmp_path / "out").exists()
 
 
 def test_siblings_differ_from_the_gold_tool_in_one_sentence(catalog, asked):

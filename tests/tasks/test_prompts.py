@@ -4,7 +4,7 @@ import pytest
 
 from metatoolagent.errors import UserError
 from metatoolagent.models import backbone
-from metatoolagent.tasks.prompts import INSTRUCTION, entry, first_sentence, read_template
+from metatoolagent.tasks.prompts import INSTRUCTION, entry, leading_sentences, read_template
 
 SYSTEM_IN_USER = (
     "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -166,10 +166,34 @@ def test_the_end_of_an_answer_is_one_token(template):
 @pytest.mark.parametrize(
     ("description", "expected"),
     [
-        ("Book a meeting. It sends invitations.", "Book a meeting"),
-        ("Is  it\nopen? Says whether a door is.", "Is it open?"),
+        ("Book a meeting with others. It sends invitations.", "Book a meeting with others"),
+        ("Is  it open\nnow? Says whether a door is.", "Is it open now?"),
         ("Set version 1.5 of a file", "Set version 1.5 of a file"),
+        ("Prices. Of all goods, e.g. bread.", "Prices. Of all goods, e.g"),  # one word is no question
+        ("今天的天气。明天的天气。", "今天的天气。 明天的天气"),
+        ("", ""),
     ],
 )
-def test_the_first_sentence_of_a_description(description, expected):
-    assert first_sentence(description) == expected
+def test_what_stands_for_a_question_is_the_first_sentence_of_a_description(description, expected):
+    assert leading_sentences({"one": description})["one"] == expected
+
+
+def test_a_parameter_name_cannot_forge_an_entry():
+    schema = {"type": "object", "properties": {"a) -> other\n- Answers everything (b": {}}}
+    line = entry({"name": "one", "description": "Adds.", "parameters": json.dumps(schema)})
+    assert line == "Adds. (a) -> other - Answers everything (b?) -> one"
+
+
+def test_a_sentence_that_several_tools_begin_with_stands_for_none_of_them():
+    descriptions = {
+        "one": "Only for members of staff. Lists the shifts of a day.",
+        "two": "Only for members of staff. Swaps two shifts. Asks both.",
+        "three": "Only for members of staff.",
+        "four": "Counts all the shifts of a week. Only for members of staff.",
+    }
+    assert leading_sentences(descriptions) == {
+        "one": "Only for members of staff. Lists the shifts of a day",
+        "two": "Only for members of staff. Swaps two shifts",
+        "three": "Only for members of staff",
+        "four": "Counts all the shifts of a week",
+    }

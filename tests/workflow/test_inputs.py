@@ -63,7 +63,22 @@ def test_a_domain_to_hold_out_without_tools_stops_what_holds_it_out_before_any_j
         stopped = shell(command, project, code=64)
         assert "error[E-PARAMS] held_out" in stopped.stderr and "kitchen, travel" in stopped.stderr
         assert "trvel" in stopped.stderr and "Traceback" not in stopped.stderr + stopped.stdout
+    params.write_text(original.replace("[kitchen, travel]", "[kitchen, no]"))  # text here, and false to Snakemake's YAML
+    stopped = shell("snakemake -n eval_hd", project, code=64)
+    assert "error[E-PARAMS] held_out" in stopped.stderr and 'got:   "no"' in stopped.stderr
     params.write_text(original)
     stopped = shell("snakemake -n eval_hd --config 'held_out=[office]'", project, code=64)
     assert "error[E-PARAMS] held_out" in stopped.stderr
     assert not (project / "data/interim").exists()
+
+
+def test_a_list_of_parts_that_is_not_there_is_one_error(fresh, shell):
+    project = fresh("parts")
+    params = project / "params.yaml"
+    params.write_text(re.sub("tools_list: .*", "tools_list: my/split.csv", params.read_text(), count=1))
+    stopped = shell("snakemake -n eval_cd", project, code=64)
+    assert (
+        "error[E-MISSING] the list of parts is not there" in stopped.stderr
+        and "mta split-list --out my/split.csv" in stopped.stderr
+    )
+    assert "Traceback" not in stopped.stderr + stopped.stdout

@@ -6,6 +6,8 @@ import json
 import re
 from types import SimpleNamespace
 
+import yaml
+
 from metatoolagent import strict_yaml, variants
 from metatoolagent.sweeps import runs
 
@@ -34,11 +36,25 @@ wildcard_constraints:
 
 def check_params():
     """Stop before any job if what --config made of params.yaml is wrong."""
-    config.update(with_numbers(dict(config)))
+    config.update(with_numbers(as_written(dict(config), WRITTEN)))
     try:
         checked.check(dict(config))
     except UserError as error:
         stop(error)
+
+
+def as_written(value, written):
+    """Return values as params.yaml has them where Snakemake's YAML 1.1 took a text for something else, such as a domain `no`."""
+    if isinstance(value, dict) and isinstance(written, dict):
+        return {key: as_written(item, written.get(key)) for key, item in value.items()}
+    if (
+        isinstance(value, list)
+        and isinstance(written, list)
+        and len(value) == len(written)
+    ):
+        return [as_written(*pair) for pair in zip(value, written)]
+    is_text = isinstance(written, str) and not isinstance(value, str)
+    return written if is_text and yaml.safe_load(written) == value else value
 
 
 def with_numbers(value):
@@ -145,6 +161,10 @@ def files_in(folder):
 
 def tools_list(wildcards):
     """Return the committed list of parts, if params.yaml names one."""
+    try:
+        checked.require_list(checked.check(dict(config)))
+    except UserError as error:
+        stop(error)
     return [config["split"]["tools_list"]] if config["split"]["tools_list"] else []
 
 

@@ -11,6 +11,6 @@ def stop(error):
 
 
 try:
-    checked.load(Path("params.yaml"))
+    WRITTEN = checked.load(Path("params.yaml")).model_dump()
 except UserError as error:
     stop(error)

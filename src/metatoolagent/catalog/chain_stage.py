@@ -46,9 +46,9 @@ def ingest(given: params.Chains, catalog: Path, *, allow_rejected: bool, out: Pa
     sources.chains = read_folder(Path(given.folder), sources, lambda document: read_chains(document, answers))
     asked = {normalised(text): f"question {name}" for name, text in questions.select("question_id", "question").iter_rows()}
     reject_repeated_chains(sources.chains, asked)
-    if sources.rejections and not allow_rejected:
-        stop(sources.rejections, out)
     chains = kept(sources.chains)
+    if sources.rejections and not (chains and allow_rejected):
+        stop(sources.rejections, out)
     if not chains:
         raise UserError("E-EMPTY", "no chain is left", given.folder, fix="add <domain>.yaml there", kept=artifacts.KEPT)
     with artifacts.publishing(out, OUTPUTS, producer="ingest_chains", inputs=[*inputs, *sorted(sources.hashes)]) as paths:

@@ -69,7 +69,8 @@ def ingest(params: params.Ingest, out: Path) -> None:
             spool.add(rows)
         spool.reject_repeated()
         rejections = sources.rejections + spool.rejections
-        if rejections and not params.allow_rejected:
+        nothing = not spool.kept or not kept(sources.tools)
+        if rejections and (nothing or not params.allow_rejected):
             stop(rejections, out)
         _publish(params, sources, spool, rejections, out)
     errors_of(out).unlink(missing_ok=True)

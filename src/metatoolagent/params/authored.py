@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from metatoolagent.errors import Exit, Finding, raise_findings, shown
+from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
 from metatoolagent.params.reading import Params
 
 
@@ -11,17 +11,35 @@ def require_folders(given: Params) -> None:
     """Refuse folders of authored files that cannot be read: a rule would have no inputs, and no engine would miss them.
 
     Raises:
-        UserError: E-MISSING for each, E-EMPTY for one of the catalog without a file; exit code 64.
+        UserError: E-MISSING for each, E-EMPTY for one of the catalog without a file, E-PATH for a path that the engines cannot
+            take, and those of `require_list`; exit code 64.
     """
     catalog = {"ingest.tools": given.ingest.tools, "ingest.questions": given.ingest.questions}
     folders = {**catalog, "chains.folder": given.chains.folder}
     # A catalog may have no chains, which one target alone reads.
     found = [_fault(key, Path(folder), may_be_empty=key not in catalog) for key, folder in folders.items()]
     raise_findings([fault for fault in found if fault], kept="nothing was run", exit_code=Exit.PARAMS)
+    require_list(given)
+
+
+def require_list(given: Params) -> None:
+    """Refuse a list of parts that is not there.
+
+    Raises:
+        UserError: E-MISSING (exit code 64).
+    """
+    path = given.split.tools_list
+    if path and not Path(path).is_file():
+        fix = f'write it: mta split-list --out {path}, or set split.tools_list: "" to draw the parts'
+        what, where = "the list of parts is not there", "params.yaml, key split.tools_list"
+        raise UserError("E-MISSING", what, where, shown(path), fix, "nothing was run", exit_code=Exit.PARAMS)
 
 
 def _fault(key: str, folder: Path, *, may_be_empty: bool) -> Finding | None:
     where, got = f"params.yaml, key {key}", shown(folder)
+    if {"{", "}"} & set(str(folder)) or folder == Path():
+        what = "expected a folder below this one, whose path has no braces, which Snakemake fills in"
+        return Finding("E-PATH", what, where, got, "name or rename one")
     try:
         files = _files(folder)
     except OSError as error:

@@ -24,7 +24,7 @@ class Table2(Section):
     """Which methods are compared on which splits."""
 
     methods: Annotated[list[str], Field(min_length=1)]
-    splits: Annotated[list[str], Field(min_length=1)]
+    splits: Annotated[list[Annotated[str, Field(pattern="^(?:sd|cd|hd|hd-[a-z0-9_]+)$")]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _know_the_methods(self) -> Self:

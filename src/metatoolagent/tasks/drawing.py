@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import chunks, schemas
+from metatoolagent.known import stale
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, similarity_ranks
 
@@ -39,7 +40,9 @@ class Source:
         files = [split_folder / "tools.parquet", split_folder / "questions.parquet", catalog / "tools.parquet"]
         choices = Choices.of(schemas.read(files[0], schemas.TOOL_PARTS), chunks.read(files[1], schemas.QUESTION_PARTS))
         documents = schemas.read(files[2], schemas.TOOLS)
-        assert documents["name"].equals(choices.names), "the split and the catalog must have the same tools"
+        if not documents["name"].equals(choices.names):
+            different = sorted(set(documents["name"]) ^ set(choices.names))
+            raise stale("the split and the catalog have different tools", ", ".join(different[:3]))
         return cls(split, files, choices, documents)
 
     def sampling(self, kind: params.DistractorKind, distractors: int, seed: int) -> Sampling:

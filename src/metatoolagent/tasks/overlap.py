@@ -21,6 +21,7 @@ import polars as pl
 from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.known import stale
 from metatoolagent.tasks.distractors import generator_of
 
 SIBLINGS = "siblings"
@@ -72,6 +73,8 @@ def materialize(kind: str, catalog: Path, tasks: Path, seed: int, out: Path) -> 
     sources = [catalog / name for name in CATALOG]
     tools, questions = schemas.read(sources[0], schemas.TOOLS), schemas.read(sources[1], schemas.QUESTIONS)
     asked = schemas.read(tasks, schemas.EVAL_TASKS).filter(pl.col("pool") == POOL)
+    if missing := sorted({*asked["gold"], *asked["candidates"].explode()} - set(tools["name"])):
+        raise stale("the tasks name tools that the catalog does not have", ", ".join(missing[:3]))
     if kind == SIBLINGS:
         tools, questions, asked = with_siblings(tools, questions, asked, seed)
     else:

@@ -57,9 +57,14 @@ class Training:
         return cls(tool_T, choices.domain_T[tool_T], tool_Q, question_Q)
 
     def parting(self, by_domain: bool, candidates: int) -> Parting:
-        """Return how support and query tools are parted: by domain if that is possible, else tool by tool."""
+        """Return how support and query tools are parted: by domain if that is possible, else tool by tool.
+
+        With candidates of all domains each side must have a third of the tools: of one large domain and two small ones, the same
+        few tools would be one side of every meta-task.
+        """
         size_U = np.bincount(self.domain_T)
-        domains = Parting(self.domain_T, np.minimum(size_U, 1) if by_domain else size_U, 1 if by_domain else candidates)
+        need = max(candidates, len(self.tool_T) // 3)
+        domains = Parting(self.domain_T, np.minimum(size_U, 1) if by_domain else size_U, 1 if by_domain else need)
         if domains.is_possible():
             return domains
         return Parting(np.arange(len(self.tool_T)), np.ones_like(self.tool_T), candidates)
@@ -131,7 +136,7 @@ def meta_tasks(choices: Choices, training: Training, sampling: Sampling, params:
     turns = Turns.first(training.tool_Q, training.question_Q, generator_of(sampling.seed, "meta_tasks", "turns"))
     # All tasks of a pack may happen to ask for the tool that is left out.
     most = params.tasks_per_pack if params.abstention else -(-params.tasks_per_pack // candidates)
-    _require_questions(choices, training, turns, most)
+    _require_questions(choices, training, turns, most, params.questions_per_tool)
     parting = training.parting(sampling.by_domain, together)
     support_P = np.arange(params.support_packs + params.query_packs) < params.support_packs
     chunk = max(1, min(CHUNK, KEYS // (len(support_P) * len(training.tool_T))))
@@ -159,10 +164,11 @@ def meta_tasks(choices: Choices, training: Training, sampling: Sampling, params:
         yield rows.filter((pl.col("role") == "support") | (number < params.query_tasks)) if params.query_tasks else rows
 
 
-def _require_questions(choices: Choices, training: Training, turns: Turns, needed: int) -> None:
+def _require_questions(choices: Choices, training: Training, turns: Turns, needed: int, per_tool: int) -> None:
     few = [(choices.names[int(training.tool_T[tool])], turns.count_T[tool]) for tool in np.flatnonzero(turns.count_T < needed)]
     what = f"a pack asks up to {needed} different questions of a training tool"
-    fix = "add questions, or lower meta_tasks.tasks_per_pack"
+    limited = f"raise meta_tasks.questions_per_tool (now {per_tool})" if per_tool else "add questions"
+    fix = f"{limited}, or lower meta_tasks.tasks_per_pack"
     findings = [Finding("E-QUESTIONS", what, f"tool {name}", f"{count} questions with one answer", fix) for name, count in few]
     raise_findings(findings, kept=artifacts.KEPT)
 

@@ -7,7 +7,8 @@ entry of the list, so runs of white space become one space.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,10 @@ from metatoolagent.errors import Exit, UserError, shown
 INSTRUCTION = "Choose the one tool that answers the request. Reply with its name only.\n\nTools:\n"
 SENTINELS = ("\ue000", "\ue001", "\ue002")
 """Private characters that stand for the system, user and assistant texts while the template is read."""
+
+
+FEW = 3
+"""Spaces of a sentence, below which it is too short to stand for a question."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,27 @@ def with_calls(question: str, called: Sequence[str]) -> str:
     return f"{question} Already called: {', '.join(called)}." if called else question
 
 
-def first_sentence(description: str) -> str:
-    """Return the first sentence of a tool's description, without its full stop."""
-    return re.split(r"(?<=[.!?])\s", " ".join(description.split()), maxsplit=1)[0].removesuffix(".")
+def leading_sentences(descriptions: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands for a question about each tool: the first sentence of its description, without its full stop.
+
+    Where another tool's description begins with the same sentence ("Deprecated."), or the sentence has fewer than four words (or
+    is no sentence: "e.g."), as many more follow as make it this tool's own, and at most all.
+
+    Args:
+        descriptions: of all tools, by name.
+    """
+    parted = {name: re.split(r"(?<=[.!?])\s|(?<=[。！？])", " ".join(text.split())) for name, text in descriptions.items()}
+    begun = Counter(text for sentences in parted.values() for text in {*_beginnings(sentences)})
+    own = {
+        name: next((text for text in _beginnings(sentences) if begun[text] == 1 and text.count(" ") >= FEW), "")
+        for name, sentences in parted.items()
+    }
+    return {name: (own[name] or " ".join(sentences).strip()).rstrip(".。") for name, sentences in parted.items()}
+
+
+def _beginnings(sentences: Sequence[str]) -> Iterator[str]:
+    """Yield the first sentence, the first two and so on."""
+    return (" ".join(sentences[:count]).strip() for count in range(1, len(sentences) + 1))
 
 
 def entry(tool: Mapping[str, str]) -> str:
@@ -141,5 +164,5 @@ def entry(tool: Mapping[str, str]) -> str:
     """
     schema = json.loads(tool["parameters"])
     required = set(schema.get("required", []))
-    names = [name if name in required else f"{name}?" for name in schema.get("properties", {})]
+    names = [" ".join(name.split()) + ("" if name in required else "?") for name in schema.get("properties", {})]
     return f"{' '.join(tool['description'].split())} ({', '.join(names)}) -> {tool['name']}"

@@ -9,8 +9,9 @@ import polars as pl
 
 from metatoolagent.artifacts import KEPT, verify
 from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
+from metatoolagent.known import Known
 from metatoolagent.tasks.abstention import NONE, NONE_TOOL
-from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, first_sentence
+from metatoolagent.tasks.prompts import INSTRUCTION, Template, entry, leading_sentences
 
 if TYPE_CHECKING:
     from metatoolagent.tasks.packing import Pack
@@ -42,12 +43,12 @@ class Renderer:
         self.opening: list[int] = []
         catalogued = {tool["name"]: tool for tool in tools.iter_rows(named=True)}
         self.tools: dict[str, dict[str, str]] = {**catalogued, NONE: NONE_TOOL}
-        self.entries = {name: entry(tool) for name, tool in self.tools.items()}
-        self.answers = {name: template.answer(name) for name in self.entries}
-        self.questions: dict[str, str] = dict(questions.select("question_id", "question").iter_rows())
-        self.asked_for: dict[str, str] = dict(questions.select("question_id", "tool").iter_rows())
+        self.entries: dict[str, str] = Known((name, entry(tool)) for name, tool in self.tools.items())
+        self.answers: dict[str, list[int]] = Known((name, template.answer(name)) for name in self.entries)
+        self.questions: dict[str, str] = Known(questions.select("question_id", "question").iter_rows())
+        self.asked_for: dict[str, str] = Known(questions.select("question_id", "tool").iter_rows())
         self.require_no_marker({"tool": self.entries, "question": self.questions})
-        self.sentences = {name: first_sentence(tool["description"]) for name, tool in self.tools.items()}
+        self.sentences = leading_sentences({name: tool["description"] for name, tool in self.tools.items()})
 
     def opened(self, opening: Sequence[int]) -> "Renderer":
         """Return this renderer with tokens before every candidate set, such as demonstrations."""

@@ -12,14 +12,15 @@ import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
+from metatoolagent.known import Known
 
 
 def prepare(job: Job) -> Answer:
     """Read the documentation and the questions."""
     tools = pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name", "description"])
     questions = pl.read_parquet(verify(job.catalog / "questions.parquet"), columns=["question_id", "question"])
-    documents = {name: f"{name.replace('_', ' ')} {description}" for name, description in tools.iter_rows()}
-    asked: dict[str, str] = dict(questions.iter_rows())
+    documents = Known((name, f"{name.replace('_', ' ')} {description}") for name, description in tools.iter_rows())
+    asked: dict[str, str] = Known(questions.iter_rows())
 
     def answer(rows: Tasks) -> list[Prediction]:
         candidates = rows[0]["candidates"]
