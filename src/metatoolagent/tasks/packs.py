@@ -109,7 +109,8 @@ def available(choices: Choices, training: Training, by_domain: bool, params: par
         units = np.flatnonzero(size_U)
         return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - others for unit in units}
     # Two disjoint candidate sets come from one scope.
-    return {"training tools": len(training.domain_T) // 2 - others}
+    limited = f", meta_tasks.tools being {params.tools}" if params.tools else ""
+    return {f"training tools{limited}": len(training.domain_T) // 2 - others}
 
 
 def meta_tasks(choices: Choices, training: Training, sampling: Sampling, params: params.MetaTasks) -> Iterator[pl.DataFrame]:
