@@ -64,8 +64,8 @@ def test_a_queue_trains_side_by_side_in_copies_and_shows_each_value(copy, shell)
 def test_an_experiment_in_a_temporary_copy_uses_that_copys_code(copy, shell):
     before = (copy / "results/main/metrics.json").read_bytes()
     module = copy / "src/metatoolagent/evaluation/metrics.py"
-    assert module.read_text().count("DIGITS = 4") == 1
-    module.write_text(module.read_text().replace("DIGITS = 4", "DIGITS = 1"))
+    assert module.read_text().count("DIGITS = 6") == 1
+    module.write_text(module.read_text().replace("DIGITS = 6", "DIGITS = 1"))
     shell("dvc exp run --temp -n rounded", copy)
     assert (copy / "results/main/metrics.json").read_bytes() == before
     shell("dvc exp apply rounded", copy)
