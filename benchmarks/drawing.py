@@ -11,11 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 import polars as pl
+import torch
 from torch import nn
 
 from measuring import RUNS
 from metatoolagent import params
-from metatoolagent.models import backbone
+from metatoolagent.models import adapter, backbone
+from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks import eval_tasks, meta_tasks, splits
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer, Row
@@ -35,6 +37,13 @@ class Bench:
     def load(self) -> nn.Module:
         """Return the backbone as the stages load it."""
         return backbone.load(self.model, self.chosen.backbone)
+
+    def adapted(self) -> tuple[nn.Module, Tensors, Renderer]:
+        """Return the backbone with LoRA layers, their tensors before any training, and what renders tasks for it."""
+        plain = self.load()
+        renderer = self.renderer(plain)
+        model = adapter.attach(plain, self.chosen.adapter)
+        return model, adapter.initial(model, torch.Generator().manual_seed(0)), renderer
 
     def renderer(self, model: nn.Module) -> Renderer:
         """Return what renders tasks over the catalog for a loaded backbone."""

@@ -9,14 +9,13 @@ it is in. It first checks that both sides compute the same loss. Writes benchmar
 import statistics
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from drawing import Bench, opened, parser
 from measuring import median_time, row, write
 from metatoolagent import params
 from metatoolagent.meta.losses import evaluate, gradient, leaves
-from metatoolagent.models import adapter, backbone
+from metatoolagent.models import backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks.packing import Pack
 from metatoolagent.tasks.rendering import Renderer, Row
@@ -84,10 +83,7 @@ def main() -> None:
     options.add_argument("--losses", nargs="+", choices=["answer", "selection"], default=["answer", "selection"])
     given = options.parse_args()
     bench = opened(given)
-    plain = bench.load()
-    renderer = bench.renderer(plain)
-    model = adapter.attach(plain, bench.chosen.adapter)
-    weights = adapter.initial(model, torch.Generator().manual_seed(0))
+    model, weights, renderer = bench.adapted()
     results = []
     for loss in given.losses:
         steps = Steps(model, weights, renderer, bench.chosen.train.model_copy(update={"loss": loss}))

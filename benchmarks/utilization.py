@@ -19,7 +19,7 @@ from torch import nn
 from drawing import Bench, opened, parser
 from measuring import row, times, write
 from metatoolagent.meta.losses import evaluate, gradient, leaves
-from metatoolagent.models import adapter, backbone
+from metatoolagent.models import backbone
 from metatoolagent.models.adapter import Tensors
 from metatoolagent.tasks.packing import Pack
 
@@ -62,10 +62,7 @@ def main() -> None:
     options.set_defaults(dtype="bfloat16")
     given = options.parse_args()
     bench = opened(given)
-    plain = bench.load()
-    renderer = bench.renderer(plain)
-    model = adapter.attach(plain, bench.chosen.adapter)
-    weights = adapter.initial(model, torch.Generator().manual_seed(0))
+    model, weights, renderer = bench.adapted()
     side = SIDES[backbone.device().type]
     results = []
     for size in given.tasks_per_pack:

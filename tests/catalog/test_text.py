@@ -57,6 +57,7 @@ def test_visible_text_passes(text):
         ("Ｗide", "wide"),
         ("12+5?", "12 + 5"),
         ("covid-19.", "Covid 19"),
+        ("I ❤\ufe0f 5\ufe0f", "i ❤ 5"),
     ],
 )
 def test_writings_of_one_text_are_equal(one, other):

@@ -53,7 +53,9 @@ class _Written(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         kind = unicodedata.category(character)
-        if kind[0] == "S" or character in OPERATORS:
+        if character in SELECTORS:  # they say in which style the same sign is drawn
+            self[code] = ""
+        elif kind[0] == "S" or character in OPERATORS:
             self[code] = f" {character} "
         else:
             self[code] = character if kind[0] in "LNM" or character in ".:,-" else " "

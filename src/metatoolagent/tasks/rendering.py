@@ -59,8 +59,8 @@ class Renderer:
     def masked(self, tools: Mapping[str, Mapping[str, str]]) -> "Renderer":
         """Return this renderer with other documentation and another answer for some tools, given by their names."""
         other = copy.copy(self)
-        other.entries = self.entries | {name: entry(tool) for name, tool in tools.items()}
-        other.answers = self.answers | {name: self.template.answer(tool["name"]) for name, tool in tools.items()}
+        other.entries = Known({**self.entries, **{name: entry(tool) for name, tool in tools.items()}})
+        other.answers = Known({**self.answers, **{name: self.template.answer(tool["name"]) for name, tool in tools.items()}})
         return other
 
     def require_no_marker(self, texts: Mapping[str, Mapping[str, str]]) -> None:
