@@ -10,7 +10,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Document:
     path: Path
     content: Any
     lines: dict[Pointer, int]
+    written: dict[Pointer, str] = field(default_factory=dict)
+    """Numbers that their value does not write again, such as 12.50 and 1e3."""
 
     def where(self, *pointer: str | int) -> str:
         """Return `file:line` of a value, or of its nearest parent that stands in the file."""
@@ -70,8 +72,9 @@ def load(path: Path) -> Document:
     """
     text = read_text(path)
     lines: dict[Pointer, int] = {}
+    written: dict[Pointer, str] = {}
     try:
-        builder = Builder(path, lines, yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        builder = Builder(path, lines, written, yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         content = builder.document()
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
@@ -81,7 +84,7 @@ def load(path: Path) -> Document:
         raise UserError("E-PARSE", what, f"{path}:{line}:{column}", shown(excerpt), "correct this line") from None
     except yaml.YAMLError as error:
         raise UserError("E-PARSE", f"not YAML: {error}".splitlines()[0], str(path), fix="correct the file") from None
-    return Document(path, content, lines)
+    return Document(path, content, lines, written)
 
 
 def read_text(path: Path) -> str:
@@ -147,10 +150,11 @@ def _conversion(encoding: str, path: Path) -> str:
 class Builder:
     """Builds the content from the parser's events, so that a limit stops the work where it is passed."""
 
-    def __init__(self, path: Path, lines: dict[Pointer, int], events: Iterator[Any]) -> None:
-        """Take the parser's events and the dictionary that the lines are written to."""
+    def __init__(self, path: Path, lines: dict[Pointer, int], written: dict[Pointer, str], events: Iterator[Any]) -> None:
+        """Take the parser's events, and the dictionaries for the lines and for the text of numbers."""
         self.path = path
         self.lines = lines
+        self.written = written
         self.events = events
         self.nodes = 0
 
@@ -187,7 +191,10 @@ class Builder:
             return self.mapping(pointer)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(pointer)
-        return self.scalar(event)
+        scalar = self.scalar(event)
+        if isinstance(scalar, int | float) and not isinstance(scalar, bool) and str(scalar) != event.value:
+            self.written[pointer] = event.value
+        return scalar
 
     def mapping(self, pointer: Pointer) -> dict[str, Any]:
         """Return the mapping whose start was read."""

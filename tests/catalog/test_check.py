@@ -71,6 +71,11 @@ def test_a_wrong_question_is_found_at_its_line(folder, code, ask):
     assert "/questions/kitchen.yaml:41" in places(folder, code)
 
 
+def test_openings_are_those_of_any_script(folder):
+    add(folder, frame("Открой мне эту печь на {n}"), frame("Закрой мне эту печь на {n}"), frame("Открой мне эту печь, {n}"))
+    assert places(folder, "E-FRAME-OPENING") == ["/questions/kitchen.yaml:43"]
+
+
 def test_too_many_fillings_and_a_missing_kind_are_found(folder):
     long = frame("Warm it to {n}!", fill="{n: [60, 70, 80, 90, 100]}")
     add(folder, long, frame("Bake mine at {n}, chef").replace("kind: goal, ", ""))

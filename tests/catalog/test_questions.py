@@ -144,9 +144,9 @@ def test_both_of_two_equal_questions_with_two_answers_are_refused():
 
 
 def test_filled_keeps_types_only_for_whole_slots():
-    assert filled({"a": "{n}", "b": "{n}!", "c": [1, "{n}"], "d": None}, {"n": 2.5}) == {
+    assert filled({"a": "{n}", "b": "{n}!", "c": [1, "{n}"], "d": None}, {"n": 2.5}, {"n": "2.50"}) == {
         "a": 2.5,
-        "b": "2.5!",
+        "b": "2.50!",
         "c": [1, 2.5],
         "d": None,
     }

@@ -9,6 +9,18 @@ def test_content_is_what_is_left_without_function_words_and_endings():
     assert wording.stem("red") == "red"
 
 
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("Don’t move_it, café №7!", ["don't", "move", "it", "café", "7"]),
+        ("मुझे किताब चाहिए", ["मुझे", "किताब", "चाहिए"]),
+        ("Открой дверь.", ["открой", "дверь"]),
+    ],
+)
+def test_words_are_those_of_any_script(text, held):
+    assert wording.words(text) == held
+
+
 def test_shared_words_are_counted_once():
     assert wording.shared_words("Move the notes, move them all", "Moves a note") == (["mov", "not"], 2)
 

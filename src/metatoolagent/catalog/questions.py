@@ -156,13 +156,14 @@ def _expand(frame: Row, tools: Tools) -> list[Row]:
     rows = []
     for number in range(len(next(iter(fill.values()), [None]))):
         values = {slot: column[number] for slot, column in fill.items()}
-        arguments = filled(content["arguments"], values)
+        texts = {slot: _text(frame, slot, number) for slot in fill}
+        arguments = filled(content["arguments"], values, texts)
         row = Row(frame.document, frame.index)
         for what, pointer, value in argument_faults(tools[content["tool"]][1], arguments):
             fix = "correct the arguments or the schema"
             row.reject("E-QA-ARGUMENTS", f"row {number + 1}: {what}", "arguments", *pointer, value=value, fix=fix)
         rows.append(row)
-        question = " ".join(with_text(content["ask"], values).split())
+        question = " ".join(with_text(content["ask"], texts).split())
         if not question:
             slot = SLOT.findall(content["ask"])[0]  # an ask without a slot would be empty itself, and refused before
             row.reject("E-QA-EMPTY", f"row {number + 1}: an empty question", "fill", slot, number, fix="write the text")
@@ -180,21 +181,26 @@ def _expand(frame: Row, tools: Tools) -> list[Row]:
     return rows
 
 
-def filled(content: Any, values: Mapping[str, Any]) -> Any:
-    """Return `content` with its slots filled; a text that is one slot takes the value with its type."""
+def _text(frame: Row, slot: str, number: int) -> str:
+    """Return a value of a fill as it is written in the file, so that 12.50 is asked as 12.50 and not as 12.5."""
+    return frame.document.written.get((frame.index, "fill", slot, number), str(frame.content["fill"][slot][number]))
+
+
+def filled(content: Any, values: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
+    """Return `content` with its slots filled; a text that is one slot takes the value with its type, others its text."""
     if isinstance(content, dict):
-        return {key: filled(value, values) for key, value in content.items()}
+        return {key: filled(value, values, texts) for key, value in content.items()}
     if isinstance(content, list):
-        return [filled(value, values) for value in content]
+        return [filled(value, values, texts) for value in content]
     if not isinstance(content, str):
         return content
     whole = SLOT.fullmatch(content)
-    return values[whole[1]] if whole else with_text(content, values)
+    return values[whole[1]] if whole else with_text(content, texts)
 
 
-def with_text(text: str, values: Mapping[str, Any]) -> str:
+def with_text(text: str, texts: Mapping[str, str]) -> str:
     """Return `text` with its slots filled by the text of their values."""
-    return SLOT.sub(lambda slot: str(values[slot[1]]), text)
+    return SLOT.sub(lambda slot: texts[slot[1]], text)
 
 
 def reject_repeated(rows: list[Row]) -> None:

@@ -1,6 +1,6 @@
 """How a question is worded: its words, and what it shares with a tool's documentation."""
 
-import re
+import unicodedata
 
 from metatoolagent.catalog.questions import SLOT
 
@@ -10,9 +10,22 @@ FEWEST_FUNCTION_WORDS = 4
 Shape = tuple[str, ...]
 
 
+class _Letters(dict[int, str]):
+    """What of each character stands in a word, found at its first use."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        # Marks are vowels in many scripts, so a word does not end there, as it would with \w.
+        self[code] = character if character == "'" or unicodedata.category(character)[0] in "LNM" else " "
+        return self[code]
+
+
+_LETTERS = _Letters({ord("’"): "'"})
+
+
 def words(text: str) -> list[str]:
-    """Return the words of a text in lower case, underscores taken as spaces."""
-    return re.findall(r"[a-z0-9']+", text.lower().replace("_", " "))
+    """Return the words of a text in lower case: letters of any script, digits and apostrophes, all else taken as spaces."""
+    return text.lower().translate(_LETTERS).split()
 
 
 FUNCTION_WORDS = frozenset(
