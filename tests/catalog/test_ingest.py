@@ -55,14 +55,14 @@ def test_the_order_of_entries_changes_nothing(catalog, folder, tmp_path, ingest_
 
 
 def test_a_number_is_asked_as_it_is_written(folder, tmp_path, ingest_params):
-    added = '- {tool: oven_preheat, ask: "{n} or {m}", fill: {n: [180.50, 1e2], m: [7, 190]}, arguments: {celsius: "{m}"}}\n'
+    added = '- {tool: oven_preheat, ask: "{n} or {m}", fill: {n: [180.50, 1e2], m: [70, 190]}, arguments: {celsius: "{m}"}}\n'
     with (folder / "questions/kitchen.yaml").open("a", encoding="utf-8") as file:
         file.write(added)
     ingest(ingest_params(folder), tmp_path / "out")
     questions = schemas.read(tmp_path / "out/questions.parquet", schemas.QUESTIONS)
     rows = questions.filter(pl.col("question").str.contains("^[0-9e.]+ or "))
     assert rows.select("question", "arguments").sort("question").rows() == [
-        ("180.50 or 7", '{"celsius":7}'),
+        ("180.50 or 70", '{"celsius":70}'),
         ("1e2 or 190", '{"celsius":190}'),
     ]
 
