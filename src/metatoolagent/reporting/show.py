@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metatoolagent.artifacts import verify
+from metatoolagent.artifacts import read_manifest, sha256, verify
 from metatoolagent.errors import Exit, UserError, escaped, shown
 from metatoolagent.params import OF_METHOD
 from metatoolagent.tasks.prompts import read_template
@@ -44,13 +45,17 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
     """
     answers, earlier = of_present(task_id, folder, answered(task_id, folder))
     task, own = next(iter(answers.values())), folder / "catalog"
+    catalog = own if own.is_dir() else catalog
     console = Console()
     console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it"), align="left")
-    console.print(Text(printable(prompt(task, own if own.is_dir() else catalog, model))))
+    console.print(Text(printable(prompt(task, catalog, model))))
     console.rule(Text(f"gold: {task['gold']}, candidate {task['position'] + 1} of {len(task['candidates'])}"), align="left")
     console.print(table(answers))
     if earlier:
         told = f"left out, since they answered an earlier task of this name: {', '.join(earlier)}"
+        console.print(Text(told), soft_wrap=True)
+    if changed := before_the_catalog(folder, answers, catalog):
+        told = f"the catalog has changed since, so they may have been given another text: {', '.join(changed)}"
         console.print(Text(told), soft_wrap=True)
     for method, answer in answers.items():
         if answer["reasoning"]:
@@ -100,6 +105,17 @@ def of_present(task_id: str, folder: Path, answers: dict[str, dict[str, Any]]) -
         what = "all predictions are of earlier tasks"
         raise UserError("E-MISSING", what, str(folder), fix=_made_by(folder), exit_code=Exit.ARTIFACT)
     return present, earlier
+
+
+def before_the_catalog(folder: Path, methods: Iterable[str], catalog: Path) -> list[str]:
+    """Return the methods that answered before the catalog got the tools and questions that it has now.
+
+    Raises:
+        UserError: E-MISSING or E-CORRUPT for a manifest of predictions.
+    """
+    now = {str(path): sha256(path) for path in (catalog / "tools.parquet", catalog / "questions.parquet")}
+    given = {name: read_manifest(folder / name)["inputs"] for name in methods}
+    return [name for name, inputs in given.items() if any(inputs.get(path, digest) != digest for path, digest in now.items())]
 
 
 def _made_by(folder: Path) -> str:
