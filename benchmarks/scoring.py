@@ -7,6 +7,7 @@ that both choose the same. Writes benchmarks/results/scoring.json.
 """
 
 import statistics
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -57,7 +58,22 @@ def theirs(harness: HFLM, asked: list[Instance]) -> list[int]:
     return [group.index(max(group)) for group in groups]
 
 
-def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tasks: int, runs: int) -> list[dict[str, object]]:
+def agreement(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tasks: int) -> float:
+    """Return the share of so many tasks in which both choose the same.
+
+    Raises:
+        AssertionError: if it is below SAME, or if our choice depends on which tasks share a pack.
+    """
+    renderer = bench.renderer(model)
+    shared, alone = bench.both_ways(distractors, tasks).values()
+    chosen, expected = ours(model, renderer, shared), theirs(harness, requests(renderer, shared))
+    same = statistics.mean(one == other for one, other in zip(chosen, expected, strict=True))
+    assert same >= SAME, f"only {same:.1%} of the choices are the same at {distractors} distractors"
+    assert ours(model, renderer, alone) == chosen, "choices depend on which tasks share a pack"
+    return same
+
+
+def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, given: Namespace) -> list[dict[str, object]]:
     """Return the rows for a number of distractors.
 
     Args:
@@ -65,27 +81,23 @@ def compare(bench: Bench, model: nn.Module, harness: HFLM, distractors: int, tas
         model: the backbone, as we load it.
         harness: the backbone, as the harness loads it.
         distractors: wrong tools in each candidate set.
-        tasks: how many are measured.
-        runs: how many the times are a median of.
+        given: how many tasks are measured, how many are compared, and how many runs the times are a median of.
     """
+    checked = max(given.tasks, given.checked)
+    same = agreement(bench, model, harness, distractors, checked)
     renderer = bench.renderer(model)
-    sizes = bench.both_ways(distractors, tasks)
-    shared, alone = sizes.values()
-    asked = requests(renderer, shared)
-    expected = theirs(harness, asked)
-    same = statistics.mean(one == other for one, other in zip(ours(model, renderer, shared), expected, strict=True))
-    assert same >= SAME, f"only {same:.1%} of the choices are the same at {distractors} distractors"
-    assert ours(model, renderer, alone) == ours(model, renderer, shared), "choices depend on which tasks share a pack"
+    sizes = bench.both_ways(distractors, given.tasks)
+    asked = requests(renderer, next(iter(sizes.values())))
     packages = ["torch", "transformers", "lm_eval"]
     peer_name = f"lm-evaluation-harness, hf backend, {harness.batch_size} sequences a batch"
-    peer = tasks / median_time(lambda: theirs(harness, asked), runs, warm=True)
+    peer = given.tasks / median_time(lambda: theirs(harness, asked), given.runs, warm=True)
     results = []
     for label, groups in sizes.items():
-        found = tasks / median_time(lambda groups=groups: ours(model, renderer, groups), runs)
+        found = given.tasks / median_time(lambda groups=groups: ours(model, renderer, groups), given.runs)
         name = f"selection by score, {bench.chosen.backbone.dtype}, {distractors} distractors, {label}"
-        results.append(row(name, "tasks/s", found, peer, peer_name, lower_is_better=False, runs=runs, packages=packages))
+        results.append(row(name, "tasks/s", found, peer, peer_name, lower_is_better=False, runs=given.runs, packages=packages))
         print(results[-1], flush=True)
-    name = f"same choices, {distractors} distractors, {tasks} tasks"
+    name = f"same choices, {distractors} distractors, {checked} tasks"
     results.append(row(name, "%", 100 * same, 100, peer_name, lower_is_better=False, runs=1, packages=packages))
     return results
 
@@ -94,12 +106,15 @@ def main() -> None:
     """Measure both sides at each number of distractors."""
     parser = evaluation_parser(__doc__, RESULT)
     parser.add_argument("--batch", type=int, default=8, help="sequences that the harness runs at once")
+    parser.add_argument(
+        "--checked", type=int, default=0, help="tasks whose choices are compared, at least those that are measured"
+    )
     given = parser.parse_args()
     bench = opened(given)
     model = bench.load()
     device = str(backbone.device())
     harness = HFLM(pretrained=str(given.model), dtype=bench.chosen.backbone.dtype, device=device, batch_size=given.batch)
-    rows = [compare(bench, model, harness, distractors, given.tasks, given.runs) for distractors in given.distractors]
+    rows = [compare(bench, model, harness, distractors, given) for distractors in given.distractors]
     write([result for part in rows for result in part], given.out)
 
 
