@@ -204,6 +204,19 @@ def test_the_name_of_a_run_changes_with_all_that_decides_its_result(tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints, "sha256", lambda path: "another line of code")
         changed.add(run_id({"seed": 0, "rank": 16}, [one]))
+    for place, what, value in (
+        (checkpoints.torch, "get_num_threads", 97),
+        (checkpoints.torch.backends.cpu, "get_cpu_capability", "another"),
+        (checkpoints.platform, "machine", "another"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, what, lambda value=value: value)
+            changed.add(run_id({"seed": 0, "rank": 16}, [one]))
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.torch.cuda, "is_available", lambda: True)
+        for device in ("NVIDIA A100", "NVIDIA H100"):
+            patched.setattr(checkpoints.torch.cuda, "get_device_name", lambda device=device: device)
+            changed.add(run_id({"seed": 0, "rank": 16}, [one]))
     assert name not in changed
-    assert len(changed) == 8
+    assert len(changed) == 13
     assert name == run_id({"seed": 0, "rank": 16}, [one])

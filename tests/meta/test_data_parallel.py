@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
+import torch
 
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.meta import training
@@ -176,6 +177,47 @@ def test_processes_that_would_compute_in_different_formats_are_refused(job):
     assert codes == [64, 64]
     assert "error[E-PROCESSES] the processes' machines differ: some would compute in bfloat16 and some in float32" in said[0]
     assert not job.work.exists() or not list(job.work.glob("*/step-*"))
+
+
+def use_more_threads_on_rank_1(rank):
+    if rank == 1:
+        training.checkpoints.torch.get_num_threads = lambda: 97
+
+
+def test_processes_that_would_round_otherwise_are_refused(job):
+    codes, said = run(job, use_more_threads_on_rank_1)
+    assert codes == [64, 64]
+    assert "error[E-PROCESSES] the processes differ in processor, number of threads" in said[0]
+    assert said[1].count("error[") <= 1 and not list(job.work.glob("*"))
+
+
+def run_short_of_memory_once_on_rank_1(rank):
+    """In its first update, where the first pack has more than one question."""
+    real, failed = training.evaluate, []
+
+    def scarce(model, weights, pack, train):
+        if rank == 1 and not failed and len(pack.gold_Q) > 1:
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return real(model, weights, pack, train)
+
+    training.evaluate = scarce
+
+
+def run_short_of_memory_and_be_killed(rank):
+    run_short_of_memory_once_on_rank_1(rank)
+    kill_rank_0(rank)
+
+
+def test_where_one_process_goes_over_to_parts_all_do_and_stay_so_after_a_kill(job):
+    job = replace(job, train=job.train.model_copy(update={"checkpoint_every": 1}))
+    straight = replace(job, out=job.out.parent / "straight", work=job.work / "straight")
+    assert run(straight, run_short_of_memory_once_on_rank_1)[0] == [0, 0]
+    run(job, run_short_of_memory_and_be_killed)
+    codes, said = run(job, nothing)
+    assert codes == [0, 0], said
+    for name in training.FILES:
+        assert (job.out / name).read_bytes() == (straight.out / name).read_bytes()
 
 
 def test_more_processes_than_meta_tasks_are_refused(job):

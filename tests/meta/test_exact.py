@@ -100,11 +100,59 @@ def test_first_order_rates_by_hand():
     }
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_the_support_share_weighs_the_gradient_of_rates_too(share):
+    """Central differences of (1 - w) L + w L_0 in weights and rates."""
+    chosen = LEARNED.model_copy(update={"inner_steps": 3, "inner_lr": 0.05, "support_share": share, "optimistic": False})
+    task = MetaTask(0, ["support"], ["query"])
+    phi = inner_rates.initial(POINT, chosen)
+
+    def objective(at):
+        trajectory = adapt(two_parameters, at, task.support, task.query, chosen)
+        return (1 - share) * trajectory.query_losses[-1] + share * trajectory.support_loss
+
+    found = gradient(two_parameters, phi, task, chosen)
+    for name in phi:
+        near = [objective(phi | {name: phi[name] + step}) for step in (1e-5, -1e-5)]
+        assert found[name].item() == pytest.approx((near[0] - near[1]) / 2e-5, rel=1e-6)
+
+
+def test_the_support_loss_is_that_of_the_first_pack_before_the_first_step():
+    chosen = EXACT.model_copy(update={"inner_steps": 3, "inner_lr": 0.05, "support_share": 0.5})
+    losses = {"first": lambda a, b: a**2 * b, "second": lambda a, b: a**2 + b**2, "query": lambda a, b: a * b}
+
+    def loss(weights, pack):
+        return Outcome(losses[pack](weights["a"], weights["b"])[None], torch.tensor([False]))
+
+    half = gradient(loss, POINT, MetaTask(0, ["first", "second"], ["query"]), chosen)
+    query = gradient(loss, POINT, MetaTask(0, ["first", "second"], ["query"]), chosen.model_copy(update={"support_share": 0.0}))
+    assert (half["a"] - query["a"] / 2).item() == pytest.approx(4 / 2)  # 2 a b at (1, 2)
+    assert (half["b"] - query["b"] / 2).item() == pytest.approx(1 / 2)  # a^2
+
+
 def test_reptile_by_hand():
     chosen = EXACT.model_copy(update={"hypergradient": "reptile", "inner_steps": 2, "inner_lr": 0.5})
     found = gradient(two_parameters, POINT, MetaTask(0, ["support"], ["query"]), chosen)
-    # The second step leads from (-1, 3/2), where the support's gradient is (-3, 1), to (1/2, 1).
-    assert (found["a"].item(), found["b"].item()) == (0.5, 1)
+    # The second step leads from (-1, 3/2), where the support's gradient is (-3, 1), to (1/2, 1): on the way (1/2, 1), over 1/2.
+    assert (found["a"].item(), found["b"].item()) == (1, 2)
+
+
+@pytest.mark.parametrize("changes", [{"optimistic": True}, {"early_stop": True}, {"optimistic": True, "inner_steps": 1}])
+def test_reptile_never_stays_where_there_is_no_way_back_from(changes):
+    chosen = EXACT.model_copy(
+        update={"hypergradient": "reptile", "inner_steps": 2, "inner_lr": 0.5, "optimistic": False, **changes}
+    )
+    # The query loss is lowest at the start: 6, then 6.5.
+    step = meta_learning(chosen)(two_parameters, POINT, MetaTask(0, ["support"], ["query"]))
+    assert step.selected > 0 and step.gain is None
+    assert all(tensor.any() for tensor in step.gradient.values())
+
+
+@pytest.mark.parametrize("inner_lr", [1e-2, 1e-7])
+def test_reptile_has_the_size_of_a_gradient_at_every_rate(inner_lr):
+    chosen = EXACT.model_copy(update={"hypergradient": "reptile", "inner_steps": 1, "inner_lr": inner_lr})
+    found = gradient(two_parameters, POINT, MetaTask(0, ["support"], ["query"]), chosen)
+    assert (found["a"].item(), found["b"].item()) == (4, 1)  # the support's gradient at (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +254,11 @@ def test_without_inner_learning_it_is_fine_tuning_on_the_query(chosen, loss, phi
     assert relative_error(found, {name: tensor.grad for name, tensor in plain.items()}) < 1e-6
 
 
-def test_without_inner_learning_reptile_stays_where_it_is(loss, phi, task):
-    found = gradient(loss, phi, task, EXACT.model_copy(update={"hypergradient": "reptile", "inner_lr": 0.0}))
-    assert all(not tensor.any() for tensor in found.values())
+def test_without_inner_learning_reptile_is_fine_tuning_on_the_support(loss, phi, task):
+    found = gradient(loss, phi, task, EXACT.model_copy(update={"hypergradient": "reptile", "inner_lr": 0.0, "inner_steps": 2}))
+    plain = {name: tensor.clone().requires_grad_() for name, tensor in phi.items()}
+    sum(loss(plain, pack).loss for pack in task.support).backward()
+    assert relative_error(found, {name: tensor.grad for name, tensor in plain.items()}) < 1e-6
 
 
 def test_no_direction_and_no_weights_have_a_product_all_the_same(loss, phi, task):

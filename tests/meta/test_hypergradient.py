@@ -62,11 +62,14 @@ def test_without_inner_learning_it_is_the_plain_gradient_on_the_query(loss, weig
 
 
 @pytest.mark.parametrize("early_stop", [True, False])
-def test_half_support_without_inner_learning_is_fine_tuning(loss, weights, task, early_stop, monkeypatch):
+@pytest.mark.parametrize("queries", [1, 3])
+def test_with_its_share_of_the_support_and_no_inner_learning_it_is_fine_tuning(
+    loss, weights, task, queries, early_stop, monkeypatch
+):
     if early_stop:  # the loop ends at once, before it has asked the support pack
         monkeypatch.setattr("metatoolagent.meta.inner_loop.Look.all_right", True)
-    one = MetaTask(0, task.support[:1], task.query[:1])
-    chosen = MTA.model_copy(update={"inner_lr": 0.0, "support_share": 0.5, "early_stop": early_stop})
+    one = MetaTask(0, task.support[:1], [*task.query, *task.support[1:]][:queries])
+    chosen = MTA.model_copy(update={"inner_lr": 0.0, "support_share": 1 / (1 + queries), "early_stop": early_stop})
     assert same(meta_learning(chosen)(loss, weights, one).gradient, fine_tuning()(loss, weights, one).gradient)
 
 
@@ -77,9 +80,10 @@ def test_the_support_share_weighs_the_support_gradient_before_adaptation(loss, w
     assert same(found, {name: 0.75 * plain[name] + 0.25 * support[name] for name in plain})
 
 
-def test_fine_tuning_is_the_plain_gradient_on_support_and_query(loss, weights, task):
-    step = fine_tuning()(loss, weights, task)
+@pytest.mark.parametrize("supports", [1, 2])
+def test_fine_tuning_is_the_plain_gradient_on_support_and_query(loss, weights, task, supports):
     packs = [*task.support, *task.query]
+    step = fine_tuning()(loss, weights, MetaTask(0, packs[:supports], packs[supports:]))
     assert same(step.gradient, plain_gradient(loss, weights, packs))
     assert step.loss == pytest.approx(sum(loss(weights, pack).loss.item() for pack in packs) / 4)
     assert step.right == pytest.approx(sum(loss(weights, pack).right_Q.float().mean().item() for pack in packs) / 4)

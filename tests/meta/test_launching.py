@@ -112,13 +112,14 @@ def test_a_killed_process_ends_the_command(long):
     assert not long.out.exists()
 
 
-def test_a_command_that_is_told_to_end_saves_first(long):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_command_that_is_told_to_end_saves_first(told, long):
     with running(long) as started:
         ranks(started, long)
-        started.send_signal(signal.SIGTERM)
+        started.send_signal(told)
         assert started.wait(LIMIT) == 75
     said = (long.out.parent / "said").read_text()
-    assert said.count("error[") == 1 and "error[I-PAUSED] received SIGTERM: paused after update" in said, said
+    assert said.count("error[") == 1 and f"error[I-PAUSED] received {told.name}: paused after update" in said, said
 
 
 def test_no_process_outlives_the_command(long):
@@ -164,7 +165,11 @@ def test_one_named_gpu_is_not_enough_for_two_processes(three, monkeypatch):
     monkeypatch.setenv(gpus.CHOSEN, "0")
     with pytest.raises(UserError, match="METATOOLAGENT_GPU names one"):
         launching.environment(2)
+    monkeypatch.setenv(gpus.CHOSEN, "")  # as good as none
+    assert launching.environment(2) == {launching.VISIBLE: "1,2"}
 
 
-def test_without_a_gpu_the_processes_share_the_cores():
-    assert launching.environment(2) == {"OMP_NUM_THREADS": "1"}
+@pytest.mark.parametrize(("threads", "each"), [(1, "1"), (5, "2")])
+def test_without_a_gpu_the_processes_share_the_cores(threads, each, monkeypatch):
+    monkeypatch.setattr(launching.torch, "get_num_threads", lambda: threads)
+    assert launching.environment(2) == {"OMP_NUM_THREADS": each}

@@ -85,6 +85,21 @@ def test_a_run_that_does_not_fit_is_refused_before_it_computes(job, monkeypatch)
     assert not job.out.exists()
 
 
+def test_processes_of_one_machine_share_its_memory(job, adapted, monkeypatch):
+    """Twice what one needs is enough for two of them, and not for three."""
+    needed = 10**13  # beside which what this process of the tests takes already is nothing
+    monkeypatch.setattr(memory, "available", lambda device: int(2.1 * needed))
+    for processes, fits in (("2", True), ("3", False)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        asked = memory.Memory()
+        asked.program = needed
+        if fits:
+            assert asked.require(job, adapted, random_pack(8, 6), 1)
+        else:
+            with pytest.raises(UserError, match="E-MEMORY"):
+                asked.require(job, adapted, random_pack(8, 6), 1)
+
+
 def test_estimate_and_peak_are_told(job, capsys):
     training.train(job)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("memory: ")]

@@ -10,7 +10,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.meta import training
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.losses import evaluate
-from metatoolagent.meta.splitting import evaluate_in_parts
+from metatoolagent.meta.splitting import evaluate_in_parts, is_out_of_memory
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, close, random_channel, random_pack
 from saved import saved_bytes
 
@@ -55,6 +55,15 @@ def test_parts_keep_no_activations(loss, weights):
     pack = random_pack(8, 3)
     theta = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
     assert saved_bytes(lambda: evaluate_in_parts(loss, theta, pack, 2)) < 0.2 * saved_bytes(lambda: loss(theta, pack))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [CPU, "CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"],
+)
+def test_a_lack_of_memory_has_many_names(message):
+    assert is_out_of_memory(RuntimeError(message))
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
 
 
 @pytest.mark.parametrize(

@@ -310,11 +310,38 @@ def test_one_update_of_four_meta_tasks_has_the_mean_of_their_gradients(job, monk
     monkeypatch.setattr(training.Outer, "apply", apply)
     frozen = TRAIN.model_copy(update={"learning_rate": 1e-30})
     training.train(replace(job, train=frozen, out=job.out / "one"))
-    singles, gradients[:] = gradients[:4], []
+    singles, gradients[:] = list(gradients), []
     training.train(replace(job, train=frozen.model_copy(update={"meta_batch": 4}), out=job.out / "four"))
-    for name, found in gradients[0].items():
-        expected = sum(single[name] for single in singles) / 4
-        assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert len(singles) == 6  # so the last update has the mean of two
+    for gradient, part in zip(gradients, (singles[:4], singles[4:]), strict=True):
+        for name, found in gradient.items():
+            expected = sum(single[name] for single in part) / len(part)
+            assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_differences_of_numbers_too_coarse_for_them_are_refused_without_a_params_file_too(job):
+    exact = MTA.model_copy(update={"hypergradient": "exact", "product": "finite_difference"})
+    coarse = replace(job, mta=exact, backbone=job.backbone.model_copy(update={"dtype": "bfloat16"}))
+    with pytest.raises(UserError, match=r"E-PARAMS.*bfloat16 rounds away") as raised:
+        training.train(coarse)
+    assert raised.value.exit_code == 64
+    assert not job.work.exists()
+
+
+def test_a_checkpoint_is_saved_after_a_minute_however_few_updates_were_done(job, monkeypatch):
+    seldom = replace(job, train=TRAIN.model_copy(update={"checkpoint_every": 1000}))
+    saved = []
+    monkeypatch.setattr(training.checkpoints, "save", lambda folder, checkpoint: saved.append(checkpoint.update))
+    training.train(replace(seldom, work=job.work / "quick"))
+    assert saved == [UPDATES]
+    monkeypatch.setattr(training, "LONGEST", -1.0)
+    training.train(replace(seldom, work=job.work / "slow"))
+    assert saved[1:] == list(range(1, UPDATES + 1))
+
+
+def test_how_often_it_is_saved_is_no_part_of_a_runs_name(job):
+    often = replace(job, train=TRAIN.model_copy(update={"checkpoint_every": 1}))
+    assert often.run_id() == job.run_id() != replace(job, train=TRAIN.model_copy(update={"warmup": 0.2})).run_id()
 
 
 def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(job, uninterrupted):

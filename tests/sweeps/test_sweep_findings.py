@@ -176,6 +176,15 @@ def test_a_training_tool_is_one_with_a_question_of_its_own(tmp_path):
     assert stage.trained_on(tmp_path) == {"tools": 2, "questions": 2}
 
 
+def test_with_more_query_packs_the_support_has_the_share_that_fine_tuning_gives_it(committed):
+    config = committed.model_dump()
+    pack = config["meta_tasks"]["tasks_per_pack"]
+    config["sweeps"]["queries"] = {"query_tasks": [1, pack, 3 * pack], "tools": [0], "questions": [0]}
+    runs = [run for run in planned("queries", config) if run.method == "mta" and run.labels["axis"] == "query_tasks"]
+    assert {run.labels["size"] for run in runs if "mta.support_share" not in run.files[0]} == {1, pack}
+    assert {run.labels["size"] for run in runs if "mta.support_share=0.25" in run.files[0]} == {3 * pack}
+
+
 def test_too_few_training_tools_for_a_meta_task_are_refused_when_the_sweep_is_planned(committed):
     config = committed.model_dump()
     config["sweeps"]["queries"] |= {

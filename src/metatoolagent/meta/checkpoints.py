@@ -59,7 +59,7 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
             torch.get_num_threads(),
-            torch.cuda.is_available(),
+            torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         ],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]

@@ -21,6 +21,8 @@ class Contribution:
     step: Step
     tasks: int
     tokens: int
+    parts: int
+    """In how many parts memory allowed its packs to be computed."""
 
 
 def exchange(group: Processes, own: Contribution | None, phi: Tensors) -> list[Contribution]:

@@ -53,14 +53,16 @@ def exact(evaluate: Evaluate, trajectory: Trajectory, chosen: params.Mta) -> Ten
 
 
 def reptile(evaluate: Evaluate, trajectory: Trajectory, chosen: params.Mta) -> Tensors:
-    """Return phi - theta_k*, the way back from the selected iterate (Nichol et al. 2018, arXiv 1803.02999, algorithm 1).
+    """Return (phi - theta_k*) / inner_lr, the way back from the selected iterate, as the sum of its steps' gradients.
 
-    A descent step along it moves phi towards theta_k*. The query set has no part in it but for selecting the iterate, and
+    A descent step along it moves phi towards theta_k* (Nichol et al. 2018, arXiv 1803.02999, algorithm 1). Divided by the inner
+    rate, as they advise for an adaptive optimizer (section 2), it has the size of a gradient: undivided, clipping would never
+    take hold, and AdamW's epsilon would decide at small rates. The query set has no part in it but for selecting the iterate, and
     there is no gradient for rates: `params.Mta` refuses to learn them.
     """
     del evaluate, chosen
-    first, last = trajectory.phi, trajectory.theta
-    return {name: first[name] - last[name] for name in first}
+    first, *others = trajectory.slopes
+    return {name: sum((slope[name] for slope in others), tensor) for name, tensor in first.items()}
 
 
 HYPERGRADIENTS: dict[str, Hypergradient] = {"first_order": first_order, "exact": exact, "reptile": reptile}

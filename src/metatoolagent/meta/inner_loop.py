@@ -6,6 +6,8 @@ Which iterate k* is differentiated, of theta_0 to theta_K:
   their best); otherwise the last one that was reached.
 - early_stop: the loop ends at the first iterate, theta_0 included, at which every query task is right; otherwise at theta_K.
 So with early stop alone k* is that first iterate, or K where there is none; the query losses of others play no part.
+For reptile theta_0 is no choice and is not looked at: there is no way back from there, and the optimizer's momentum would
+move phi along those of earlier meta-tasks.
 Only the last iterate is looked at with a graph. Where an earlier one is selected it is looked at again: one more forward pass
 at times, but never two graphs at once, which were two thirds of the memory of a run.
 """
@@ -49,6 +51,8 @@ class Trajectory:
     """Outcome of each query pack at theta_k*."""
     query_losses: list[float]
     """Mean query loss at each iterate that was looked at, in nats."""
+    loss_at_phi: float | None
+    """That at theta_0; None where it was not looked at."""
     support_loss: float
     """Loss of the first support pack at theta_0, in nats."""
     support_gradient: Tensors | None
@@ -108,10 +112,12 @@ def adapt(
     losses: list[float] = []
     support_loss = float("nan")
     best: Look | None = None
+    looking = chosen.optimistic or chosen.early_stop
+    earliest = 1 if chosen.hypergradient == "reptile" else 0
     for step in range(chosen.inner_steps + 1):
         theta = leaves(reached)
         last = step == chosen.inner_steps
-        if chosen.optimistic or chosen.early_stop or last:
+        if last or (looking and step >= earliest):
             with torch.set_grad_enabled(last):
                 seen = look(evaluate, step, theta, query)
             losses.append(seen.loss.item())
@@ -137,6 +143,7 @@ def adapt(
         gradient(best.loss, best.theta),
         best.outcomes,
         losses,
+        losses[0] if looking and earliest == 0 else None,
         support_loss,
         slopes[0] if slopes else None,
     )

@@ -29,12 +29,12 @@ class Job:
     masking: params.Masking | None = None
 
     def run_id(self) -> str:
-        """Return the name of the run, which changes with all that decides its result."""
+        """Return the name of the run, which changes with all that decides its result, and with nothing else."""
         # `auto` is not one format on all machines, and a run does not go on in another than it began in.
         parameters: dict[str, Any] = {"method": self.method, "seed": self.seed, "dtype": name_of(self.backbone)}
         for name in ("backbone", "adapter", "train", "masking", "mta"):
             section = getattr(self, name)
-            parameters[name] = section.model_dump() if section else None
+            parameters[name] = section.model_dump(exclude={"checkpoint_every"}) if section else None
         prompts = [self.model / name for name in FILES if name != "model.safetensors"]
         return checkpoints.run_id(parameters, [*self.inputs(), *prompts])
 

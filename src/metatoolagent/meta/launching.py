@@ -50,7 +50,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             local_addr="localhost",
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            # One that is told to end finishes its update and saves.
+            # One that is told to end finishes its update and saves; Slurm's signal before the time limit is the last of these.
+            signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
             shutdown_timeout=int(TIMEOUT.total_seconds()),
         )
         try:
@@ -72,8 +73,9 @@ def environment(count: int) -> dict[str, str]:
     if not torch.cuda.is_available():
         return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
     seen = torch.cuda.device_count()
-    if count > seen or gpus.CHOSEN in os.environ:
-        chosen = f", of which {gpus.CHOSEN} names one" if gpus.CHOSEN in os.environ else ""
+    named = os.environ.get(gpus.CHOSEN)
+    if count > seen or named:
+        chosen = f", of which {gpus.CHOSEN} names one" if named else ""
         what, fix = f"{count} processes need a GPU each, and this one sees {seen}{chosen}", "start no more processes than that"
         raise UserError("E-GPU", what, "option --processes", shown(count), fix, exit_code=Exit.PARAMS)
     identifiers = [str(torch.cuda.get_device_properties(number).uuid) for number in range(seen)]

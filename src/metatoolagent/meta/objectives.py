@@ -47,7 +47,7 @@ Objective = Callable[[Evaluate, Tensors, MetaTask], Step]
 
 
 def fine_tuning() -> Objective:
-    """Return FT: the mean gradient over all packs of the meta-task, support and query alike."""
+    """Return FT: the mean gradient over all packs of the meta-task, support and query alike, a small pack like a full one."""
 
     def step(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Step:
         outcomes: list[Outcome] = []
@@ -75,7 +75,7 @@ def meta_learning(chosen: params.Mta) -> Objective:
 
     With w = support_share the outer loss is (1 - w) L(theta_k*) + w L_0(phi), L_0 the loss of the first support pack, as in
     MLDG (Li et al. 2018, arXiv 1710.03463, equation 6): its gradient is at hand, since the inner loop begins with it. w = 0
-    is the paper's; at w = 1/2, with a support and a query pack, an inner rate of 0 gives fine-tuning itself.
+    is the paper's; at w = 1 / (1 + n), with a support pack and n query packs, an inner rate of 0 gives fine-tuning itself.
     """
     hypergradient = HYPERGRADIENTS[chosen.hypergradient]
 
@@ -95,9 +95,7 @@ def meta_learning(chosen: params.Mta) -> Objective:
 
 def _gain(trajectory: Trajectory) -> float | None:
     """Return the query loss at phi less that at the selected iterate."""
-    losses, selected = trajectory.query_losses, len(trajectory.slopes)
-    # Where only the last iterate is looked at, there is one loss, and it is not that at phi.
-    return losses[0] - mean_loss(trajectory.query) if len(losses) > 1 or selected == 0 else None
+    return None if trajectory.loss_at_phi is None else trajectory.loss_at_phi - mean_loss(trajectory.query)
 
 
 def _at_phi(evaluate: Evaluate, phi: Tensors, task: MetaTask) -> Tensors:
@@ -120,7 +118,7 @@ def cosine(a: Tensors, b: Tensors) -> float | None:
     def inner(left: Tensors, right: Tensors) -> Tensor:
         return torch.stack([(left[name] * right[name]).sum() for name in left]).sum()
 
-    product, size = inner(a, b), (inner(a, a) * inner(b, b)).sqrt()
+    product, size = inner(a, b), inner(a, a).sqrt() * inner(b, b).sqrt()
     return float(product / size) if size > 0 else None
 
 

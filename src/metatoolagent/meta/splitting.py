@@ -87,7 +87,8 @@ def _gradient(
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether torch found no memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    told = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 def more_parts(parts: int, packs: Iterable[AnyPack], update: int, message: str) -> int:

@@ -6,6 +6,7 @@ meta-parameters, the optimizer's moments and the number of the update.
 
 import csv
 import math
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from metatoolagent import params
 from metatoolagent.artifacts import publishing, require_space, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.meta import checkpoints, inner_rates
@@ -35,6 +37,8 @@ from metatoolagent.models.precision import name_of
 from metatoolagent.models.recomputation import recompute_layers
 from metatoolagent.tasks.channel import AnyPack
 
+LONGEST = 60.0
+"""Seconds after which a checkpoint is saved however few updates were done."""
 LOG = "train_log.csv"
 FILES = (adapter.WEIGHTS, adapter.CONFIG, LOG)
 OF_STEP = ("loss", "right", "selected", "gain", "alignment")
@@ -44,18 +48,21 @@ LOG_COLUMNS = ("update", *OF_STEP, "gradient_norm", "learning_rate")
 def train(job: Job) -> None:
     """Train an adapter and publish it with its log, alone or as one of torchrun's processes.
 
-    The same call after a kill or a pause goes on from the last checkpoint and gives the same bytes.
+    The same call after a kill or a pause goes on from the last checkpoint and gives the same bytes (on a GPU up to the order of
+    sums, which CUDA leaves open for some).
 
     Raises:
-        UserError: E-NONFINITE if a loss or gradient is NaN or infinite; E-LOCK, E-LOST-LOCK, E-CORRUPT, E-DISK-FULL;
+        UserError: E-PARAMS for a product that the backbone's numbers are too coarse for;
+            E-NONFINITE if a loss or gradient is NaN or infinite; E-LOCK, E-LOST-LOCK, E-CORRUPT, E-DISK-FULL;
             E-MEMORY or E-OOM if memory does not suffice; E-PROCESSES or E-RANK for those of several processes;
             I-PAUSED (exit code 75) when asked to stop or when the orchestrator is gone.
     """
+    require_fine_numbers(job)
     with processes(job.work) as group:
         require_common_work(job, group)
         for path in job.inputs():
             verify(path)
-        folder = job.work / job.run_id()
+        folder = job.work / common_name(job, group)
         with supervised(folder, group) as supervisor:
             trainer = Trainer(job, group)
             require_space(folder, 4 * trainer.state_bytes())
@@ -74,8 +81,18 @@ def train(job: Job) -> None:
                 trainer.publish()
 
 
+def require_fine_numbers(job: Job) -> None:
+    """Refuse differences of losses in a format that rounds them away, also where no whole params.yaml was checked.
+
+    Raises:
+        UserError: E-PARAMS (exit code 64).
+    """
+    if job.mta and (what := params.too_coarse(job.backbone, job.mta)):
+        raise UserError("E-PARAMS", what, "keys mta.product and backbone.dtype", exit_code=Exit.PARAMS)
+
+
 def require_common_work(job: Job, group: Processes) -> None:
-    """Refuse processes that have nothing to do, or compute in another format than the others.
+    """Refuse processes that have nothing to do, or compute otherwise than the others.
 
     Raises:
         UserError: E-PROCESSES (exit code 64).
@@ -98,6 +115,25 @@ def require_common_work(job: Job, group: Processes) -> None:
             f"set it to one of {', '.join(formats)}",
             exit_code=Exit.PARAMS,
         )
+
+
+def common_name(job: Job, group: Processes) -> str:
+    """Return the run's name, which all processes must find the same.
+
+    Raises:
+        UserError: E-PROCESSES (exit code 64) where they do not: their sums would be rounded otherwise.
+    """
+    names = group.gather(job.run_id())
+    if len(set(names)) > 1:
+        raise UserError(
+            "E-PROCESSES",
+            "the processes differ in processor, number of threads, GPU, versions or inputs",
+            "environment variable OMP_NUM_THREADS, or the machines",
+            f"{len(set(names))} kinds of process",
+            "start all with as many threads, on machines of one kind with the same installation",
+            exit_code=Exit.PARAMS,
+        )
+    return names[0]
 
 
 class Trainer:
@@ -135,14 +171,16 @@ class Trainer:
             self._draw(live, 0)
             if self.update < self.updates:
                 progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
+            saved = time.monotonic()
             for batch in self._batches():
                 contributions = self._apply(batch)
                 progress.show(self.log, contributions)
                 self._draw(live, self.update - 1)
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
-                save = reason or self.update % self.job.train.checkpoint_every == 0 or self.update == self.updates
-                if save and self.group.leads:
+                due = self.update % self.job.train.checkpoint_every == 0 or time.monotonic() - saved > LONGEST
+                if self.group.leads and (reason or due or self.update == self.updates):
                     checkpoints.save(folder, Checkpoint(self.update, self.outer.state(), {"log": self.log, "parts": self.parts}))
+                    saved = time.monotonic()
                 if reason and self.update < self.updates:
                     raise Pause(reason)
             if self.memory.shares:
@@ -201,7 +239,8 @@ class Trainer:
                     raise
                 message = str(error)
             else:
-                return Contribution(step, sum(len(pack.gold_Q) for pack in packs), sum(pack.tokens for pack in packs))
+                tasks, tokens = sum(len(pack.gold_Q) for pack in packs), sum(pack.tokens for pack in packs)
+                return Contribution(step, tasks, tokens, self.parts)
             # Not in the handler: the error's traceback keeps the tensors of the failed step.
             self.parts = more_parts(self.parts, packs, self.update + 1, message)
 
@@ -216,6 +255,8 @@ class Trainer:
                 share = {name: tensor / len(batch) for name, tensor in contribution.step.gradient.items()}
                 total = {name: total[name] + share[name] for name in share} if total else share
                 contributions.append(contribution)
+            # All go over to parts where one has to, since a checkpoint has one number for all.
+            self.parts = max(self.parts, *(contribution.parts for contribution in contributions))
         rate = learning_rate(self.update, self.updates, self.job.train)
         norm = self.outer.apply(total, rate)
         if not math.isfinite(norm):

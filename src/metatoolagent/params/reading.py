@@ -17,6 +17,16 @@ from metatoolagent.params.sweeps import Sweeps
 S = TypeVar("S", bound=sections.Section)
 
 
+def too_coarse(backbone: sections.Backbone, mta: sections.Mta) -> str:
+    """Return what to tell if the backbone's numbers are too coarse for the product that was chosen, else nothing."""
+    if backbone.dtype == "float32" or (mta.hypergradient, mta.product) != ("exact", "finite_difference"):
+        return ""
+    return (
+        "product finite_difference takes differences that bfloat16 rounds away, and"
+        f" backbone.dtype is {backbone.dtype}; set that to float32, or the product to double_backward"
+    )
+
+
 class Params(sections.Section):
     """The whole of params.yaml."""
 
@@ -51,10 +61,18 @@ class Params(sections.Section):
     @classmethod
     def _have_numbers_fine_enough_for_differences(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:
         backbone = info.data.get("backbone")
-        if backbone and backbone.dtype != "float32" and (mta.hypergradient, mta.product) == ("exact", "finite_difference"):
+        if backbone and (what := too_coarse(backbone, mta)):
+            raise ValueError(what)
+        return mta
+
+    @field_validator("mta", mode="after")
+    @classmethod
+    def _read_each_support_pack(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:
+        packs = info.data["meta_tasks"].support_packs if "meta_tasks" in info.data else 0
+        if packs > mta.inner_steps:
             raise ValueError(
-                "product finite_difference takes differences that bfloat16 rounds away, and"
-                f" backbone.dtype is {backbone.dtype}; set that to float32, or the product to double_backward"
+                f"with inner_steps {mta.inner_steps} only as many of the {packs} packs of meta_tasks.support_packs are read,"
+                " one a step, while ft is trained on all; raise inner_steps, or lower support_packs"
             )
         return mta
 

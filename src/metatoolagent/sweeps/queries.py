@@ -1,7 +1,8 @@
 """Query tasks a meta-task, training tools, and questions of each: the generalization gap, next to the shape of the bound.
 
 The gap is the accuracy on tasks of the tools that were trained on, less that on validation tools; one of the three is varied at
-a time, the others as in the main run.
+a time, the others as in the main run. With more query packs the share of the support loss in mta's outer loss shrinks as it
+does in ft's mean over packs, so that the two differ in the inner loop alone at every size.
 """
 
 import math
@@ -34,7 +35,11 @@ def runs(plan: Plan) -> list[Run]:
         packs = math.ceil(count / pack)
         # As many as the packs hold is what 0 stands for: one name for one thing.
         named = 0 if count == packs * pack else count
-        sizes.append(("query_tasks", count, {"meta_tasks.query_packs": packs, "meta_tasks.query_tasks": named}))
+        changed: dict[str, Scalar] = {"meta_tasks.query_packs": packs, "meta_tasks.query_tasks": named}
+        if plan.config["mta"]["support_share"]:
+            supports = plan.config["meta_tasks"]["support_packs"]
+            changed["mta.support_share"] = round(supports / (supports + packs), 4)
+        sizes.append(("query_tasks", count, changed))
     sizes += [("tools", count, {"meta_tasks.tools": count}) for count in sorted(set(chosen["tools"]))]
     sizes += [("questions", count, {"meta_tasks.questions_per_tool": count}) for count in sorted(set(chosen["questions"]))]
     return [
