@@ -468,3 +468,10 @@ def test_more_training_tools_than_there_are_are_refused(make):
     with pytest.raises(UserError, match="E-QUESTIONS") as raised:
         make("cd", meta={"tools": 99})
     assert raised.value.what.startswith("99 training tools are asked for")
+
+
+def test_more_questions_of_a_tool_than_any_has_are_refused(make):
+    with pytest.raises(UserError, match="E-QUESTIONS") as raised:
+        make("cd", meta={"questions_per_tool": 99})
+    assert raised.value.what.startswith("99 questions of each training tool are asked for, and none has more than 12")
+    assert raised.value.fix.endswith("to 12 at most, or 0 for all")

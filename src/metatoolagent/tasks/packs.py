@@ -44,13 +44,14 @@ class Training:
             key: where params.yaml has the number of tools, for the error.
 
         Raises:
-            UserError: E-QUESTIONS if more training tools are asked for than there are.
+            UserError: E-QUESTIONS if more training tools, or more questions of each, are asked for than there are.
         """
         question_Q = np.flatnonzero(choices.unambiguous() & (choices.part_T[choices.tool_Q] == "train"))
         if params.tools:
             kept_T = _spread(choices, question_Q, params.tools, key, generator_of(seed, "meta_tasks", "tools"))
             question_Q = question_Q[np.isin(choices.tool_Q[question_Q], kept_T)]
         if params.questions_per_tool:
+            _require_of_each(choices.tool_Q[question_Q], params.questions_per_tool)
             turn_Q = generator_of(seed, "meta_tasks", "questions").permutation(len(choices.tool_Q))[question_Q]
             question_Q = question_Q[_rank(turn_Q, choices.tool_Q[question_Q]) < params.questions_per_tool]
         tool_T, tool_Q = np.unique(choices.tool_Q[question_Q], return_inverse=True)
@@ -85,6 +86,18 @@ def _spread(choices: Choices, question_Q: Ints, tools: int, key: str, generator:
     domain_T = choices.domain_T[tool_T]
     turn_U = generator.permutation(len(choices.domains))
     return tool_T[np.lexsort((turn_U[domain_T], _rank(turn_T, domain_T)))][:tools]
+
+
+def _require_of_each(tool_Q: Ints, asked: int) -> None:
+    """Refuse a number of questions that no tool has: a sweep over it would tell of a size that there is not."""
+    if asked > (most := int(np.bincount(tool_Q).max(initial=0))):
+        raise UserError(
+            "E-QUESTIONS",
+            f"{asked} questions of each training tool are asked for, and none has more than {most}",
+            got=f"meta_tasks.questions_per_tool: {asked}",
+            fix=f"lower it (in a sweep sweeps.queries.questions) to {most} at most, or 0 for all",
+            kept=artifacts.KEPT,
+        )
 
 
 def _rank(turn_N: Ints, group_N: Ints) -> Ints:
