@@ -120,3 +120,10 @@ def test_methods_on_different_tasks_are_refused(inputs, tmp_path):
     with pytest.raises(UserError, match="E-UNPAIRED"):
         measure("cd", inputs | {"mta": [tmp_path / "other/predictions.parquet"]}, tmp_path / "catalog", 100, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_file_given_twice_is_refused(inputs, tmp_path):
+    twice = {method: paths * 2 for method, paths in inputs.items()}
+    with pytest.raises(UserError, match="E-REPEATED"):
+        measure("cd", twice, tmp_path / "catalog", 100, 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

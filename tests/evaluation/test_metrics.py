@@ -142,9 +142,10 @@ def published(frame, folder):
 
 
 def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
+    second = BETTER.with_columns(pl.col("question_id") + "-of-fold-2")
     folds = {
-        "base": [published(BASE, tmp_path / "base1"), published(BETTER, tmp_path / "base2")],
-        "mta": [published(BETTER, tmp_path / "mta1"), published(BETTER, tmp_path / "mta2")],
+        "base": [published(BASE, tmp_path / "base1"), published(second, tmp_path / "base2")],
+        "mta": [published(BETTER, tmp_path / "mta1"), published(second, tmp_path / "mta2")],
     }
     measure("hd", folds, 100, 0, tmp_path / "out")
     found = json.loads((tmp_path / "out" / FILE).read_text(encoding="utf-8"))
@@ -159,6 +160,20 @@ def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
     before = (tmp_path / "out" / FILE).read_bytes()
     measure("hd", folds, 100, 0, tmp_path / "out")
     assert (tmp_path / "out" / FILE).read_bytes() == before
+
+
+def test_predictions_that_are_given_twice_are_no_further_evidence(tmp_path):
+    base, mta = published(BASE, tmp_path / "base"), published(BETTER, tmp_path / "mta")
+    copies = [published(frame, tmp_path / f"{name}-copy") for name, frame in (("base", BASE), ("mta", BETTER))]
+    again = base.parent / ".." / "base" / base.name
+    for files in ({"base": [base, again], "mta": [mta, copies[1]]}, {"base": [base], "mta": [base]}):
+        with pytest.raises(UserError, match="E-REPEATED") as raised:
+            measure("hd", files, 100, 0, tmp_path / "out")
+        assert (raised.value.exit_code, raised.value.what) == (64, "a file of predictions is named more than once")
+    with pytest.raises(UserError, match="E-REPEATED") as raised:
+        measure("hd", {"base": [base, copies[0]], "mta": [mta, copies[1]]}, 100, 0, tmp_path / "out")
+    assert (raised.value.exit_code, raised.value.got) == (64, '"all-0"')
+    assert not (tmp_path / "out").exists()
 
 
 def test_measure_refuses_unpaired_and_damaged_predictions(tmp_path):

@@ -14,7 +14,7 @@ import polars as pl
 
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, Table, write
-from metatoolagent.evaluation.metrics import DIGITS, READINGS, check_paired, right
+from metatoolagent.evaluation.metrics import DIGITS, READINGS, answers, right
 from metatoolagent.evaluation.statistics import cluster_bootstrap
 
 FILES = ("breakdowns.parquet", "confusions.parquet")
@@ -44,10 +44,9 @@ def measure(split: str, predictions: Mapping[str, list[Path]], catalog: Path, re
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods were not given the same tasks.
+        UserError: E-CORRUPT or E-MISSING for inputs, and as `metrics.answers`.
     """
-    frames = {method: pl.concat([pl.read_parquet(verify(path)) for path in paths]) for method, paths in predictions.items()}
-    check_paired(frames)
+    frames = answers(predictions)
     tools = pl.read_parquet(verify(catalog / "tools.parquet"))
     questions = pl.read_parquet(verify(catalog / "questions.parquet"))
     accuracies: list[dict[str, Any]] = []

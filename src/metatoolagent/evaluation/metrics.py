@@ -10,6 +10,7 @@ Keys:
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent.artifacts import KEPT, canonical_json, publishing, verify
 from metatoolagent.catalog.schemas import Table, checked
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable, sign_flips
 
 FILE, TABLE = "metrics.json", "accuracies.csv"
@@ -56,10 +57,9 @@ def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, s
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods were not given the same tasks.
+        UserError: as `answers`.
     """
-    frames = {method: pl.concat([pl.read_parquet(verify(path)) for path in paths]) for method, paths in predictions.items()}
-    check_paired(frames)
+    frames = answers(predictions)
     metrics: dict[str, float] = {}
     for method, frame in frames.items():
         metrics |= of_method(f"{split}.{method}", frame, resamples, seed)
@@ -68,6 +68,32 @@ def measure(split: str, predictions: Mapping[str, list[Path]], resamples: int, s
     with publishing(out, (FILE, TABLE), producer="metrics", inputs=inputs) as paths:
         paths[FILE].write_text(canonical_json(metrics), encoding="utf-8")
         checked(accuracies(metrics), ACCURACIES, TABLE).write_csv(paths[TABLE])
+
+
+def answers(predictions: Mapping[str, list[Path]]) -> dict[str, pl.DataFrame]:
+    """Return the predictions of each method, its folds one after the other.
+
+    Raises:
+        UserError: E-CORRUPT or E-MISSING for inputs; E-REPEATED (exit code 64) if a file, or a task of a method, is there twice;
+            E-UNPAIRED if the methods were not given the same tasks.
+    """
+    given = [path for paths in predictions.values() for path in paths]
+    counts = Counter(path.resolve() for path in given)
+    if again := [path for path in given if counts[path.resolve()] > 1]:
+        raise _repeated("a file of predictions is named more than once", str(again[0]))
+    frames = {method: pl.concat([pl.read_parquet(verify(path)) for path in paths]) for method, paths in predictions.items()}
+    for method, frame in frames.items():
+        # Folds number their tasks alike, so what was asked tells them apart. A copy of a fold would only narrow the intervals.
+        repeated = frame.filter(frame.select(ASKED).is_duplicated())
+        if not repeated.is_empty():
+            raise _repeated(f"{method} has a task more than once", repeated["task_id"][0])
+    check_paired(frames)
+    return frames
+
+
+def _repeated(what: str, got: str) -> UserError:
+    fix = "name each file once, and no copies: repeated tasks would count as further evidence"
+    return UserError("E-REPEATED", what, "option --prediction", shown(got), fix, KEPT, exit_code=Exit.PARAMS)
 
 
 def accuracies(metrics: Mapping[str, float]) -> pl.DataFrame:
@@ -82,6 +108,8 @@ def accuracies(metrics: Mapping[str, float]) -> pl.DataFrame:
 
 TASK = ("task_id", "question_id", "gold", "candidates")
 """The columns of predictions that say what was asked."""
+ASKED = ("task_id", "question_id", "candidates")
+"""Those that no two tasks of all folds share."""
 
 
 def check_paired(frames: Mapping[str, pl.DataFrame], columns: Sequence[str] = TASK) -> None:
