@@ -43,8 +43,14 @@ def test_the_metrics_of_a_method_by_hand():
     outcomes = {"right": 0.25, "wrong": 0.25, "other_tool": 0, "none": 0.25, "cut": 0.25}
     assert {name: found[f"cd.base.outcome.{name}"] for name in outcomes} == outcomes
     assert set(found) == {"cd.base.invalid", *(f"cd.base.outcome.{name}" for name in outcomes)} | {
-        f"cd.base.{reading}.all.{name}" for reading in ("free", "scored") for name in ("accuracy", "low", "high", "n")
+        f"cd.base.{what}.all.{name}"
+        for what, mean in (("free", "accuracy"), ("scored", "accuracy"), ("invalid", "rate"))
+        for name in (mean, "low", "high", "n")
     }
+    expected = cluster_bootstrap([1, 0, 0, 1], GOLD, 200, np.random.default_rng(0))
+    assert [found[f"cd.base.invalid.all.{name}"] for name in ("rate", "n")] == [0.5, 4]
+    assert found["cd.base.invalid.all.low"] == round(expected.low, 6)
+    assert found["cd.base.invalid.all.high"] == round(expected.high, 6)
     expected = cluster_bootstrap([1, 1, 1, 0], GOLD, 200, np.random.default_rng(0))
     assert found["cd.base.scored.all.low"] == round(expected.low, 6)
     assert found["cd.base.scored.all.high"] == round(expected.high, 6)
@@ -63,7 +69,8 @@ def test_pools_are_measured_apart_and_invalid_is_of_pool_all():
     assert found["cd.base.scored.all.accuracy"] == 0.75
     assert found["cd.base.scored.unseen.accuracy"] == 0.0
     assert found["cd.base.free.unseen.accuracy"] == 0.5
-    assert found["cd.base.invalid"] == 0.5
+    assert found["cd.base.invalid"] == found["cd.base.invalid.all.rate"] == 0.5
+    assert [found[f"cd.base.invalid.unseen.{name}"] for name in ("rate", "low", "high", "n")] == [0.0, 0.0, 0.0, 4]
     assert invalid(both) == 0.5
 
 

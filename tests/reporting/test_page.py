@@ -38,6 +38,17 @@ def test_every_row_of_the_tables_and_every_figure_has_its_text(html):
     assert "<b>75.0</b>" in text and "<b>50.0</b>" in text
 
 
+def test_the_invalid_rate_has_its_interval_and_what_became_of_free_answers_stands_below(html, results):
+    numbers, text = json.loads((results / "metrics.json").read_text(encoding="utf-8")), own(html)
+    mean, low, high = (100 * numbers[f"cd.mta.invalid.unseen.{name}"] for name in ("rate", "low", "high"))
+    assert f'<td class="num">{mean:.1f} <span>{low:.1f}–{high:.1f}</span></td>' in text
+    table = re.search(r"<summary>What became of the free answers.*?</details>", text, re.S)[0]
+    assert re.findall(r'<th scope="row">(\w+)</th>', table) == METHODS
+    row = re.search(r'<th scope="row">mta</th>(.*?)</tr>', table, re.S)[1]
+    shares = [f"{100 * numbers[f'cd.mta.outcome.{name}']:.1f}" for name in ("right", "wrong", "other_tool", "none", "cut")]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row) == ["cd", *shares]
+
+
 def test_the_page_says_whose_tools_were_asked_for(html, results, drawn, hostile_catalog):
     assert "tool selection on tools that were never trained on" in own(html)
     files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}

@@ -6,7 +6,7 @@ from rich.console import Console
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.errors import UserError
 from metatoolagent.reporting import tables
-from metatoolagent.reporting.tables import accuracies, differences, found, show
+from metatoolagent.reporting.tables import accuracies, differences, found, outcomes, show
 
 
 def accuracy(key, mean, low, high, n):
@@ -54,6 +54,19 @@ def test_accuracies_in_percent_with_intervals_methods_in_their_order():
         ["cd", "all", "mta", "70.0 [65.1, 74.8]", "80.0 [75.0, 85.0]", "3.3", "300"],
         ["cd", "unseen", "mta", "60.0 [50.0, 70.0]", "65.0 [55.0, 75.0]", "", "250"],
     ]
+
+
+def test_the_invalid_rate_has_its_interval_in_every_pool_where_it_was_measured():
+    rate = {"rate": 0.04, "low": 0.02, "high": 0.07, "n": 250}
+    new = METRICS | {f"cd.mta.invalid.{pool}.{name}": value for pool in ("all", "unseen") for name, value in rate.items()}
+    assert [row[5] for row in cells(accuracies(new))] == ["91.0", "4.0 [2.0, 7.0]", "4.0 [2.0, 7.0]"]
+
+
+def test_what_became_of_free_answers_a_row_for_each_method_that_says_it():
+    shares = {"right": 0.7, "wrong": 0.2, "other_tool": 0.05, "none": 0.03, "cut": 0.02}
+    new = METRICS | {f"cd.mta.outcome.{name}": value for name, value in shares.items()}
+    assert cells(outcomes(new)) == [["mta", "cd", "70.0", "20.0", "5.0", "3.0", "2.0"]]
+    assert cells(outcomes(METRICS)) == []
 
 
 def test_differences_in_points_say_where_they_are_not_resolved():

@@ -4,6 +4,7 @@ Keys:
 - `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
 - `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
 - `<split>.<method>.invalid`: share of those that name no candidate
+- `<split>.<method>.invalid.<pool>.<rate|low|high|n>`: that share in each pool, with its interval
 - `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|p_tools|p_tools_holm|mdd>`; p takes tasks as
   independent, p_tools takes tools so; mdd, the minimum detectable difference, is left out where too few tasks tell the two apart
   for any difference to be found
@@ -144,6 +145,7 @@ def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[
     for (pool,), part in frame.group_by("pool", maintain_order=True):
         for reading in READINGS:
             metrics |= estimate(f"{key}.{reading}.{pool}", "accuracy", right(part, reading), part["gold"], resamples, seed)
+        metrics |= estimate(f"{key}.invalid.{pool}", "rate", part["outcome"].is_in(INVALID), part["gold"], resamples, seed)
     return metrics
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.table import Table
 
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.catalog.croissant import are_ours
@@ -93,7 +94,8 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         sections=SECTIONS,
         splits=findings.splits(metrics),
         pools=findings.pools(metrics),
-        probes=probe_tables(tables.read(sources.probes)),
+        outcomes=plain([tables.outcomes(metrics)]),
+        probes=plain(probes.tables(tables.read(sources.probes))),
         programme=[programme.read(name, folder) for name, folder in sources.programme.items()],
         missing=sources.missing,
         tasks=browser.content(sources.predictions, sources.catalogs),
@@ -131,8 +133,8 @@ def rows(metrics: Metrics) -> list[dict[str, Any]]:
                             "split": split,
                             "pool": pool,
                             "method": method,
-                            **{reading: _accuracy(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")},
-                            "invalid": f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else "",
+                            **{reading: _share(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")},
+                            "invalid": _invalid(metrics, key, pool),
                             "n": int(metrics[f"{key}.free.{pool}.n"]),
                         }
                     )
@@ -176,8 +178,8 @@ def _comparison(metrics: Metrics, key: str) -> dict[str, Any]:
     }
 
 
-def probe_tables(metrics: Metrics) -> list[dict[str, Any]]:
-    """Return the tables of the probes that were measured, as the terminal has them; the comparisons come last."""
+def plain(drawn: Sequence[Table]) -> list[dict[str, Any]]:
+    """Return those tables of the terminal that have rows as the page shows them."""
     return [
         {
             "title": table.title,
@@ -185,11 +187,17 @@ def probe_tables(metrics: Metrics) -> list[dict[str, Any]]:
             "columns": [{"name": column.header, "number": column.justify == "right"} for column in table.columns],
             "rows": list(zip(*(column.cells for column in table.columns), strict=True)),
         }
-        for table in probes.tables(metrics)
+        for table in drawn
         if table.row_count
     ]
 
 
-def _accuracy(metrics: Metrics, key: str) -> dict[str, str]:
-    mean, low, high = (f"{100 * metrics[f'{key}.{name}']:.1f}" for name in ("accuracy", "low", "high"))
-    return {"mean": mean, "interval": f"{low}–{high}"}
+def _invalid(metrics: Metrics, key: str, pool: str) -> dict[str, str]:
+    if f"{key}.invalid.{pool}.rate" in metrics:
+        return _share(metrics, f"{key}.invalid.{pool}", "rate")
+    return {"mean": tables.invalid(metrics, key, pool), "interval": ""}
+
+
+def _share(metrics: Metrics, key: str, mean: str = "accuracy") -> dict[str, str]:
+    middle, low, high = (f"{100 * metrics[f'{key}.{name}']:.1f}" for name in (mean, "low", "high"))
+    return {"mean": middle, "interval": f"{low}–{high}"}

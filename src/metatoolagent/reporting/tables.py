@@ -21,6 +21,11 @@ EXTERNAL = [Path(f"results/{benchmark}/metrics.json") for benchmark in ("toolalp
 PROBES = [Path(f"results/probes/{probe}/metrics.json") for probe in PROBE_NAMES]
 """Where the metrics of each probe lie."""
 SNAPSHOT = Path("docs/results/metrics.json")
+OUTCOMES = (
+    "Right: names the gold tool; wrong: another candidate; other tool: a tool that is no candidate; none: no tool; cut: was still"
+    " going on at the limit. The last three are invalid. Methods that select without naming are right or wrong."
+)
+"""What the outcomes of free answers mean."""
 
 
 def found() -> list[Path]:
@@ -52,7 +57,7 @@ def show(paths: Iterable[Path], *, save: bool = False, notes: Iterable[str] = ()
     """Print the table of some metrics files, then notes on them, and write the snapshot if asked to."""
     metrics = read(paths)
     console = Console()
-    for table in (accuracies(metrics), differences(metrics), *probes.tables(metrics)):
+    for table in (accuracies(metrics), outcomes(metrics), differences(metrics), *probes.tables(metrics)):
         if table.row_count:
             console.print(table)
     for note in notes:
@@ -68,15 +73,42 @@ def accuracies(metrics: Metrics) -> Table:
     table = Table(title="Tool selection: accuracy in %, with 95 % intervals")
     for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
         table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
-    keys = [key.removesuffix(".free.all.accuracy") for key in metrics if key.endswith(".free.all.accuracy")]
-    for key in sorted(keys, key=lambda key: (key.split(".")[0], list(OF_METHOD).index(key.split(".")[1]))):
-        split, method = key.split(".")
+    for split, method in _measured(metrics):
+        key = f"{split}.{method}"
         for pool in ("all", "unseen"):
             if f"{key}.free.{pool}.n" in metrics:
                 cells = [interval(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")]
-                invalid = f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else ""
-                table.add_row(split, pool, method, *cells, invalid, str(int(metrics[f"{key}.free.{pool}.n"])))
+                table.add_row(split, pool, method, *cells, invalid(metrics, key, pool), str(int(metrics[f"{key}.free.{pool}.n"])))
     return table
+
+
+def invalid(metrics: Metrics, key: str, pool: str) -> str:
+    """Return the share of a method's free answers that name no candidate and its interval, in per cent.
+
+    Metrics of an earlier version have no interval, and the share in pool `all` alone.
+    """
+    if f"{key}.invalid.{pool}.rate" in metrics:
+        return interval(metrics, f"{key}.invalid.{pool}", "rate")
+    return f"{100 * metrics[f'{key}.invalid']:.1f}" if pool == "all" else ""
+
+
+def outcomes(metrics: Metrics) -> Table:
+    """Return what became of the free answers, in per cent, a row for each split and method; none of metrics without outcomes."""
+    table = Table(title="What became of the free answers, in % of pool all", caption=OUTCOMES)
+    names = ("right", "wrong", "other_tool", "none", "cut")
+    for column in ("method", "split", *names):
+        table.add_column(column.replace("_", " "), justify="right" if column in names else "left")
+    for split, method in _measured(metrics):
+        keys = [f"{split}.{method}.outcome.{name}" for name in names]
+        if keys[0] in metrics:
+            table.add_row(method, split, *(f"{100 * metrics[key]:.1f}" for key in keys))
+    return table
+
+
+def _measured(metrics: Metrics) -> list[tuple[str, str]]:
+    """Return each split and method that has accuracies, methods in their order."""
+    keys = [key.split(".")[:2] for key in metrics if key.endswith(".free.all.accuracy")]
+    return sorted(((split, method) for split, method in keys), key=lambda key: (key[0], list(OF_METHOD).index(key[1])))
 
 
 def differences(metrics: Metrics) -> Table:
