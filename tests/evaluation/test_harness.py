@@ -1,4 +1,6 @@
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -67,10 +69,17 @@ def test_a_free_answer_has_room_for_the_longest_name(materialized, catalog, rend
     assert f"{longest} tokens" in (out / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_folder_without_a_tokenizer_is_told(materialized, catalog, tmp_path):
-    with pytest.raises(UserError, match="E-BACKBONE"):
-        export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tmp_path, LIMIT, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(("name", "said"), [("nosuch", "No such file or directory"), (".", "no tokenizer can be read there")])
+def test_a_folder_without_a_tokenizer_is_told_and_the_hub_is_never_asked(
+    name, said, materialized, catalog, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments) or [])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="E-BACKBONE") as raised:
+        export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, Path(name), LIMIT, tmp_path / "out")
+    assert said in raised.value.what and raised.value.exit_code == 66
+    assert asked == [] and not (tmp_path / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -264,8 +264,8 @@ def keep_few_kernels() -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the backbone's tokenizer."""
-    return AutoTokenizer.from_pretrained(folder)
+    """Return the backbone's tokenizer; an OSError if there is no such folder, for which transformers would ask the hub."""
+    return AutoTokenizer.from_pretrained(folder.resolve(strict=True), local_files_only=True)
 
 
 def fingerprint(folder: Path) -> str:
