@@ -116,7 +116,10 @@ def test_an_unknown_task_is_one_error_with_the_nearest(results, hostile_catalog,
 VARIANTS = {
     "main": "eval_cd",
     "sd": "eval_sd",
+    "hd": "eval_hd",
     "hd-iot": "eval_hd",
+    "chains": "multi_tool",
+    "toolalpaca-chains": "multi_tool",
     "toolalpaca-cd": "eval_toolalpaca",
     "apibench-sd": "eval_apibench",
     "overlap-60": "sweep_overlap",
@@ -141,6 +144,70 @@ def test_a_variant_that_no_target_has_is_told_with_those_that_are_there(variant,
     with pytest.raises(UserError, match="E-MISSING") as raised:
         show("all-000001", Path("results/nosuch"), tmp_path, tmp_path)
     assert raised.value.fix == "name one of overlap-60, sd"
+
+
+def test_a_split_with_a_variant_for_each_domain_is_told_with_them(variant, tmp_path):
+    variant("main"), variant("hd-iot"), variant("hd-office")
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        show("all-000001", Path("results/hd"), tmp_path, tmp_path)
+    assert raised.value.fix == "name one of hd-iot, hd-office"
+
+
+def rows_of(printed):
+    """The rows of the table of answers, without its head."""
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line.startswith("│")]
+
+
+def test_an_adapted_method_has_a_row_for_each_number_of_inner_steps(variant, hostile_catalog, tiny, capsys):  # noqa: F811
+    folder = variant("probe-adaptation", steps=pl.lit(0))
+    frame = pl.read_parquet(folder / "base/predictions.parquet")
+    with publishing(folder / "mta", ["predictions.parquet"], producer="adapt") as paths:
+        pl.concat([frame, frame.with_columns(steps=pl.lit(2))]).write_parquet(paths["predictions.parquet"])
+    show("all-000001", folder, hostile_catalog, tiny)
+    printed = capsys.readouterr().out
+    assert "┃ inner steps ┃" in printed
+    assert [row[:2] for row in rows_of(printed)] == [["base", "0"], ["mta", "0"], ["mta", "2"]]
+
+
+def test_a_chain_is_shown_step_by_step(hostile_catalog, tiny, tmp_path, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.chdir(tmp_path)
+    copied(hostile_catalog, tmp_path / "data/interim")
+    a, b, c, d = pl.read_parquet(hostile_catalog / "tools.parquet")["name"].to_list()[:4]
+    chain = {
+        "task_id": "chain-1",
+        "part": "test",
+        "question": "First this, then that.",
+        "candidates": [a, b, c, d],
+        "gold": [b, a],
+    }
+    for folder in (Path("results/chains/tasks"), Path("data/interim/chains")):
+        with publishing(folder, ["chain_tasks.parquet"], producer="test") as paths:
+            pl.DataFrame([chain]).write_parquet(paths["chain_tasks.parquet"])
+    chosen = {
+        "ft": {"scored": [c, a], "free": [b], "forced": [c, d]},
+        "mta": {"scored": [b, a], "free": [b, c], "forced": [b, a]},
+    }
+    for method, choices in chosen.items():
+        with publishing(Path("results/chains") / method, ["chain_predictions.parquet"], producer="evaluate_chains") as paths:
+            pl.DataFrame([chain | choices]).write_parquet(paths["chain_predictions.parquet"])
+    reporting.show("chain-1", "chains", tiny)
+    printed = capsys.readouterr().out
+    assert "user\nFirst this, then that." in "\n".join(line.rstrip() for line in printed.splitlines())
+    assert f"gold: {b}, then {a}; 4 candidates" in printed
+    assert rows_of(printed)[:6] == [
+        ["ft", "scored", "1", "", f"✗ {c}", b],
+        ["ft", "scored", "2", c, f"✓ {a}", a],
+        ["ft", "free", "1", "", f"✓ {b}", b],
+        ["ft", "free", "2", b, "✗ no candidate, which ends it", a],
+        ["ft", "forced", "1", "", f"✗ {c}", b],
+        ["ft", "forced", "2", b, f"✗ {d}", a],
+    ]
+    assert len(rows_of(printed)) == 12
+    with publishing(Path("results/chains/tasks"), ["chain_tasks.parquet"], producer="test") as paths:
+        pl.DataFrame([chain | {"question": "Another."}]).write_parquet(paths["chain_tasks.parquet"])
+    with pytest.raises(UserError, match=r"E-MISSING.*all predictions are of earlier tasks"):
+        reporting.show("chain-1", "chains", tiny)
 
 
 def test_what_could_move_the_cursor_is_spelled_out():

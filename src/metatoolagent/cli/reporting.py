@@ -1,5 +1,6 @@
 """Commands that show results: tables, figures, the page, what it all costs."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -50,16 +51,16 @@ def results(
 def show(
     task_id: str,
     variant: Annotated[
-        str, typer.Option(help="Folder in results/ of the split or benchmark, such as sd or toolalpaca-cd.")
+        str, typer.Option(help="Folder in results/, such as sd, hd-office, toolalpaca-cd, chains or probe-adaptation.")
     ] = "main",
     model: Model = BACKBONE,
 ) -> None:
-    """Print the prompt of TASK_ID, such as all-000017, and what every method answered."""
+    """Print the prompt of TASK_ID, such as all-000017, and what every method answered, at every step where there are some."""
     from metatoolagent.reporting import show as room
 
-    benchmark = variant.removesuffix("-cd").removesuffix("-sd")
-    external = INTERIM / benchmark
-    room.show(task_id, Path("results") / variant, external if external.is_dir() else INTERIM, model)
+    external = INTERIM / re.sub("-(cd|sd|chains)$", "", variant)
+    catalog = external if (external / "tools.parquet").is_file() else INTERIM  # our own chains lie in a folder without tools
+    room.show(task_id, Path("results") / variant, catalog, model)
 
 
 def figures(

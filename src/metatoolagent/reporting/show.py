@@ -1,8 +1,8 @@
-"""One task in the terminal: what the model was given, and what every method answered."""
+"""A task or chain in the terminal: what the model was given, and what every method answered, at each step if it has some."""
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,25 @@ from rich.text import Text
 
 from metatoolagent.artifacts import read_manifest, sha256, verify
 from metatoolagent.errors import Exit, UserError, escaped, shown
+from metatoolagent.evaluation.chains import FILE as CHAINS
+from metatoolagent.evaluation.chains import READINGS, step_row
+from metatoolagent.evaluation.predicting import FILE
 from metatoolagent.params import OF_METHOD
 from metatoolagent.tasks.prompts import read_template
 from metatoolagent.tasks.rendering import Renderer
 
+Rows = list[dict[str, Any]]
+"""A method's predictions of a task: one, or one for each number of inner steps."""
+TASKS = {FILE: "tasks/eval_tasks.parquet", CHAINS: "tasks/chain_tasks.parquet"}
+"""The tasks that each kind of predictions answers."""
 NEAR = 3
 """Task ids that are suggested for one that is not there."""
 TARGETS = {
     "main": "eval_cd",
     "sd": "eval_sd",
-    "hd-.+": "eval_hd",
+    "hd(-.+)?": "eval_hd",
     "(toolalpaca|apibench)-(cd|sd)": r"eval_\1",
+    "(.+-)?chains": "multi_tool",
     "overlap-.+": "sweep_overlap",
     "probe-(abstention|adaptation)": r"eval_\1",
     "probe-(rotation|injection)": "eval_robustness",
@@ -32,7 +40,7 @@ TARGETS = {
 
 
 def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
-    """Print a task's prompt and every method's answer to it.
+    """Print a task's prompt and every method's answers to it.
 
     Args:
         task_id: such as all-000017.
@@ -44,35 +52,39 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
         UserError: E-TASK for an unknown task; E-MISSING if all answers are to earlier tasks; E-CORRUPT or E-MISSING for inputs.
     """
     answers, earlier = of_present(task_id, folder, answered(task_id, folder))
-    task, own = next(iter(answers.values())), folder / "catalog"
+    (task, *_), own = next(iter(answers.values())), folder / "catalog"
     catalog = own if own.is_dir() else catalog
+    chain = isinstance(task["gold"], list)
     console = Console()
-    console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it"), align="left")
-    console.print(Text(printable(prompt(task, catalog, model))))
-    console.rule(Text(f"gold: {task['gold']}, candidate {task['position'] + 1} of {len(task['candidates'])}"), align="left")
-    console.print(table(answers))
+    first = ", before any call" if chain else ""
+    console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it{first}"), align="left")
+    console.print(Text(printable(prompt(step_row(task, 0, ()) if chain else task, catalog, model))))
+    gold, count = task["gold"], len(task["candidates"])
+    told = f"{', then '.join(gold)}; {count} candidates" if chain else f"{gold}, candidate {task['position'] + 1} of {count}"
+    console.rule(Text(f"gold: {told}"), align="left")
+    console.print(chain_table(answers) if chain else table(answers))
     if earlier:
         told = f"left out, since they answered an earlier task of this name: {', '.join(earlier)}"
         console.print(Text(told), soft_wrap=True)
     if changed := before_the_catalog(folder, answers, catalog):
         told = f"the catalog has changed since, so they may have been given another text: {', '.join(changed)}"
         console.print(Text(told), soft_wrap=True)
-    for method, answer in answers.items():
-        if answer["reasoning"]:
-            console.print(Text(f"{method} reasoned: {printable(answer['reasoning'])}"))
+    for method, rows in answers.items():
+        for text in (row["reasoning"] for row in rows if row.get("reasoning")):
+            console.print(Text(f"{method} reasoned: {printable(text)}"))
 
 
-def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return every method's prediction of a task, in the order of tables.
+def answered(task_id: str, folder: Path) -> dict[str, Rows]:
+    """Return every method's predictions of a task, in the order of tables.
 
     Raises:
         UserError: E-MISSING without predictions, E-TASK for an unknown task.
     """
-    files = {name: folder / name / "predictions.parquet" for name in OF_METHOD}
-    frames = {name: pl.read_parquet(verify(path)) for name, path in files.items() if path.is_file()}
+    files = [(name, folder / name / file) for name in OF_METHOD for file in TASKS]
+    frames = {name: pl.read_parquet(verify(path)) for name, path in files if path.is_file()}
     if not frames:
         raise UserError("E-MISSING", "there are no predictions", str(folder), fix=_made_by(folder), exit_code=Exit.ARTIFACT)
-    found = {name: rows[0] for name, frame in frames.items() if (rows := frame.filter(task_id=task_id).to_dicts())}
+    found = {name: rows for name, frame in frames.items() if (rows := frame.filter(task_id=task_id).to_dicts())}
     if not found:
         known = next(iter(frames.values()))["task_id"].to_list()
         short = {_short(name): name for name in known}
@@ -88,7 +100,7 @@ def answered(task_id: str, folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def of_present(task_id: str, folder: Path, answers: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def of_present(task_id: str, folder: Path, answers: dict[str, Rows]) -> tuple[dict[str, Rows], list[str]]:
     """Return the answers to the task as it is drawn now, and the methods whose answer is to an earlier one of that name.
 
     After an edit of params.yaml a target draws the tasks anew, and methods of another target keep their predictions.
@@ -96,11 +108,12 @@ def of_present(task_id: str, folder: Path, answers: dict[str, dict[str, Any]]) -
     Raises:
         UserError: E-MISSING if no answer is to the present task.
     """
-    tasks = folder / "tasks/eval_tasks.parquet"
-    drawn = pl.read_parquet(tasks).filter(task_id=task_id).to_dicts() if tasks.is_file() else []
-    asked = ("question_id", "candidates")
-    earlier = [name for name, answer in answers.items() if drawn and any(answer[key] != drawn[0][key] for key in asked)]
-    present = {name: answer for name, answer in answers.items() if name not in earlier}
+    files = [folder / tasks for tasks in TASKS.values()]
+    drawn = [row for path in files if path.is_file() for row in pl.read_parquet(path).filter(task_id=task_id).to_dicts()]
+    # A chain's question has no id in a catalog.
+    asked = [key for key in ("question_id", "question", "candidates") if drawn and key in drawn[0]]
+    earlier = [name for name, rows in answers.items() if any(rows[0][key] != drawn[0][key] for key in asked)]
+    present = {name: rows for name, rows in answers.items() if name not in earlier}
     if not present:
         what = "all predictions are of earlier tasks"
         raise UserError("E-MISSING", what, str(folder), fix=_made_by(folder), exit_code=Exit.ARTIFACT)
@@ -119,11 +132,13 @@ def before_the_catalog(folder: Path, methods: Iterable[str], catalog: Path) -> l
 
 
 def _made_by(folder: Path) -> str:
-    """Say which target has the predictions of a variant; for one that no target has, which variants have some."""
+    """Say which target has the predictions of a variant; of one that has them by part or not at all, which variants have some."""
+    there = sorted({path.parts[-3] for file in TASKS for path in folder.parent.glob(f"*/*/{file}")})
+    if parts := [name for name in there if name.startswith(f"{folder.name}-")]:
+        return f"name one of {', '.join(parts)}"
     for pattern, target in TARGETS.items():
         if variant := re.fullmatch(pattern, folder.name):
             return f"run: snakemake --cores all {variant.expand(target)}"
-    there = sorted({path.parts[-3] for path in folder.parent.glob("*/*/predictions.parquet")})
     return f"name one of {', '.join(there)}" if there else "run: snakemake --cores all eval_cd"
 
 
@@ -147,16 +162,46 @@ def prompt(task: dict[str, Any], catalog: Path, model: Path) -> str:
     return str(template.tokenizer.decode([*renderer.injected(task).prefix(task["candidates"]), *renderer.asked(task)]))
 
 
-def table(answers: dict[str, dict[str, Any]]) -> Table:
-    """Return the answers, a row for each method: the scored choice, the free text and what became of it."""
-    out = Table("method", "scored", "log-probability", "free answer", "outcome")
-    for method, answer in answers.items():
-        right = "✓" if answer["scored"] == answer["gold"] else "✗"
-        chances = answer["log_probabilities"]
-        nats = "" if chances is None else f"{chances[answer['candidates'].index(answer['scored'])]:.2f}"
-        cells = [method, f"{right} {answer['scored']}", nats, answer["free_text"], answer["outcome"].replace("_", " ")]
-        out.add_row(*(Text(printable(cell)) for cell in cells))
+def table(answers: dict[str, Rows]) -> Table:
+    """Return the answers: the scored choice, the free text and what became of it.
+
+    A row for each method; for each number of inner steps of it, where it was adapted.
+    """
+    adapted = any("steps" in row for rows in answers.values() for row in rows)
+    out = Table("method", *(["inner steps"] if adapted else []), "scored", "log-probability", "free answer", "outcome")
+    for method, rows in answers.items():
+        for row in rows:
+            chances = row["log_probabilities"]
+            nats = "" if chances is None else f"{chances[row['candidates'].index(row['scored'])]:.2f}"
+            steps = [str(row["steps"])] if adapted else []
+            scored, outcome = marked(row["scored"], row["gold"]), row["outcome"].replace("_", " ")
+            out.add_row(*(Text(printable(cell)) for cell in [method, *steps, scored, nats, row["free_text"], outcome]))
     return out
+
+
+def chain_table(answers: dict[str, Rows]) -> Table:
+    """Return the choices on a chain, a row for each step of each method and reading of `evaluation/chains.py`."""
+    out = Table("method", "answer", "step", "called before", "chosen", "gold")
+    for method, rows in answers.items():
+        for row in rows:
+            for reading in READINGS:
+                for step, called, chosen, gold in steps_of(row, reading):
+                    cells = [method, reading, str(step + 1), ", ".join(called), chosen, gold]
+                    out.add_row(*(Text(printable(cell)) for cell in cells))
+    return out
+
+
+def steps_of(row: dict[str, Any], reading: str) -> Iterator[tuple[int, list[str], str, str]]:
+    """Yield the steps of a chain: which it is, from 0, what was called before it, what was chosen, and the gold tool."""
+    before = row["gold"] if reading == "forced" else row[reading]
+    for step, gold in enumerate(row["gold"][: len(row[reading]) + 1]):
+        chosen = marked(row[reading][step], gold) if step < len(row[reading]) else "✗ no candidate, which ends it"
+        yield step, before[:step], chosen, gold
+
+
+def marked(chosen: str, gold: str) -> str:
+    """Return a choice with a mark that says whether it is right."""
+    return f"{'✓' if chosen == gold else '✗'} {chosen}"
 
 
 def printable(text: str) -> str:
