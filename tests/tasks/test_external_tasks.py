@@ -6,7 +6,7 @@ import pytest
 from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import UserError
-from metatoolagent.tasks.external import materialize, too_few
+from metatoolagent.tasks.external import BEYOND, TOO_FEW, UNUSED, counts, materialize
 
 SIZES = {"big": 7, "small": 3}
 """Tools of each domain; each tool has three questions."""
@@ -49,7 +49,7 @@ def draw(tmp_path, committed):
             schemas.write(questions, schemas.QUESTIONS, paths["questions.parquet"])
         evaluation = committed.eval_tasks.model_copy(update={"count": count, "distractor_kind": kind, "tasks_per_set": 2})
         materialize(tmp_path / "in", split, distractors, 0, evaluation, tmp_path / "out")
-        read = {"eval_tasks": schemas.EVAL_TASKS, "unused": schemas.UNUSED_QUESTIONS}
+        read = {"eval_tasks": schemas.EVAL_TASKS, "unused": UNUSED}
         return [schemas.read(tmp_path / "out" / f"{name}.parquet", schema) for name, schema in read.items()]
 
     return run
@@ -68,7 +68,7 @@ def test_within_a_domain_a_domain_with_too_few_tools_is_left_out_and_listed(draw
     assert (len(tasks), len(unused)) == (21, 9)
     assert all(name.startswith("big") for names in tasks["candidates"] for name in names)
     assert unused["distractors"].to_list() == [2] * 9
-    assert set(unused["domain"]) == {"small"}
+    assert set(unused["domain"]) == {"small"} and set(unused["reason"]) == {TOO_FEW}
 
 
 def test_what_answers_a_question_too_is_no_distractor_and_counts_as_missing(draw):
@@ -86,6 +86,13 @@ def test_the_number_of_tasks_is_a_limit_spread_over_the_tools(draw):
     assert (len(tasks), tasks["gold"].n_unique()) == (10, 10)
 
 
+def test_questions_beyond_the_limit_are_listed_too(draw):
+    tasks, unused = draw("sd", 5, count=10)
+    assert sorted([*tasks["question_id"], *unused["question_id"]]) == sorted(tables()[1]["question_id"])
+    assert dict(unused.group_by("reason").len().iter_rows()) == {TOO_FEW: 9, BEYOND: 11}
+    assert set(unused.filter(reason=BEYOND)["distractors"]) == {6}
+
+
 def test_the_part_that_is_evaluated_elsewhere_does_not_matter(draw):
     tasks, _ = draw("cd", 2)
     assert set(tasks["part"]) == {"test"}
@@ -100,5 +107,6 @@ def test_without_any_question_left_the_error_says_what_to_change(draw, tmp_path)
 
 def test_the_number_of_distractors_that_there_are():
     tools, questions = tables(also=["big_1", "small_0"])
-    small = too_few(tools, questions, 9, by_domain=False)
-    assert dict(small.select("tool", "distractors").iter_rows()) == {"big_0": 7}
+    found = dict(counts(tools, questions, by_domain=False).select("tool", "distractors").iter_rows())
+    assert found.pop("big_0") == 7
+    assert set(found.values()) == {9}

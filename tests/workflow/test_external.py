@@ -27,6 +27,8 @@ def test_toolalpaca_is_evaluated_shown_and_known_to_dvc(copy, shell):
     assert not any(".unseen." in key for key in metrics)
     excluded = pl.read_parquet(copy / "data/interim/toolalpaca/excluded.parquet")
     assert excluded.filter(pl.col("code") == "E-MULTI-TOOL").height == 63
+    asked, unused = (pl.read_parquet(copy / f"results/toolalpaca-cd/tasks/{name}.parquet") for name in ("eval_tasks", "unused"))
+    assert len(asked) + len(unused) == 146 and set(unused["reason"]) == {"beyond eval_tasks.count"}
 
     assert (copy / "dvc.yaml").read_bytes() == before
     assert "up to date" in shell("dvc status", copy).stdout
