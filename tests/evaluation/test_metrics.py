@@ -56,6 +56,19 @@ def test_the_metrics_of_a_method_by_hand():
     assert found["cd.base.scored.all.high"] == round(expected.high, 6)
 
 
+def test_how_reasonings_ended_is_counted_in_pool_all_of_methods_that_reason():
+    ends = pl.Series("reasoning_end", ["line", "cut", "cut", "turn"])
+    other = frame("aaba", [None] * 4, ["cut"] * 4, pool="unseen").with_columns(pl.lit("cut").alias("reasoning_end"))
+    found = of_method("cd.cot", pl.concat([BASE.with_columns(ends), other]), 100, 0)
+    assert {key: value for key, value in found.items() if ".reasoning." in key} == {
+        "cd.cot.reasoning.line": 0.25,
+        "cd.cot.reasoning.turn": 0.25,
+        "cd.cot.reasoning.cut": 0.5,
+    }
+    without = BASE.with_columns(pl.lit(None, pl.String).alias("reasoning_end"))
+    assert of_method("cd.base", without, 100, 0) == of_method("cd.base", BASE, 100, 0)
+
+
 def test_a_free_answer_without_a_name_is_wrong_and_not_left_out():
     none = frame("aabb", [None] * 4, ["none"] * 4)
     found = of_method("cd.base", none, 100, 0)

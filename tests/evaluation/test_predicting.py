@@ -56,6 +56,7 @@ def test_the_table_keeps_the_tasks_and_adds_the_selections():
             "free": "atlas",
             "free_text": "atlas",
             "reasoning": None,
+            "reasoning_end": None,
             "outcome": "right",
         },
         {
@@ -65,6 +66,7 @@ def test_the_table_keeps_the_tasks_and_adds_the_selections():
             "free": None,
             "free_text": "hm",
             "reasoning": None,
+            "reasoning_end": None,
             "outcome": "none",
         },
     ]
@@ -76,7 +78,8 @@ def test_every_task_is_predicted_once_in_order_with_its_columns(job):
     evaluate(job)
     tasks, found = pl.read_parquet(job.tasks), pl.read_parquet(job.out / FILE)
     assert found.select(tasks.columns).equals(tasks.sort("task_id"))
-    assert found.columns == [*tasks.columns, "log_probabilities", "scored", "free", "free_text", "reasoning", "outcome"]
+    added = ["log_probabilities", "scored", "free", "free_text", "reasoning", "reasoning_end", "outcome"]
+    assert found.columns == [*tasks.columns, *added]
     for row in found.iter_rows(named=True):
         best = max(range(len(row["candidates"])), key=row["log_probabilities"].__getitem__)
         assert row["scored"] == row["candidates"][best]

@@ -153,6 +153,12 @@ def test_a_split_with_a_variant_for_each_domain_is_told_with_them(variant, tmp_p
     assert raised.value.fix == "name one of hd-iot, hd-office"
 
 
+def test_a_reasoning_that_was_cut_off_is_told(variant, hostile_catalog, tiny, capsys):  # noqa: F811
+    folder = variant("main", reasoning=pl.lit("They need a"), reasoning_end=pl.lit("cut"))
+    show("all-000001", folder, hostile_catalog, tiny)
+    assert "base reasoned until its budget was spent: They need a" in capsys.readouterr().out
+
+
 def rows_of(printed):
     """The rows of the table of answers, without its head."""
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line.startswith("│")]

@@ -67,6 +67,10 @@ def test_what_became_of_free_answers_a_row_for_each_method_that_says_it():
     new = METRICS | {f"cd.mta.outcome.{name}": value for name, value in shares.items()}
     assert cells(outcomes(new)) == [["mta", "cd", "70.0", "20.0", "5.0", "3.0", "2.0"]]
     assert cells(outcomes(METRICS)) == []
+    ends = {"line": 0.5, "turn": 0.3, "cut": 0.2}
+    reasoned = {key.replace(".mta.", ".cot."): value for key, value in new.items() if ".mta." in key}
+    reasoned |= {f"cd.cot.reasoning.{name}": value for name, value in ends.items()}
+    assert [row[-2:] for row in cells(outcomes(new | reasoned))] == [["30.0", "20.0"], ["", ""]]
 
 
 def test_differences_in_points_say_where_they_are_not_resolved():

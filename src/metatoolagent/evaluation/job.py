@@ -29,6 +29,9 @@ class Prediction:
     """Whether the greedy answer was still going on at the limit."""
     reasoning: str | None = None
     """What was generated before the answer, as it came; None for methods that answer at once."""
+    reasoning_end: str | None = None
+    """What ended it: `line`, the line of the answer, which the model began by itself; without that `turn`, the end of the
+    model's turn, or `cut`, the end of the budget. None for methods that answer at once."""
 
 
 Tasks = Sequence[Row]

@@ -3,6 +3,7 @@
 Keys:
 - `<split>.<method>.<free|scored>.<pool>.<accuracy|low|high|n>`
 - `<split>.<method>.outcome.<outcome>`: share of the free answers in pool `all`
+- `<split>.<method>.reasoning.<line|turn|cut>`: of cot and react, share of the reasonings in pool `all` that ended so
 - `<split>.<method>.invalid`: share of those that name no candidate
 - `<split>.<method>.invalid.<pool>.<rate|low|high|n>`: that share in each pool, with its interval
 - `<split>.<better>_vs_<worse>.<free|scored>.<pool>.<difference|low|high|p|p_holm|p_tools|p_tools_holm|mdd>`; p takes tasks as
@@ -28,6 +29,8 @@ FILE, TABLE = "metrics.json", "accuracies.csv"
 OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
 """Of free answers; `evaluation/predicting.py` says what each means."""
 INVALID = OUTCOMES[2:]
+ENDS = ("line", "turn", "cut")
+"""Of reasonings; `evaluation/job.py` says what each means."""
 ALL_PAIRS = 5
 """Up to so many methods, all pairs are compared; of more, only the pairs with one of `FOCUS`."""
 FOCUS = {"ft", "mta"}
@@ -142,6 +145,8 @@ def right(frame: pl.DataFrame, reading: str) -> pl.Series:
 def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[str, float]:
     """Return the metrics of one method on one split."""
     metrics = {f"{key}.invalid": invalid(frame)} | {f"{key}.outcome.{name}": share(frame, [name]) for name in OUTCOMES}
+    if "reasoning_end" in frame.columns and frame["reasoning_end"].count():  # as predictions of an earlier version do not have it
+        metrics |= {f"{key}.reasoning.{name}": share(frame, [name], "reasoning_end") for name in ENDS}
     for (pool,), part in frame.group_by("pool", maintain_order=True):
         for reading in READINGS:
             metrics |= estimate(f"{key}.{reading}.{pool}", "accuracy", right(part, reading), part["gold"], resamples, seed)
@@ -171,9 +176,9 @@ def invalid(frame: pl.DataFrame) -> float:
     return share(frame, INVALID)
 
 
-def share(frame: pl.DataFrame, outcomes: Sequence[str]) -> float:
-    """Return the share of free answers, pool `all`, with one of some outcomes."""
-    answers = frame.filter(pl.col("pool") == "all")["outcome"]
+def share(frame: pl.DataFrame, outcomes: Sequence[str], column: str = "outcome") -> float:
+    """Return the share of free answers, pool `all`, with one of some outcomes, or of what another column has."""
+    answers = frame.filter(pl.col("pool") == "all")[column]
     return round(int(answers.is_in(outcomes).sum()) / len(answers), DIGITS)
 
 

@@ -76,6 +76,7 @@ def table(rows: Sequence[Row], predictions: list[Prediction], catalog: set[str])
         pl.Series("free", [item.free for item in predictions], dtype=pl.String),
         pl.Series("free_text", [item.free_text for item in predictions]),
         pl.Series("reasoning", [item.reasoning for item in predictions], dtype=pl.String),
+        pl.Series("reasoning_end", [item.reasoning_end for item in predictions], dtype=pl.String),
         pl.Series("outcome", [outcome(row["gold"], item, catalog) for row, item in zip(rows, predictions, strict=True)]),
     )
 

@@ -24,6 +24,8 @@ Rows = list[dict[str, Any]]
 """A method's predictions of a task: one, or one for each number of inner steps."""
 TASKS = {FILE: "tasks/eval_tasks.parquet", CHAINS: "tasks/chain_tasks.parquet"}
 """The tasks that each kind of predictions answers."""
+ENDS = {"turn": ", without a line for the answer", "cut": " until its budget was spent"}
+"""What is told of a reasoning that did not reach the line of its answer."""
 NEAR = 3
 """Task ids that are suggested for one that is not there."""
 TARGETS = {
@@ -70,8 +72,8 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
         told = f"the catalog has changed since, so they may have been given another text: {', '.join(changed)}"
         console.print(Text(told), soft_wrap=True)
     for method, rows in answers.items():
-        for text in (row["reasoning"] for row in rows if row.get("reasoning")):
-            console.print(Text(f"{method} reasoned: {printable(text)}"))
+        for row in (row for row in rows if row.get("reasoning")):
+            console.print(Text(f"{method} reasoned{ENDS.get(str(row.get('reasoning_end')), '')}: {printable(row['reasoning'])}"))
 
 
 def answered(task_id: str, folder: Path) -> dict[str, Rows]:

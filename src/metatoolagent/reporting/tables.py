@@ -23,9 +23,12 @@ PROBES = [Path(f"results/probes/{probe}/metrics.json") for probe in PROBE_NAMES]
 SNAPSHOT = Path("docs/results/metrics.json")
 OUTCOMES = (
     "Right: names the gold tool; wrong: another candidate; other tool: a tool that is no candidate; none: no tool; cut: was still"
-    " going on at the limit. The last three are invalid. Methods that select without naming are right or wrong."
+    " going on at the limit. The last three are invalid. Methods that select without naming are right or wrong. A reasoning ends"
+    " with no line where it has none for the answer, which is then asked for, and is cut where its budget was spent before that."
 )
 """What the outcomes of free answers mean."""
+ENDS = {"turn": "no line", "cut": "cut"}
+"""How a reasoning can end without the line of its answer, for which the model was asked then: by itself, or at its budget."""
 
 
 def found() -> list[Path]:
@@ -96,12 +99,16 @@ def outcomes(metrics: Metrics) -> Table:
     """Return what became of the free answers, in per cent, a row for each split and method; none of metrics without outcomes."""
     table = Table(title="What became of the free answers, in % of pool all", caption=OUTCOMES)
     names = ("right", "wrong", "other_tool", "none", "cut")
-    for column in ("method", "split", *names):
-        table.add_column(column.replace("_", " "), justify="right" if column in names else "left")
+    ends = ("turn", "cut") if any(key.endswith(".reasoning.cut") for key in metrics) else ()
+    for column in ("method", "split"):
+        table.add_column(column)
+    for column in (*names, *(f"reasoning: {ENDS[end]}" for end in ends)):
+        table.add_column(column.replace("_", " "), justify="right")
     for split, method in _measured(metrics):
         keys = [f"{split}.{method}.outcome.{name}" for name in names]
         if keys[0] in metrics:
-            table.add_row(method, split, *(f"{100 * metrics[key]:.1f}" for key in keys))
+            keys += [f"{split}.{method}.reasoning.{end}" for end in ends]
+            table.add_row(method, split, *(f"{100 * metrics[key]:.1f}" if key in metrics else "" for key in keys))
     return table
 
 

@@ -25,7 +25,8 @@ def test_it_answers_every_task_and_repeats_itself(method, job_of):
     assert found["outcome"].is_in(OUTCOMES).all()
     assert found["free"].is_in(found["candidates"]).sum() == found["outcome"].is_in(["right", "wrong"]).sum()
     assert found["log_probabilities"].null_count() == (len(found) if method in params.SELECTING else 0)
-    assert found["reasoning"].null_count() == (0 if method in {"cot", "react"} else len(found))
+    for column in ("reasoning", "reasoning_end"):
+        assert found[column].null_count() == (0 if method in {"cot", "react"} else len(found))
     manifest = read_manifest(job.out)
     assert manifest["method"] == method
     assert {path.split("/")[-1] for path in manifest["inputs"]} >= {"eval_tasks.parquet", "tools.parquet"}

@@ -7,7 +7,7 @@ from metatoolagent.evaluation import scoring
 from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.language import Language
 from metatoolagent.evaluation.methods import cot, react, reasoning
-from metatoolagent.evaluation.methods.reasoning import after, read, reason, reasoned, turn
+from metatoolagent.evaluation.methods.reasoning import after, ending, read, reason, reasoned, turn
 from metatoolagent.evaluation.predicting import outcome
 
 CANDIDATES = ["atlas", "pulse"]
@@ -58,6 +58,21 @@ def test_the_turn_up_to_the_answer(style, said, expected):
     assert turn(style, said) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "cut", "expected"),
+    [
+        ("They need a map.\nTool: atlas", False, "line"),
+        ("They need a map.\nTool: atlas\nThen again", True, "line"),  # the answer was there before the budget was spent
+        ("They need a map.", False, "turn"),
+        ("The Tool: atlas", False, "turn"),
+        ("They need a", True, "cut"),
+        ("", False, "turn"),
+    ],
+)
+def test_what_ended_a_reasoning(said, cut, expected):
+    assert ending(cot.STYLE, said, cut=cut) == expected
+
+
 @pytest.fixture
 def language(adapted, weights, renderer, monkeypatch):
     """A tiny model that says many things, which is also what every job loads."""
@@ -86,15 +101,15 @@ def rows(catalog):
 def test_many_reason_as_one_by_one(style, language, rows):
     together = reason(language, style, [rows[:5], rows[5:]], 12)
     assert [len(of_set) for of_set in together] == [5, 3]
-    found = [text for of_set in together for text in of_set]
+    found = [said for of_set in together for said in of_set]
     assert found == [reason(language, style, [[row]], 12)[0][0] for row in rows]
     assert len(set(found)) > 1
 
 
 def test_the_budget_is_a_limit_of_tokens(language, rows):
     short, long = (reason(language, cot.STYLE, [rows], budget)[0] for budget in (3, 12))
-    for one, other in zip(short, long, strict=True):
-        assert other.startswith(one)
+    for (one, cut), (other, _) in zip(short, long, strict=True):
+        assert other.startswith(one) and cut == (one != other)
         assert len(one.encode()) <= 12  # a token of the tiny model is a byte; an impossible one is shown as three
 
 
@@ -131,8 +146,9 @@ def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, 
 def test_a_model_that_names_a_tool_by_itself_is_taken_at_its_word(job, language, rows, monkeypatch):
     said = [f"A reason.\nTool: {row['gold']}" for row in rows]
     answers = [(f"{row['gold']}\nmore", True) for row in rows]
-    monkeypatch.setattr(reasoning, "reason", lambda *_: [said])
+    monkeypatch.setattr(reasoning, "reason", lambda *_: [[(text, True) for text in said]])
     monkeypatch.setattr(scoring, "generate", lambda *_: answers)
     (found,) = reasoned(job, cot.STYLE)([rows])
     assert [one.free for one in found] == [row["gold"] for row in rows]
     assert [one.reasoning for one in found] == said
+    assert {one.reasoning_end for one in found} == {"line"}

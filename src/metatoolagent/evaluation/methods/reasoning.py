@@ -5,7 +5,8 @@
    marker itself, and what follows is scored and generated as a direct answer is (`evaluation/scoring.py`).
 
 So a model that writes the line itself repeats it, since greedy decoding is deterministic, and one that runs over its
-budget or forgets the line is asked for it all the same. docs/decisions/0007-what-each-method-sees.md says why.
+budget or forgets the line is asked for it all the same; which of these it did is kept.
+docs/decisions/0007-what-each-method-sees.md says why.
 """
 
 import re
@@ -45,25 +46,28 @@ def reasoned(job: Job, style: Style) -> Answer:
         limit = language.max_new_tokens
         asked = [
             Asked(
-                after(language, style, rows, [turn(style, text) for text in texts], generated=limit, branch=True),
+                after(language, style, rows, [turn(style, text) for text, _ in of_set], generated=limit, branch=True),
                 list(rows[0]["candidates"]),
             )
-            for rows, texts in zip(sets, said, strict=True)
+            for rows, of_set in zip(sets, said, strict=True)
         ]
         found = select(language.model, language.weights, language.renderer.template, asked, limit)
         return [
-            [replace(read(item, one.candidates), reasoning=text) for item, text in zip(of_set, texts, strict=True)]
-            for one, of_set, texts in zip(asked, found, said, strict=True)
+            [
+                replace(read(item, one.candidates), reasoning=text, reasoning_end=ending(style, text, cut=cut))
+                for item, (text, cut) in zip(of_set, of_said, strict=True)
+            ]
+            for one, of_set, of_said in zip(asked, found, said, strict=True)
         ]
 
     return answer
 
 
-def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int) -> list[list[str]]:
-    """Return what the model says to each task of each candidate set before it ends its turn or its budget is spent."""
+def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int) -> list[list[tuple[str, bool]]]:
+    """Return what the model says to each task of each candidate set before it ends its turn, and whether its budget was spent."""
     readings = [_begin(language, style, rows, budget) for rows in sets]
     said = iter(generate(language.model, language.weights, readings, language.renderer.template, budget))
-    return [[next(said)[0] for _ in rows] for rows in sets]
+    return [[next(said) for _ in rows] for rows in sets]
 
 
 @torch.no_grad()
@@ -104,9 +108,21 @@ def after(language: Language, style: Style, rows: Tasks, turns: Sequence[str], *
 
 def turn(style: Style, said: str) -> str:
     """Return the model's turn up to the name of the tool: its reasoning, and the marker on a line of its own."""
-    line = re.search(rf"^[ \t]*{re.escape(style.marker)}", said, re.MULTILINE)
+    line = _line(style, said)
     thought = f"{style.opening} {said[: line.start()] if line else said}".strip()
     return f"{thought}\n{style.marker}" if thought else style.marker
+
+
+def ending(style: Style, said: str, *, cut: bool) -> str:
+    """Return what ended the reasoning, as `Prediction.reasoning_end` has it; what follows the answer's line does not count."""
+    if _line(style, said):
+        return "line"
+    return "cut" if cut else "turn"
+
+
+def _line(style: Style, said: str) -> re.Match[str] | None:
+    """Return where the line of the answer begins, if the model wrote one."""
+    return re.search(rf"^[ \t]*{re.escape(style.marker)}", said, re.MULTILINE)
 
 
 def read(prediction: Prediction, candidates: Sequence[str]) -> Prediction:
