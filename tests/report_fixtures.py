@@ -10,6 +10,7 @@ from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.evaluation import breakdowns, metrics
 from metatoolagent.reporting import figures, page, programme
 from metatoolagent.sweeps import distractors
+from whole_predictions import whole
 
 __all__ = ["drawn", "hostile_catalog", "html", "probed", "results", "swept"]
 
@@ -78,11 +79,10 @@ def prediction(method: str, index: int, pool: str, catalog: Path) -> dict:
 def results(hostile_catalog, tmp_path_factory) -> Path:
     """The results of a main job as the rules lay them out."""
     out = tmp_path_factory.mktemp("results") / "main"
-    schema = {"position": pl.Int16, "log_probabilities": pl.List(pl.Float32), "free": pl.String, "reasoning": pl.String}
     for method in METHODS:
         rows = [prediction(method, index, pool, hostile_catalog) for pool in ("all", "unseen") for index in range(TASKS)]
         with publishing(out / method, ["predictions.parquet"], producer="evaluate") as paths:
-            pl.DataFrame(rows, schema_overrides=schema).write_parquet(paths["predictions.parquet"])
+            whole(pl.DataFrame(rows, infer_schema_length=None)).write_parquet(paths["predictions.parquet"])
         with publishing(out / method / "adapter", ["train_log.csv"], producer="train") as paths:
             paths["train_log.csv"].write_text("update,loss,right,selected\n1,2.5,0.25,0\n2,1.5,0.5,0\n", encoding="utf-8")
     files = {method: [out / method / "predictions.parquet"] for method in METHODS}

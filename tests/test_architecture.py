@@ -11,9 +11,9 @@ PACKAGE = ROOT / "src" / "metatoolagent"
 ROOMS = ["catalog", "tasks", "models", "meta", "evaluation", "sweeps", "reporting", "cli"]
 """From the lowest to the highest; what stands beside them (errors, artifacts, params and the like) is below all."""
 
-GROUND = {"errors", "artifacts", "environment", "known", "orchestrators", "params", "sources", "variants", "__init__"}
+GROUND = {"errors", "artifacts", "columns", "environment", "known", "orchestrators", "params", "sources", "variants", "__init__"}
 """What every stage may use without listing it; a hash decides what `sources` fetches, so an edit of it changes no output,
-what `environment` says stands in manifests alone, and `orchestrators` and `known` end a job or do nothing."""
+what `environment` says stands in manifests alone, and `columns`, `orchestrators` and `known` end a job or do nothing."""
 
 
 def room(module: str) -> int:

@@ -1,10 +1,13 @@
 """What the catalog has by name, for tasks that were made from it, or from an earlier state of it."""
 
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from metatoolagent.errors import Exit, UserError, shown
 
 T = TypeVar("T")
+LACKING = "the tasks name what the catalog does not have"
 
 
 class Known(dict[str, T]):
@@ -16,10 +19,26 @@ class Known(dict[str, T]):
         Raises:
             UserError: E-STALE (exit code 66).
         """
-        raise stale("the tasks name what the catalog does not have", name)
+        raise stale(LACKING, name)
 
 
-def stale(what: str, name: str) -> UserError:
+def require(names: Iterable[str], known: Collection[str], catalog: Path) -> None:
+    """Refuse tasks that were made from another catalog, before anything is made of them.
+
+    Args:
+        names: of tools or questions, that the tasks have.
+        known: those that the catalog has.
+        catalog: its folder.
+
+    Raises:
+        UserError: E-STALE (exit code 66).
+    """
+    for name in names:
+        if name not in known:
+            raise stale(LACKING, name, str(catalog))
+
+
+def stale(what: str, name: str, where: str = "") -> UserError:
     """Return the error of artifacts that were not made from one another."""
     what, fix = f"{what}: they are of different catalogs", "make the older one anew, such as by: snakemake --cores all eval_cd"
-    return UserError("E-STALE", what, got=shown(name), fix=fix, exit_code=Exit.ARTIFACT)
+    return UserError("E-STALE", what, where, shown(name), fix=fix, exit_code=Exit.ARTIFACT)

@@ -5,6 +5,7 @@ from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, read
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.breakdowns import FILES, UNSAID, confusions, described, measure, of_method, style
+from whole_predictions import whole
 
 TOOLS = pl.DataFrame({"name": ["a_b", "aB", "c"], "domain": ["x", "x", "y"]})
 QUESTIONS = pl.DataFrame({"question_id": ["q0", "q1", "q2", "q3"], "kind": ["terse", "terse", None, "goal"]})
@@ -99,7 +100,7 @@ def inputs(tmp_path):
         QUESTIONS.write_parquet(paths["questions.parquet"])
     for method in ("ft", "mta"):
         with publishing(tmp_path / method, ["predictions.parquet"], producer="evaluate") as paths:
-            FRAME.write_parquet(paths["predictions.parquet"])
+            whole(FRAME).write_parquet(paths["predictions.parquet"])
     return {method: [tmp_path / method / "predictions.parquet"] for method in ("ft", "mta")}
 
 
@@ -116,7 +117,7 @@ def test_measure_publishes_both_tables_as_described_and_the_same_again(inputs, t
 
 def test_methods_on_different_tasks_are_refused(inputs, tmp_path):
     with publishing(tmp_path / "other", ["predictions.parquet"], producer="evaluate") as paths:
-        FRAME.reverse().write_parquet(paths["predictions.parquet"])
+        whole(FRAME.reverse()).write_parquet(paths["predictions.parquet"])
     with pytest.raises(UserError, match="E-UNPAIRED"):
         measure("cd", inputs | {"mta": [tmp_path / "other/predictions.parquet"]}, tmp_path / "catalog", 100, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -126,4 +127,15 @@ def test_one_file_given_twice_is_refused(inputs, tmp_path):
     twice = {method: paths * 2 for method, paths in inputs.items()}
     with pytest.raises(UserError, match="E-REPEATED"):
         measure("cd", twice, tmp_path / "catalog", 100, 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("other", [TOOLS.with_columns(name=pl.lit("x_") + pl.col("name")), TOOLS.head(2)])
+def test_another_catalog_than_that_of_the_tasks_is_refused(inputs, tmp_path, other):
+    with publishing(tmp_path / "other", ["tools.parquet", "questions.parquet"], producer="ingest") as paths:
+        other.write_parquet(paths["tools.parquet"])
+        QUESTIONS.write_parquet(paths["questions.parquet"])
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        measure("cd", inputs, tmp_path / "other", 100, 0, tmp_path / "out")
+    assert raised.value.where == str(tmp_path / "other")
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.external import measure
 from metatoolagent.evaluation.metrics import FILE, comparisons, of_method
+from whole_predictions import whole
 
 
 def predictions(scored, prefix="q"):
@@ -33,7 +34,7 @@ def files(tmp_path):
         for variant, methods in frames.items():
             for method, frame in methods.items():
                 with publishing(tmp_path / variant / method, ["predictions.parquet"], producer="evaluate") as paths:
-                    frame.write_parquet(paths["predictions.parquet"])
+                    whole(frame).write_parquet(paths["predictions.parquet"])
         return {v: {m: tmp_path / v / m / "predictions.parquet" for m in methods} for v, methods in frames.items()}
 
     return write

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.metrics import FILE, TABLE, check_paired, comparisons, invalid, measure, of_method, pairs
 from metatoolagent.evaluation.statistics import cluster_bootstrap
+from whole_predictions import whole
 
 GOLD = ["a", "a", "b", "b"]
 
@@ -155,9 +157,21 @@ def test_methods_on_different_tasks_are_not_compared(other):
     check_paired({"base": BASE, "mta": BETTER})
 
 
+def test_the_first_task_that_differs_is_named_and_the_files():
+    other = BETTER.with_columns(pl.Series("gold", ["a", "a", "b", "c"]))
+    files = {"base": [Path("base/1")], "mta": [Path("mta/1"), Path("mta/2")]}
+    with pytest.raises(UserError, match="E-UNPAIRED") as raised:
+        check_paired({"base": BASE, "mta": other}, files=files)
+    assert raised.value.where == "mta/1, mta/2, base/1"
+    assert raised.value.got == 'task all-3: gold "c" against "b"'
+    with pytest.raises(UserError, match="E-UNPAIRED") as raised:
+        check_paired({"base": BASE, "mta": BETTER.head(3)})
+    assert raised.value.got == "3 tasks against 4"
+
+
 def published(frame, folder):
     with publishing(folder, ["predictions.parquet"], producer="evaluate") as paths:
-        frame.write_parquet(paths["predictions.parquet"])
+        whole(frame).write_parquet(paths["predictions.parquet"])
     return folder / "predictions.parquet"
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from metatoolagent.artifacts import publishing
+from whole_predictions import whole
 
 Predictions = Callable[..., str]
 
@@ -31,7 +32,7 @@ def predictions(tmp_path: Path) -> Predictions:
         ]
         frame = pl.DataFrame(rows, schema_overrides={"free": pl.String})
         with publishing(tmp_path / name, ("predictions.parquet",), producer="evaluate") as paths:
-            frame.write_parquet(paths["predictions.parquet"])
+            whole(frame).write_parquet(paths["predictions.parquet"])
         return str(tmp_path / name / "predictions.parquet")
 
     return make

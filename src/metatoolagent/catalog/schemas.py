@@ -4,12 +4,13 @@ Frames are checked after they are collected (on a LazyFrame pandera looks at typ
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from metatoolagent import artifacts
+from metatoolagent import artifacts, columns
 from metatoolagent.errors import Exit, Finding, raise_findings, shown
 
 PARTS = ["train", "validation", "test"]
@@ -19,8 +20,8 @@ TEXTS = pl.List(pl.String)
 Table = pa.DataFrameSchema
 
 
-def _table(columns: dict[str, pa.Column], sorted_by: list[str]) -> Table:
-    return Table(columns, strict=True, ordered=True, metadata={"sorted_by": sorted_by})
+def _table(what: str, columns: dict[str, pa.Column], sorted_by: list[str]) -> Table:
+    return Table(columns, strict=True, ordered=True, title=what, metadata={"sorted_by": sorted_by})
 
 
 def _text(description: str, *, unique: bool = False) -> pa.Column:
@@ -41,6 +42,7 @@ PART = _one_of(PARTS, "the part of the split that the tool is in, and all its qu
 QUESTION_ID = "frame_id and the number of the filling, from 1"
 
 TOOLS = _table(
+    "tools",
     {
         "name": NAME,
         "domain": DOMAIN,
@@ -60,11 +62,12 @@ _QUESTION_COLUMNS = {
     "question": _text("the user's request"),
     "arguments": _text("the gold arguments of the call, as JSON text with sorted keys"),
 }
-QUESTIONS = _table(_QUESTION_COLUMNS, sorted_by=["question_id"])
+QUESTIONS = _table("questions", _QUESTION_COLUMNS, sorted_by=["question_id"])
 
 CHAIN_ID = _text("`chain-` and the first 8 hexadecimal digits of the question's SHA-256", unique=True)
 ALSO = pa.Column(TEXTS, description="tools that would do a step as well; never distractors")
 CHAINS = _table(
+    "chains",
     {
         "chain_id": CHAIN_ID,
         "tools": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
@@ -77,6 +80,7 @@ CHAINS = _table(
 )
 
 REJECTED = _table(
+    "rejected rows",
     {
         "file": _text("the file that the row stands in"),
         "line": pa.Column(pl.Int32, pa.Check.ge(1), description="the line of the field, from 1"),
@@ -92,11 +96,10 @@ _PLACE = {
     "file": _text("the published file, as data/sources.tsv names it"),
     "row": _text("the row: its line, or the path of its entry in the file"),
 }
-PUBLISHED = _table(
-    {"name": NAME, "published": _text("what its benchmark calls the tool"), **_PLACE},
-    sorted_by=["name"],
-)
+_PUBLISHED = _text("what its benchmark calls the tool")
+PUBLISHED = _table("published names", {"name": NAME, "published": _PUBLISHED, **_PLACE}, sorted_by=["name"])
 EXCLUDED = _table(
+    "rows that are left out",
     {
         **_PLACE,
         "table": _one_of(["tool", "question", "chain"], "the table that the row would be in"),
@@ -106,8 +109,8 @@ EXCLUDED = _table(
     sorted_by=["file", "table", "row"],
 )
 
-TOOL_PARTS = _table({"name": NAME, "domain": DOMAIN, "part": PART}, sorted_by=["domain", "name"])
-QUESTION_PARTS = _table(_QUESTION_COLUMNS | {"part": PART}, sorted_by=["question_id"])
+TOOL_PARTS = _table("the parts of tools", {"name": NAME, "domain": DOMAIN, "part": PART}, sorted_by=["domain", "name"])
+QUESTION_PARTS = _table("the parts of questions", _QUESTION_COLUMNS | {"part": PART}, sorted_by=["question_id"])
 
 _CHOICE_COLUMNS = {
     "question_id": _text(QUESTION_ID),
@@ -117,6 +120,7 @@ _CHOICE_COLUMNS = {
 }
 
 META_TASKS = _table(
+    "meta-tasks",
     {
         "meta_task": _index(pl.Int32, "number of the meta-task, from 0"),
         "role": _one_of(["support", "query"], "the inner loop's tasks or the outer loss's"),
@@ -136,17 +140,46 @@ _EVAL_COLUMNS = {
     "part": PART,
     **_CHOICE_COLUMNS,
 }
-EVAL_TASKS = _table(_EVAL_COLUMNS, sorted_by=[])
+EVAL_TASKS = _table("evaluation tasks", _EVAL_COLUMNS, sorted_by=[])
 
-INJECTED_TASKS = _table(
-    {
-        **_EVAL_COLUMNS,
-        "attacked": _text("the distractor whose description carries the instruction, or would"),
-        "attack": pa.Column(pl.String, TEXT, nullable=True, description="the name of the attack; null for the task as it is"),
-        "instruction": pa.Column(pl.String, TEXT, nullable=True, description="what the description ends with; null likewise"),
-    },
-    sorted_by=[],
-)
+_ATTACK_COLUMNS = {
+    "attacked": _text("the distractor whose description carries the instruction, or would"),
+    "attack": pa.Column(pl.String, TEXT, nullable=True, description="the name of the attack; null for the task as it is"),
+    "instruction": pa.Column(pl.String, TEXT, nullable=True, description="what the description ends with; null likewise"),
+}
+INJECTED_TASKS = _table("tasks of probe injection", _EVAL_COLUMNS | _ATTACK_COLUMNS, sorted_by=[])
+
+
+def _predictions(of: str, pattern: str, told: str, more: dict[str, pa.Column] | None = None) -> Table:
+    """Return the table of a method's answers: what was asked, then what it selected."""
+    asked = {
+        "task_id": pa.Column(pl.String, pa.Check.str_matches(pattern), description=told),
+        "position": _index(pl.Int64, "where the gold tool stands in candidates, from 0"),
+    }
+    selected = {
+        "log_probabilities": pa.Column(
+            pl.List(pl.Float32), nullable=True, description="of each candidate's name, in nats; null if the method has none"
+        ),
+        "scored": _text("the candidate with the highest one"),
+        "free": pa.Column(pl.String, nullable=True, description="the candidate that the greedy answer names; null if none"),
+        "free_text": pa.Column(pl.String, description="the greedy answer"),
+        "reasoning": pa.Column(pl.String, nullable=True, description="what was generated before it; null if nothing was"),
+        "outcome": _one_of([*OUTCOMES], "what became of the free answer"),
+    }
+    return _table(f"predictions{of}", {**_EVAL_COLUMNS, **asked, **(more or {}), **selected}, sorted_by=[])
+
+
+OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
+"""Of free answers; `evaluation/predicting.py` says what each means."""
+PREDICTIONS = _predictions("", r"^(all|unseen)-\d+$", "pool and number, such as all-000017; no probe's")
+PROBE_PREDICTIONS = {
+    "abstention": _predictions(" of probe abstention", r"^.+-(absent|present)$", "such as all-000017-absent"),
+    "rotation": _predictions(" of probe rotation", r"^.+-turn\d+$", "such as all-000017-turn2"),
+    "injection": _predictions(" of probe injection", ".+", "such as all-000017-always", _ATTACK_COLUMNS),
+    "adaptation": _predictions(
+        " of probe adaptation", ".+", "such as unseen-000017", {"steps": _index(pl.Int64, "inner steps before the answer")}
+    ),
+}
 
 _CHAIN_COLUMNS = {
     "task_id": CHAIN_ID,
@@ -157,8 +190,9 @@ _CHAIN_COLUMNS = {
     ),
     "gold": pa.Column(TEXTS, description="the gold tools, in the order of their calls"),
 }
-CHAIN_TASKS = _table(_CHAIN_COLUMNS, sorted_by=["task_id"])
+CHAIN_TASKS = _table("chain tasks", _CHAIN_COLUMNS, sorted_by=["task_id"])
 CHAIN_PREDICTIONS = _table(
+    "choices on chains",
     {
         **_CHAIN_COLUMNS,
         "scored": pa.Column(
@@ -171,6 +205,7 @@ CHAIN_PREDICTIONS = _table(
 )
 
 UNUSED_QUESTIONS = _table(
+    "unused questions",
     {
         "question_id": _text(QUESTION_ID, unique=True),
         "tool": _text("the gold tool"),
@@ -181,12 +216,16 @@ UNUSED_QUESTIONS = _table(
 )
 
 _SHARE = pa.Check.in_range(0, 1)
+_MEASURED = {
+    "split": _text("the split, or the benchmark and its candidate sets"),
+    "method": _text("the method"),
+    "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
+    "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+}
 BREAKDOWNS = _table(
+    "breakdowns",
     {
-        "split": _text("the split, or the benchmark and its candidate sets"),
-        "method": _text("the method"),
-        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
-        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+        **_MEASURED,
         "axis": _one_of(["domain", "kind", "position", "style", "candidates"], "by what the tasks are parted"),
         "value": _text(
             "the value on the axis: a position counts from 0, a style is of the gold tool's name, candidates is a number"
@@ -200,11 +239,9 @@ BREAKDOWNS = _table(
     sorted_by=[],
 )
 CONFUSIONS = _table(
+    "confusions",
     {
-        "split": _text("the split, or the benchmark and its candidate sets"),
-        "method": _text("the method"),
-        "pool": _one_of(["all", "unseen"], "the pool that the distractors come from"),
-        "reading": _one_of(["free", "scored"], "how the selection is read off the method"),
+        **_MEASURED,
         "gold": _text("the gold tool"),
         "distractor": _text("another candidate"),
         "siblings": pa.Column(pl.Boolean, description="whether the two are of one domain"),
@@ -224,21 +261,36 @@ def checked(frame: pl.DataFrame, schema: Table, source: str) -> pl.DataFrame:
         source: the file or stage that the frame comes from, for the error.
 
     Raises:
-        UserError: E-SCHEMA with every column and row that is not as described.
+        UserError: E-SCHEMA if it has other columns; else with every column and row that is not as described.
     """
+    what = schema.title or "this kind"
+    if set(frame.columns) != set(schema.columns):
+        raise columns.another(source, what, list(schema.columns), f"columns {', '.join(frame.columns)}")
     findings = []
     try:
         schema.validate(frame, lazy=True)
         keys = (schema.metadata or {})["sorted_by"]
         if keys and not frame.select(keys).equals(frame.select(keys).sort(keys)):
-            findings.append(Finding("E-SCHEMA", f"rows are not sorted by {', '.join(keys)}", source))
+            findings.append(Finding("E-SCHEMA", f"rows are not sorted by {', '.join(keys)}", source, fix="sort them so"))
     except SchemaErrors as error:
         for case in error.failure_cases.iter_rows(named=True):
-            where = f"{source}, column {case['column']}" + ("" if case["index"] is None else f", row {case['index']}")
-            what = f"a table is not as described: {case['check']}"
-            findings.append(Finding("E-SCHEMA", what, where, shown(case["failure_case"])))
+            # A column of another type fails its other checks too, each with an error of polars and without a row.
+            if case["check_number"] is None or case["index"] is not None:
+                findings.append(_finding(case, schema, source))
     raise_findings(findings, kept=artifacts.KEPT, exit_code=Exit.ARTIFACT)
     return frame
+
+
+def _finding(case: dict[str, Any], schema: Table, source: str) -> Finding:
+    """Return a failure as pandera tells it in our words."""
+    name, check, got = case["column"], case["check"], shown(case["failure_case"])
+    if name is None:
+        return Finding("E-SCHEMA", "a column is not in its place", source, got, f"the order is {', '.join(schema.columns)}")
+    said = {"not_nullable": "a value is missing", "field_uniqueness": "a value stands twice"}
+    said |= {f"dtype('{schema.columns[name].dtype}')": f"a column is not of type {schema.columns[name].dtype}"}
+    where = f"{source}, column {name}" + ("" if case["index"] is None else f", row {case['index']}")
+    fix = f"in a table of {schema.title or 'this kind'}, {name} is: {schema.columns[name].description or check}"
+    return Finding("E-SCHEMA", said.get(check, f"a value is not as described: {check}"), where, got, fix)
 
 
 def read(path: Path, schema: Table) -> pl.DataFrame:
@@ -247,7 +299,7 @@ def read(path: Path, schema: Table) -> pl.DataFrame:
     Raises:
         UserError: E-MISSING, E-CORRUPT or E-SCHEMA.
     """
-    return checked(pl.read_parquet(artifacts.verify(path)), schema, str(path))
+    return checked(columns.read(path, schema.title or "", list(schema.columns)), schema, str(path))
 
 
 def write(frame: pl.DataFrame, schema: Table, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from metatoolagent import known
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, Table, write
 from metatoolagent.evaluation.metrics import DIGITS, READINGS, answers, right
@@ -44,11 +45,14 @@ def measure(split: str, predictions: Mapping[str, list[Path]], catalog: Path, re
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, and as `metrics.answers`.
+        UserError: E-CORRUPT or E-MISSING for inputs, E-STALE if the tasks are of another catalog, and as `metrics.answers`.
     """
     frames = answers(predictions)
     tools = pl.read_parquet(verify(catalog / "tools.parquet"))
     questions = pl.read_parquet(verify(catalog / "questions.parquet"))
+    asked = next(iter(frames.values()))
+    known.require(asked["candidates"].explode().unique(maintain_order=True), set(tools["name"]), catalog)
+    known.require(asked["question_id"], set(questions["question_id"]), catalog)
     accuracies: list[dict[str, Any]] = []
     confused: list[pl.DataFrame] = []
     for method, frame in frames.items():

@@ -19,7 +19,6 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from metatoolagent.artifacts import verify
 from metatoolagent.catalog import schemas
 from metatoolagent.evaluation.metrics import DIGITS, check_paired, pairs
 from metatoolagent.evaluation.statistics import Estimate, holm, mean_bootstrap, sign_flips
@@ -53,12 +52,12 @@ def table(predictions: Files, resamples: int, seed: int) -> pl.DataFrame:
         seed: of the resampling.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods of a variant were given different tasks.
+        UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs; E-UNPAIRED if the methods of a variant were given different tasks.
     """
     rows: Rows = []
     for variant, files in predictions.items():
-        frames = {method: pl.read_parquet(verify(path)) for method, path in files.items()}
-        check_paired(frames, ("task_id", "candidates", "gold"))
+        frames = {method: schemas.read(path, schemas.CHAIN_PREDICTIONS) for method, path in files.items()}
+        check_paired(frames, ("task_id", "candidates", "gold"), {method: [path] for method, path in files.items()})
         for name, chosen in groups(next(iter(frames.values()))):
             of_group = {method: frame.filter(chosen) for method, frame in frames.items()}
             rows += [{"variant": variant, **name, **row} for row in _of_group(of_group, resamples, seed)]

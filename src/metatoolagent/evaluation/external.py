@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
-from metatoolagent.artifacts import canonical_json, publishing, verify
-from metatoolagent.evaluation.metrics import FILE, check_paired, comparisons, of_method
+from metatoolagent.artifacts import canonical_json, publishing
+from metatoolagent.evaluation.metrics import FILE, answers, comparisons, of_method
 
 Files = Mapping[str, Mapping[str, Path]]
 
@@ -21,12 +19,11 @@ def measure(predictions: Files, resamples: int, seed: int, out: Path) -> None:
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods were not given the same tasks.
+        UserError: as `metrics.answers`.
     """
     metrics: dict[str, float] = {}
     for variant, files in predictions.items():
-        frames = {method: pl.read_parquet(verify(path)) for method, path in files.items()}
-        check_paired(frames)
+        frames = answers({method: [path] for method, path in files.items()})
         for method, frame in frames.items():
             metrics |= of_method(f"{variant}.{method}", frame, resamples, seed)
         metrics |= comparisons(variant, frames, resamples, seed)

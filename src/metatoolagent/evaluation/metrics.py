@@ -20,14 +20,12 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from metatoolagent.artifacts import KEPT, canonical_json, publishing, verify
-from metatoolagent.catalog.schemas import Table, checked
+from metatoolagent.artifacts import KEPT, canonical_json, publishing
+from metatoolagent.catalog.schemas import OUTCOMES, PREDICTIONS, Table, checked, read
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.statistics import cluster_bootstrap, holm, mcnemar, minimum_detectable, sign_flips
 
 FILE, TABLE = "metrics.json", "accuracies.csv"
-OUTCOMES = ("right", "wrong", "other_tool", "none", "cut")
-"""Of free answers; `evaluation/predicting.py` says what each means."""
 INVALID = OUTCOMES[2:]
 ENDS = ("line", "turn", "cut")
 """Of reasonings; `evaluation/job.py` says what each means."""
@@ -78,20 +76,20 @@ def answers(predictions: Mapping[str, list[Path]]) -> dict[str, pl.DataFrame]:
     """Return the predictions of each method, its folds one after the other.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-REPEATED (exit code 64) if a file, or a task of a method, is there twice;
-            E-UNPAIRED if the methods were not given the same tasks.
+        UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs; E-REPEATED (exit code 64) if a file, or a task of a method, is
+            there twice; E-UNPAIRED if the methods were not given the same tasks.
     """
     given = [path for paths in predictions.values() for path in paths]
     counts = Counter(path.resolve() for path in given)
     if again := [path for path in given if counts[path.resolve()] > 1]:
         raise _repeated("a file of predictions is named more than once", str(again[0]))
-    frames = {method: pl.concat([pl.read_parquet(verify(path)) for path in paths]) for method, paths in predictions.items()}
+    frames = {method: pl.concat([read(path, PREDICTIONS) for path in paths]) for method, paths in predictions.items()}
     for method, frame in frames.items():
         # Folds number their tasks alike, so what was asked tells them apart. A copy of a fold would only narrow the intervals.
         repeated = frame.filter(frame.select(ASKED).is_duplicated())
         if not repeated.is_empty():
             raise _repeated(f"{method} has a task more than once", repeated["task_id"][0])
-    check_paired(frames)
+    check_paired(frames, files=predictions)
     return frames
 
 
@@ -116,15 +114,18 @@ ASKED = ("task_id", "question_id", "candidates")
 """Those that no two tasks of all folds share."""
 
 
-def check_paired(frames: Mapping[str, pl.DataFrame], columns: Sequence[str] = TASK) -> None:
+def check_paired(
+    frames: Mapping[str, pl.DataFrame], columns: Sequence[str] = TASK, files: Mapping[str, Sequence[Path]] | None = None
+) -> None:
     """Make sure that all methods answered the same tasks, in the same order.
 
     Args:
         frames: the predictions of each method.
-        columns: what the tasks are told apart by.
+        columns: what the tasks are told apart by; task_id is one of them.
+        files: where the predictions of each method lie, for the error.
 
     Raises:
-        UserError: E-UNPAIRED.
+        UserError: E-UNPAIRED with the first task that differs.
     """
     first, *rest = frames.items()
     for method, frame in rest:
@@ -132,9 +133,20 @@ def check_paired(frames: Mapping[str, pl.DataFrame], columns: Sequence[str] = TA
             raise UserError(
                 "E-UNPAIRED",
                 f"{method} and {first[0]} were evaluated on different tasks",
-                fix="evaluate both on one file of tasks",
+                ", ".join(str(path) for name in (method, first[0]) for path in (files or {}).get(name, [])),
+                _first_difference(first[1].select(columns), frame.select(columns)),
+                "evaluate both on one file of tasks",
                 exit_code=Exit.ARTIFACT,
             )
+
+
+def _first_difference(one: pl.DataFrame, other: pl.DataFrame) -> str:
+    """Return what is known of the first task that is in one table alone, or another in each."""
+    for task, against in zip(one.iter_rows(named=True), other.iter_rows(named=True), strict=False):
+        for name in task:
+            if task[name] != against[name]:
+                return f"task {task['task_id']}: {name} {shown(against[name])} against {shown(task[name])}"
+    return f"{len(other)} tasks against {len(one)}"
 
 
 def right(frame: pl.DataFrame, reading: str) -> pl.Series:

@@ -9,6 +9,8 @@ import polars as pl
 
 from metatoolagent.artifacts import verify
 from metatoolagent.evaluation.breakdowns import UNSAID
+from metatoolagent.evaluation.metrics import answers
+from metatoolagent.known import Known
 
 Files = Mapping[str, Mapping[str, list[Path]]]
 """The predictions of each method on each split, a file a fold."""
@@ -31,7 +33,7 @@ def content(predictions: Files, catalogs: Mapping[str, Path]) -> dict[str, Any]:
         naming).
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs.
+        UserError: E-CORRUPT or E-MISSING for inputs, E-STALE if the tasks are of another catalog, and as `metrics.answers`.
     """
     found: dict[str, Any] = {"catalogs": {}, "splits": {}}
     for split, files in predictions.items():
@@ -42,14 +44,14 @@ def content(predictions: Files, catalogs: Mapping[str, Path]) -> dict[str, Any]:
         found["splits"][split] = {
             "catalog": folder.as_posix(),
             "methods": list(files),
-            "tasks": _tasks(files, {name: index for index, name in enumerate(tools["name"])}, questions),
+            "tasks": _tasks(files, Known((name, index) for index, name in enumerate(tools["name"])), questions),
         }
     return found
 
 
 def _tasks(files: Mapping[str, list[Path]], number: Mapping[str, int], questions: pl.DataFrame) -> list[list[Any]]:
-    asked = {row[0]: (row[1], row[2] or UNSAID) for row in questions.iter_rows()}
-    frames = [pl.concat([pl.read_parquet(verify(path)) for path in paths]).to_dicts() for paths in files.values()]
+    asked = Known((row[0], (row[1], row[2] or UNSAID)) for row in questions.iter_rows())
+    frames = [frame.to_dicts() for frame in answers(files).values()]
     return [
         [
             rows[0]["task_id"],

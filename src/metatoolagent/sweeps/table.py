@@ -23,8 +23,7 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from metatoolagent.artifacts import verify
-from metatoolagent.catalog.schemas import Table
+from metatoolagent.catalog import schemas
 from metatoolagent.evaluation.metrics import DIGITS, READINGS, check_paired, pairs, right
 from metatoolagent.evaluation.statistics import Sample, crossed_bootstrap, holm, sign_flips
 from metatoolagent.sweeps.runs import Labels, Run
@@ -38,7 +37,7 @@ Frames = dict[str, dict[int | None, pl.DataFrame]]
 Points = list[tuple[Labels, Frames]]
 
 
-def schema(labels: Sequence[str]) -> Table:
+def schema(labels: Sequence[str]) -> schemas.Table:
     """Return the schema of a table whose points have these labels."""
     share, probability = pa.Check.in_range(-1, 1), pa.Check.in_range(0, 1)
     columns = {name: pa.Column(nullable=True) for name in labels}
@@ -46,7 +45,7 @@ def schema(labels: Sequence[str]) -> Table:
     columns |= {name: pa.Column(pl.Int64, pa.Check.ge(1)) for name in ("seeds", "n")}
     columns |= {name: pa.Column(pl.Float64, share) for name in ("value", "low", "high")}
     columns |= {name: pa.Column(pl.Float64, probability, nullable=True) for name in ("p", "p_holm")}
-    return Table(columns, strict=True, ordered=True)
+    return schemas.Table(columns, strict=True, ordered=True)
 
 
 def table(runs: Sequence[Run], resamples: int, seed: int, along: str = "") -> pl.DataFrame:
@@ -82,7 +81,7 @@ def table(runs: Sequence[Run], resamples: int, seed: int, along: str = "") -> pl
 def _read(runs: Sequence[Run]) -> Frames:
     frames: Frames = {}
     for run in runs:
-        parts = [pl.read_parquet(verify(Path(file))) for file in run.files]
+        parts = [schemas.read(Path(file), schemas.PREDICTIONS) for file in run.files]
         frames.setdefault(run.method, {})[run.seed] = pl.concat(parts)
     return frames
 

@@ -6,11 +6,13 @@ import polars as pl
 import pytest
 
 from metatoolagent.artifacts import publishing
+from metatoolagent.catalog.schemas import PROBE_PREDICTIONS
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.metrics import FILE
 from metatoolagent.evaluation.probes import abstention, adaptation, injection, rotation
 from metatoolagent.evaluation.probes.measuring import measure
 from metatoolagent.tasks.abstention import NONE
+from whole_predictions import whole
 
 RESAMPLES = 100
 
@@ -163,9 +165,9 @@ def test_accuracy_after_some_steps_and_what_they_gain():
 def files(tmp_path):
     """Writes predictions and returns their file."""
 
-    def write(method, table):
+    def write(method, table, probe="rotation"):
         with publishing(tmp_path / method, ["predictions.parquet"], producer="evaluate") as paths:
-            table.write_parquet(paths["predictions.parquet"])
+            whole(table, PROBE_PREDICTIONS[probe]).write_parquet(paths["predictions.parquet"])
         return tmp_path / method / "predictions.parquet"
 
     return write

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent.artifacts import canonical_json, publishing
+from metatoolagent.catalog.schemas import PROBE_PREDICTIONS, read
 from metatoolagent.evaluation.metrics import FILE, check_paired
 from metatoolagent.evaluation.probes import abstention, adaptation, injection, rotation
 
@@ -36,10 +37,10 @@ def measure(probe: str, predictions: Mapping[str, Path], resamples: int, seed: i
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods were not given the same tasks.
+        UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs; E-UNPAIRED if the methods were not given the same tasks.
     """
-    frames = {method: pl.read_parquet(verify(path)) for method, path in predictions.items()}
-    check_paired(frames)
+    frames = {method: read(path, PROBE_PREDICTIONS[probe]) for method, path in predictions.items()}
+    check_paired(frames, files={method: [path] for method, path in predictions.items()})
     metrics = MEASURES[probe](frames, resamples, seed)
     with publishing(out, (FILE,), producer="metrics_probe", inputs=list(predictions.values())) as paths:
         paths[FILE].write_text(canonical_json(metrics), encoding="utf-8")
