@@ -98,3 +98,13 @@ def test_steps_into_infinity_end_with_one_error_and_no_output(adaptation):
         adapting.run(far)
     assert raised.value.fix == "lower mta.inner_lr"
     assert not (adaptation.job.out / predicting.FILE).exists()
+
+
+def test_tasks_and_support_that_do_not_belong_together_are_refused(adaptation, materialized):
+    tasks = materialized / "tasks/eval_tasks.parquet"
+    with pytest.raises(UserError, match="E-SUPPORT") as raised:
+        adapting.run(replace(adaptation, job=replace(adaptation.job, tasks=tasks)))
+    assert str(tasks) in raised.value.where and str(adaptation.support) in raised.value.where
+    with pytest.raises(UserError, match="not a table of meta-tasks"):
+        adapting.run(replace(adaptation, support=adaptation.job.tasks))
+    assert not adaptation.job.out.exists()

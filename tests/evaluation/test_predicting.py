@@ -126,6 +126,24 @@ def test_missing_tasks_are_refused(job, tmp_path):
     assert raised.value.exit_code == 66
 
 
+@pytest.mark.parametrize("method", ["random", "base"])
+def test_tasks_of_another_catalog_are_refused_by_every_method(method, job, tmp_path):
+    tools = pl.read_parquet(job.catalog / "tools.parquet").with_columns(name=pl.lit("x_") + pl.col("name"))
+    with publishing(tmp_path / "other", ("tools.parquet",), producer="ingest") as paths:
+        tools.write_parquet(paths["tools.parquet"])
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        evaluate(replace(job, method=method, catalog=tmp_path / "other"))
+    assert raised.value.where == str(tmp_path / "other")
+
+
+def test_another_table_than_tasks_is_refused(job, materialized):
+    evaluate(replace(job, out=job.out / "answers"))
+    for path in (materialized / "meta_tasks/meta_tasks.parquet", job.catalog / "tools.parquet", job.out / "answers" / FILE):
+        with pytest.raises(UserError, match="E-SCHEMA") as raised:
+            evaluate(replace(job, tasks=path))
+        assert (raised.value.where, raised.value.what) == (str(path), "not a table of evaluation tasks")
+
+
 @pytest.fixture(params=["injection", "abstention"])
 def probe_tasks(request, job, tmp_path):
     """The file of a probe's tasks that only some methods are asked."""

@@ -164,6 +164,13 @@ def test_a_backbone_with_nan_is_refused_before_the_first_update(job, tmp_path):
     assert SPOILT in raised.value.got and not job.out.exists()
 
 
+def test_another_table_than_meta_tasks_is_refused(job, materialized):
+    tasks = materialized / "tasks/eval_tasks.parquet"
+    with pytest.raises(UserError, match="not a table of meta-tasks") as raised:
+        training.train(replace(job, tasks=tasks))
+    assert raised.value.where == str(tasks) and not job.out.exists()
+
+
 def test_what_is_published_can_be_loaded_and_names_its_origin(job, adapted, tiny):
     training.train(job)
     manifest = read_manifest(job.out)

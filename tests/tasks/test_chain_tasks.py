@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from metatoolagent.artifacts import read_manifest
+from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chain_stage import ingest
 from metatoolagent.errors import UserError
@@ -64,3 +64,14 @@ def test_too_many_distractors_are_refused(made, catalog, tmp_path):
     with pytest.raises(UserError, match="E-DISTRACTORS") as error:
         materialize(made / "chains/chains.parquet", catalog, made / "parts", 18, 0, 0.8, tmp_path)
     assert "at most 17" in str(error.value)
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_chains_over_tools_of_another_catalog_are_refused(made, catalog, tmp_path, parts):
+    chains = pl.read_parquet(made / "chains/chains.parquet")
+    with publishing(tmp_path / "other", ["chains.parquet"], producer="ingest_external") as paths:
+        other = chains.with_columns(tools=pl.lit(["a", "b"], dtype=pl.List(pl.String)))
+        schemas.write(other, schemas.CHAINS, paths["chains.parquet"])
+    with pytest.raises(UserError, match="E-STALE"):
+        materialize(tmp_path / "other/chains.parquet", catalog, made / "parts" if parts else None, 2, 0, 0.8, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

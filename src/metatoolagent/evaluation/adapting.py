@@ -13,9 +13,9 @@ import polars as pl
 import torch
 from tqdm import tqdm
 
-from metatoolagent import params
-from metatoolagent.artifacts import publishing, verify
-from metatoolagent.errors import Exit, UserError
+from metatoolagent import columns, known, params
+from metatoolagent.artifacts import KEPT, publishing, verify
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job, Prediction
 from metatoolagent.evaluation.language import Language, adaptable
 from metatoolagent.evaluation.predicting import FILE, table
@@ -49,12 +49,15 @@ def run(adaptation: Adaptation) -> None:
     """Publish `predictions.parquet` with a column `steps`: every task once for each number of steps.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs; E-CTX; I-PAUSED if Snakemake or DVC above this process is gone;
-            E-NONFINITE if the inner steps lead to NaN or infinity.
+        UserError: E-CORRUPT, E-MISSING, E-SCHEMA, E-STALE or E-SUPPORT for inputs; E-CTX; I-PAUSED if Snakemake or DVC
+            above this process is gone; E-NONFINITE if the inner steps lead to NaN or infinity.
     """
     job = adaptation.job
-    support, tasks = (pl.read_parquet(verify(path)) for path in (adaptation.support, job.tasks))
+    tasks = columns.read(job.tasks, "evaluation tasks", columns.EVAL_TASKS)
+    support = columns.read(adaptation.support, "meta-tasks", columns.META_TASKS)
+    require_support(tasks, support, f"{job.tasks}, {adaptation.support}")
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
+    known.require(tasks["candidates"].explode().unique(maintain_order=True), catalog, job.catalog)
     language, phi = adaptable(job)
     rows: list[Row] = []
     predictions: list[Prediction] = []
@@ -69,6 +72,19 @@ def run(adaptation: Adaptation) -> None:
     inputs = [*job.inputs(), adaptation.support]
     with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=job.record()) as paths:
         table(rows, predictions, catalog).sort("steps", "task_id").write_parquet(paths[FILE])
+
+
+def require_support(tasks: pl.DataFrame, support: pl.DataFrame, where: str) -> None:
+    """Refuse tasks with candidates that no support tasks have: they would be left out.
+
+    Raises:
+        UserError: E-SUPPORT (exit code 66).
+    """
+    supported = {frozenset(names) for names in support["candidates"].to_list()}
+    for task in tasks.iter_rows(named=True):
+        if frozenset(task["candidates"]) not in supported:
+            what, fix = "a task has candidates that no support tasks have", "name both files of one mta materialize-adaptation"
+            raise UserError("E-SUPPORT", what, where, shown(task["task_id"]), fix, KEPT, exit_code=Exit.ARTIFACT)
 
 
 def episodes(support: pl.DataFrame, tasks: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

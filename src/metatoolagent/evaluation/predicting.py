@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from metatoolagent import columns, known
 from metatoolagent.artifacts import KEPT, publishing, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job, Prediction, prepare
@@ -26,12 +27,14 @@ def evaluate(job: Job) -> None:
     """Publish `predictions.parquet`: the tasks' columns, and what the method selects by score and freely.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs, E-METHOD (exit code 64) if the tasks are a probe's that the method is not
-            asked, E-CTX, I-PAUSED if Snakemake or DVC above this process is gone, and those of the method.
+        UserError: E-CORRUPT, E-MISSING, E-SCHEMA or E-STALE for inputs, E-METHOD (exit code 64) if the tasks are a
+            probe's that the method is not asked, E-CTX, I-PAUSED if Snakemake or DVC above this process is gone, and
+            those of the method.
     """
-    tasks = pl.read_parquet(verify(job.tasks))
+    tasks = columns.read(job.tasks, "evaluation tasks", columns.EVAL_TASKS, columns.INJECTED_TASKS)
     require_probed(job.method, tasks, job.tasks)
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
+    known.require(tasks["candidates"].explode().unique(maintain_order=True), {*catalog, NONE}, job.catalog)
     answer = prepare(job)
     rows: list[Row] = []
     predictions: list[Prediction] = []
@@ -61,8 +64,8 @@ def require_probed(method: str, tasks: pl.DataFrame, where: Path) -> None:
         return
     has = "injected instructions" if "instruction" in tasks.columns else f"the candidate {shown(NONE)}"
     if "instruction" in tasks.columns or tasks["candidates"].list.contains(NONE).any():
-        known = ", ".join(PROBED)
-        what, fix = f"tasks with {has} are for the methods {known} alone", f"name one of {known}, or other tasks"
+        methods = ", ".join(PROBED)
+        what, fix = f"tasks with {has} are for the methods {methods} alone", f"name one of {methods}, or other tasks"
         raise UserError("E-METHOD", what, str(where), shown(method), fix, KEPT, exit_code=Exit.PARAMS)
 
 

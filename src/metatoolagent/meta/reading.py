@@ -3,6 +3,7 @@
 import polars as pl
 from torch import nn
 
+from metatoolagent import columns
 from metatoolagent.meta.job import Job
 from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.models import backbone
@@ -17,12 +18,16 @@ class MetaTasks:
     """The meta-tasks of a run in their materialized order; a pack is rendered when it is asked for."""
 
     def __init__(self, job: Job, model: nn.Module) -> None:
-        """Read the rows, and the catalog that they name."""
+        """Read the rows, and the catalog that they name.
+
+        Raises:
+            UserError: E-CORRUPT, E-MISSING or E-SCHEMA.
+        """
         context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
         self.channel = job.method == "channel"
         self.gold_only = job.train.loss == "answer"
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
-        self.rows = pl.read_parquet(job.tasks)
+        self.rows = columns.read(job.tasks, "meta-tasks", columns.META_TASKS)
         self.masks = Masks(self.rows, job.masking.share, job.seed) if job.masking else None
         self.count = int(self.rows["meta_task"].n_unique())
         self.query_packs = int(self.rows.filter(pl.col("role") == "query")["pack"].n_unique())

@@ -13,6 +13,7 @@ from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.errors import Finding, UserError, raise_findings, shown
+from metatoolagent.known import Known
 from metatoolagent.tasks.distractors import generator_of, require
 from metatoolagent.tasks.rendering import Row
 
@@ -35,15 +36,16 @@ def materialize(
         out: the folder of the artifact.
 
     Raises:
-        UserError: E-CHAINS if no chain is unseen, E-SPLIT-LEAK, E-DISTRACTORS, or an error of the inputs.
+        UserError: E-CHAINS if no chain is unseen, E-SPLIT-LEAK, E-DISTRACTORS, E-STALE if the chains name other tools, or an
+            error of the inputs.
     """
     sources = [chains, catalog / "tools.parquet"]
     rows = schemas.read(chains, schemas.CHAINS).to_dicts()
     tools = schemas.read(sources[1], schemas.TOOLS)["name"].to_list()
-    parts = dict.fromkeys(tools, "test")
+    parts = Known(dict.fromkeys(tools, "test"))
     if split:
         sources += [split / "tools.parquet", split / "questions.parquet"]
-        parts = dict(schemas.read(sources[2], schemas.TOOL_PARTS).select("name", "part").iter_rows())
+        parts = Known(schemas.read(sources[2], schemas.TOOL_PARTS).select("name", "part").iter_rows())
         _refuse_leaks(rows, schemas.read(sources[3], schemas.QUESTION_PARTS), parts, near_duplicate)
     unseen = [row for row in rows if part_of(row["tools"], parts) != "train"]
     if not unseen:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -85,3 +87,10 @@ def test_the_answers_are_those_of_packs_that_hold_the_demonstrations(job_of, met
         for one, other in zip(answer([rows])[0], whole, strict=True):
             assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-4)
             assert (one.scored, one.free_text) == (other.scored, other.free_text)
+
+
+def test_demonstrations_are_taken_from_training_tasks_alone(job_of):
+    job = job_of("icl")
+    with pytest.raises(UserError, match="not a table of meta-tasks") as raised:
+        prepare(replace(job, demonstrations=job.tasks))
+    assert raised.value.where == str(job.tasks)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from metatoolagent.artifacts import verify
+from metatoolagent import columns
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks
 from metatoolagent.evaluation.language import load
@@ -22,11 +22,11 @@ def prepare(job: Job) -> Answer:
     """Load the model, and render and read the demonstrations.
 
     Raises:
-        UserError: E-DEMONSTRATIONS; E-CTX if they leave no room for a task.
+        UserError: E-SCHEMA for the file of demonstrations; E-DEMONSTRATIONS; E-CTX if they leave no room for a task.
     """
     assert job.demonstrations and job.icl, "icl needs training tasks"
     language = load(job)
-    shown = chosen(pl.read_parquet(verify(job.demonstrations)), job.icl.demonstrations)
+    shown = chosen(columns.read(job.demonstrations, "meta-tasks", columns.META_TASKS), job.icl.demonstrations)
     renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
     opening = read(language.model, language.weights, renderer.opening, renderer.context)
 
