@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
+from metatoolagent.errors import UserError
 from metatoolagent.look import MARKS
 from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import figures, page
@@ -97,6 +98,26 @@ def test_the_sweep_over_distractors_draws_the_candidates_where_the_tasks_have_on
     assert figures.candidates(replace(measured, candidates=rows)).sentence == ""
     # No run of the sweep has as many distractors in training as the main job.
     assert set(figures.by_candidates(measured.accuracies, swept / "table.csv", 10)["candidates"]) == {3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        (lambda results, probed: {"logs": {"ft": results / "ft/predictions.parquet"}}, "E-SCHEMA"),
+        (lambda results, probed: {"logs": {"ft": results / "accuracies.csv"}}, "E-SCHEMA"),
+        (lambda results, probed: {"sweep": results / "accuracies.csv"}, "E-SCHEMA"),
+        (lambda results, probed: {"metrics": [results / "accuracies.csv"]}, "E-METRICS"),
+        (lambda results, probed: {"metrics": [probed]}, "E-METRICS"),
+    ],
+)
+def test_figures_of_another_file_are_one_error(results, swept, probed, changes, code):
+    logs = {"ft": results / "ft/adapter/train_log.csv"}
+    sources = figures.Sources([results / "metrics.json"], [results / "breakdowns"], logs, swept / "table.csv")
+    figures.load(sources, 2)
+    changed = changes(results, probed)
+    with pytest.raises(UserError, match=code) as raised:
+        figures.load(replace(sources, **changed), 2)
+    assert raised.value.where in str(changed) and raised.value.fix
 
 
 def test_the_chance_of_a_blind_guess_is_one_in_the_number_of_candidates(measured):

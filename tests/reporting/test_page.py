@@ -2,11 +2,13 @@ import json
 import re
 import shutil
 
+import polars as pl
 import pytest
 
 from metatoolagent.artifacts import canonical_json, publishing, read_manifest, verify
+from metatoolagent.errors import UserError
 from metatoolagent.reporting import page
-from metatoolagent.reporting.browser import shares
+from metatoolagent.reporting.browser import content, shares
 from report_fixtures import COMMITTED, HOSTILE, METHODS, ROOT, TASKS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -69,6 +71,38 @@ def test_a_pool_without_tasks_is_not_offered(html, results, drawn, hostile_catal
     controls = re.findall(r'<select data-choice="pool">(.*?)</select>', text)
     assert len(controls) > 1 and set(controls) == {"<option>all</option>"}
     assert "<i>unseen</i>" not in text and "<i>unseen</i>" in own(html)
+
+
+@pytest.mark.parametrize("lacking", ["cd.ft", "cd.base", "cd.mta", "cd.random cd.bm25", "cd"])
+def test_a_page_without_what_it_tells_of_is_refused(results, drawn, hostile_catalog, tmp_path, lacking):
+    numbers = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
+    gone = tuple(f"{name}." for name in lacking.split())
+    kept = {key: value for key, value in numbers.items() if not key.startswith(gone)}
+    kept |= {key.replace("cd.", "sd.", 1): value for key, value in numbers.items()}
+    with publishing(tmp_path, ["metrics.json"], producer="metrics") as paths:
+        paths["metrics.json"].write_text(canonical_json(kept), encoding="utf-8")
+    files = {"cd": {"ft": [results / "ft/predictions.parquet"]}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [tmp_path / "metrics.json"], files, {"cd": hostile_catalog})
+    with pytest.raises(UserError, match="E-SPLITS") as raised:
+        page.render(sources, COMMITTED)
+    assert all(name.split(".")[-1] in raised.value.got for name in lacking.split())
+
+
+def test_answers_to_different_tasks_and_of_another_catalog_are_not_shown(results, catalog, hostile_catalog, tmp_path):
+    frame = pl.read_parquet(results / "mta/predictions.parquet")
+    for name, changed in {
+        "turned": frame.with_columns(candidates=pl.col("candidates").list.reverse()),
+        "foreign": frame.with_columns(question_id=pl.lit("x-") + pl.col("question_id")),
+    }.items():
+        with publishing(tmp_path / name, ["predictions.parquet"], producer="evaluate") as paths:
+            changed.write_parquet(paths["predictions.parquet"])
+    pair = {"ft": [results / "ft/predictions.parquet"], "mta": [tmp_path / "turned/predictions.parquet"]}
+    with pytest.raises(UserError, match="E-UNPAIRED") as raised:
+        content({"cd": pair}, {"cd": hostile_catalog})
+    assert "turned" in raised.value.where and "task all-000000: candidates" in raised.value.got
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        content({"cd": {"mta": [tmp_path / "foreign/predictions.parquet"]}}, {"cd": catalog})
+    assert raised.value.where == str(catalog)
 
 
 def test_the_licence_of_our_dataset_is_told_of_our_dataset_alone(html, results, drawn, hostile_catalog, monkeypatch):

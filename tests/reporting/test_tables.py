@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -112,6 +113,71 @@ def test_the_metrics_of_the_main_splits_are_found_shown_and_saved(published, cap
     printed = capsys.readouterr().out
     assert "70.0 [65.1, 74.8]" in printed and "sd: held_out [app], now [os]" in printed
     assert f"written to {tables.SNAPSHOT}" in printed
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("split,n\n", "not JSON"),
+        (b"PAR1\xff", "not JSON"),
+        ('{"r": 8, "target_modules": ["q_proj"]}', "no metrics"),
+        ('{"r": 8}', "no metrics"),
+        ("[1]", "no metrics"),
+        ("{}", "no metrics"),
+        ('{"chains.test.2.base.forced.step.value": 0.5}', "no metrics"),
+        ('{"cd.mta.free.all.accuracy": "high"}', "no metrics"),
+    ],
+)
+def test_a_file_without_a_row_is_told_and_not_passed_over(published, content, told):
+    with publishing(published.parent, [published.name], producer="metrics") as paths:
+        paths[published.name].write_bytes(content if isinstance(content, bytes) else content.encode())
+    for save in (False, True):
+        with pytest.raises(UserError, match="E-METRICS") as raised:
+            show([published], save=save)
+        assert told in raised.value.what and raised.value.where == str(published) and "metrics-probe" in raised.value.fix
+    assert not tables.SNAPSHOT.exists()
+
+
+def test_two_files_with_the_same_numbers_are_not_shown_as_one(published):
+    with pytest.raises(UserError, match="measure the same"):
+        show([published, published])
+
+
+def test_a_number_that_no_file_has_is_one_error(published):
+    with pytest.raises(UserError, match="E-METRICS") as raised:
+        tables.read([published])["sd.mta.invalid"]
+    assert raised.value.got == '"sd.mta.invalid"'
+
+
+def test_only_the_metrics_of_the_main_splits_are_saved(published, capsys):
+    other = tables.EXTERNAL[0]
+    with publishing(other.parent, [other.name], producer="metrics_external") as paths:
+        paths[other.name].write_text(json.dumps({"web-cd.mta.invalid": 0.5, **accuracy("web-cd.mta.free.all", 0, 0, 0, 1)}))
+    assert found() == [published, other] and found(main=True) == [published]
+    with pytest.raises(UserError, match="E-OPTION") as raised:
+        show([published, other], save=True)
+    assert (raised.value.exit_code, raised.value.got) == (64, f'"{other}"')
+    assert not tables.SNAPSHOT.exists() and capsys.readouterr().out == ""
+
+
+def test_committed_records_are_shown_and_need_no_manifest(published, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    show([published], save=True)
+    capsys.readouterr()
+    show([tables.SNAPSHOT])
+    assert "70.0 [65.1, 74.8]" in capsys.readouterr().out
+    tables.SNAPSHOT.rename("elsewhere.json")
+    with pytest.raises(UserError, match="E-MISSING"):
+        show([Path("elsewhere.json")])
+
+
+@pytest.mark.parametrize(
+    "record", sorted((Path(__file__).parents[2] / "docs/results").glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_committed_record_has_rows(record, monkeypatch, capsys):
+    monkeypatch.chdir(record.parents[2])
+    show([record])
+    assert "┃" in capsys.readouterr().out
 
 
 def test_damaged_metrics_are_not_shown(published):

@@ -38,13 +38,18 @@ def report_chains(
 
 
 def results(
-    files: Annotated[list[Path] | None, typer.Argument(help="Metrics files; all that there are where left out.")] = None,
-    save: Annotated[bool, typer.Option("--save", help="Write docs/results/metrics.json as well.")] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Metrics files, or records in docs/results; all results that there are where left out."),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write those of the main splits to docs/results/metrics.json as well.")
+    ] = False,
 ) -> None:
     """Print the table of methods, splits and pools, and which of them were made with other params than params.yaml has now."""
     from metatoolagent.reporting import outdated, tables
 
-    paths = files or tables.found()
+    paths = files or tables.found(main=save)
     tables.show(paths, save=save, notes=outdated.notes(paths))
 
 

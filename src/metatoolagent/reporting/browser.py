@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from metatoolagent import known
 from metatoolagent.artifacts import verify
 from metatoolagent.evaluation.breakdowns import UNSAID
 from metatoolagent.evaluation.metrics import answers
-from metatoolagent.known import Known
 
 Files = Mapping[str, Mapping[str, list[Path]]]
 """The predictions of each method on each split, a file a fold."""
@@ -41,17 +41,18 @@ def content(predictions: Files, catalogs: Mapping[str, Path]) -> dict[str, Any]:
         tools = pl.read_parquet(verify(folder / "tools.parquet"))
         questions = pl.read_parquet(verify(folder / "questions.parquet"), columns=["question_id", "question", "kind"])
         found["catalogs"][folder.as_posix()] = [list(row) for row in tools.select("name", "domain", "description").iter_rows()]
-        found["splits"][split] = {
-            "catalog": folder.as_posix(),
-            "methods": list(files),
-            "tasks": _tasks(files, Known((name, index) for index, name in enumerate(tools["name"])), questions),
-        }
+        number = {name: index for index, name in enumerate(tools["name"])}
+        frames = answers(files)
+        asked = next(iter(frames.values()))
+        known.require(asked["candidates"].explode().unique(maintain_order=True), number, folder)
+        known.require(asked["question_id"], set(questions["question_id"]), folder)
+        tasks = _tasks([frame.to_dicts() for frame in frames.values()], number, questions)
+        found["splits"][split] = {"catalog": folder.as_posix(), "methods": list(files), "tasks": tasks}
     return found
 
 
-def _tasks(files: Mapping[str, list[Path]], number: Mapping[str, int], questions: pl.DataFrame) -> list[list[Any]]:
-    asked = Known((row[0], (row[1], row[2] or UNSAID)) for row in questions.iter_rows())
-    frames = [frame.to_dicts() for frame in answers(files).values()]
+def _tasks(frames: list[list[dict[str, Any]]], number: Mapping[str, int], questions: pl.DataFrame) -> list[list[Any]]:
+    asked = {row[0]: (row[1], row[2] or UNSAID) for row in questions.iter_rows()}
     return [
         [
             rows[0]["task_id"],

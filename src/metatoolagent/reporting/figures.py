@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from metatoolagent.artifacts import canonical_json, publishing, verify
+from metatoolagent import columns
+from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.catalog.schemas import BREAKDOWNS, CONFUSIONS, read
 from metatoolagent.evaluation.metrics import accuracies
 from metatoolagent.look import VEGA_LITE
@@ -27,6 +28,10 @@ FIRST = {"split": "cd", "pool": "all", "reading": "scored"}
 """What a figure shows before a reader chooses."""
 PAIRS = 10
 """Pairs of siblings that are shown of each split, pool and reading."""
+LOG = ("update", "loss", "right")
+"""What is drawn of a training log."""
+SWEPT = ("training", "evaluation", "method", "against", "pool", "reading", "seed", "n", "value", "low", "high")
+"""What is looked at in the table of sweep `distractors`."""
 SWEEP = "sweep_distractors"
 """The target that varies the number of candidates."""
 WIDTH = 640
@@ -116,15 +121,15 @@ def load(sources: Sources, distractors: int) -> Measured:
         distractors: as for `publish`.
 
     Raises:
-        UserError: E-CORRUPT, E-MISSING or E-SCHEMA.
+        UserError: E-CORRUPT, E-MISSING, E-METRICS or E-SCHEMA.
     """
     curves = [
-        pl.read_csv(verify(path)).select(pl.lit(method).alias("method"), "update", "loss", "right")
+        columns.read_csv(path, "training logs", LOG).select(pl.lit(method).alias("method"), *LOG)
         for method, path in sources.logs.items()
     ]
     parts = pl.concat(read(folder / "breakdowns.parquet", BREAKDOWNS) for folder in sources.breakdowns)
     return Measured(
-        by_method(tables.read(sources.metrics), parts),
+        by_method(tables.read(sources.metrics, tables.ACCURACY), parts),
         parts,
         pl.concat(read(folder / "confusions.parquet", CONFUSIONS) for folder in sources.breakdowns),
         pl.concat(curves),
@@ -150,12 +155,12 @@ def by_candidates(parts: pl.DataFrame, sweep: Path | None, distractors: int) -> 
     distractors, as far as its methods were trained with the number of the main job; else that of the one number there is.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING.
+        UserError: E-CORRUPT, E-MISSING or E-SCHEMA.
     """
     own = parts.filter(axis="candidates").with_columns(candidates=pl.col("value").cast(pl.Int32)).drop("axis", "value", "tools")
     if sweep is None or counts(own) > 1:
         return own
-    rows = pl.read_csv(verify(sweep), infer_schema_length=None).filter(
+    rows = columns.read_csv(sweep, "the sweep over distractors", SWEPT).filter(
         pl.col("against").is_null(), seed="all", training=distractors
     )
     swept = rows.select(

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from metatoolagent.artifacts import publishing, verify
 from metatoolagent.catalog.croissant import are_ours
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.look import VEGA_LITE
-from metatoolagent.params import OF_METHOD
+from metatoolagent.params import MODEL_FREE, OF_METHOD
 from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
 from metatoolagent.reporting.numbers import Metrics, difference, p_value, resolved
 
@@ -67,7 +68,7 @@ def publish(sources: Sources, params: Mapping[str, Any], out: Path) -> None:
         out: the folder.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for inputs.
+        UserError: as `render`.
     """
     with publishing(out, (FILE,), producer="page", inputs=sources.inputs()) as paths:
         paths[FILE].write_text(render(sources, params), encoding="utf-8")
@@ -77,9 +78,10 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
     """Return the page.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING.
+        UserError: E-CORRUPT or E-MISSING; E-METRICS or E-SPLITS if the metrics are not those of a page; as `browser.content`.
     """
-    metrics, artifacts = tables.read(sources.metrics), provenance.artifacts(sources.results())
+    metrics, artifacts = tables.read(sources.metrics, tables.ACCURACY), provenance.artifacts(sources.results())
+    require_compared(metrics)
     names = ["accuracy", *(name for names in SECTIONS.values() for name in names)]
     environment = Environment(
         loader=PackageLoader("metatoolagent.reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -108,6 +110,26 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         ours=are_ours([Path(params["ingest"][key]) for key in ("tools", "questions")]),
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script"),
     )
+
+
+def require_compared(metrics: Metrics) -> None:
+    """Refuse metrics in which the page would find nothing: it tells of split cd, and compares mta with ft and both with others.
+
+    Raises:
+        UserError: E-SPLITS (exit code 66) with what is lacking.
+    """
+    lacking = [] if "cd" in findings.splits(metrics) else ["split cd"]
+    for split in findings.splits(metrics):
+        there = set(findings.methods(metrics, split))
+        needed = {"ft", "mta"} | ({"base"} if split == "cd" else set())
+        lacking += [f"{split} {name}" for name in OF_METHOD if name in needed - there]
+        lacking += [] if there & set(MODEL_FREE) else [f"{split} {' or '.join(MODEL_FREE)}"]
+    if lacking:
+        what, fix = (
+            "the metrics lack what the page tells of",
+            "name those of the rules metrics: snakemake --cores all report does",
+        )
+        raise UserError("E-SPLITS", what, "option --metrics", shown(", ".join(lacking)), fix, exit_code=Exit.ARTIFACT)
 
 
 def figure(path: Path, captions: Path) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """The table of results in the terminal, and the committed snapshot."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from metatoolagent.artifacts import atomic_path, canonical_json, verify
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.artifacts import MANIFEST, atomic_path, canonical_json, verify
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.params import OF_METHOD
 from metatoolagent.params import PROBES as PROBE_NAMES
 from metatoolagent.reporting import probes
@@ -29,35 +30,87 @@ OUTCOMES = (
 """What the outcomes of free answers mean."""
 ENDS = {"turn": "no line", "cut": "cut"}
 """How a reasoning can end without the line of its answer, for which the model was asked then: by itself, or at its budget."""
+KEY = re.compile(r"[^.]+\.[^.]+\.(free|scored)\.[^.]+\..+")
+"""A key of a split's, a benchmark's or a probe's metrics; those of chains begin otherwise."""
+
+ACCURACY = ".free.all.accuracy"
+"""How the key ends of the first accuracy of a method on a split or a benchmark."""
 
 
-def found() -> list[Path]:
-    """Return the metrics files of the main splits, the benchmarks and the probes that exist.
+class Numbers(Metrics):
+    """The metrics of some files; a key that none of them has ends the program with one error."""
+
+    def __missing__(self, key: str) -> float:
+        """Refuse the key.
+
+        Raises:
+            UserError: E-METRICS (exit code 66).
+        """
+        raise _no_metrics("the metrics files lack a number that is shown", "", key)
+
+
+def _no_metrics(what: str, where: str, got: str) -> UserError:
+    made = "name files that mta metrics or metrics-external made, for mta results those of metrics-probe too"
+    fix = f"{made}; what chains and sweeps found is in their finding.md"
+    return UserError("E-METRICS", what, where, shown(got) if got else "", fix, exit_code=Exit.ARTIFACT)
+
+
+def found(*, main: bool = False) -> list[Path]:
+    """Return the metrics files that exist of the main splits, and of the benchmarks and the probes unless `main`.
 
     Raises:
         UserError: E-MISSING if there is none.
     """
-    paths = [path for path in (*MAIN.values(), *EXTERNAL, *PROBES) if path.is_file()]
+    paths = [path for path in (*MAIN.values(), *([] if main else [*EXTERNAL, *PROBES])) if path.is_file()]
     if not paths:
         fix = "run: snakemake --cores all eval_cd"
         raise UserError("E-MISSING", "there are no results", "results/", fix=fix, exit_code=Exit.ARTIFACT)
     return paths
 
 
-def read(paths: Iterable[Path]) -> Metrics:
+def read(paths: Iterable[Path], ending: str = "") -> Metrics:
     """Return the metrics of some files as one.
 
+    Args:
+        paths: the files.
+        ending: how a key of each file ends, such as `ACCURACY`, which no probe's does.
+
     Raises:
-        UserError: E-CORRUPT or E-MISSING.
+        UserError: E-CORRUPT or E-MISSING; E-METRICS if a file holds no metrics, or two have the same key.
     """
-    metrics: Metrics = {}
+    metrics = Numbers()
     for path in paths:
-        metrics |= json.loads(verify(path).read_text(encoding="utf-8"))
+        numbers = _of_file(path, ending)
+        if same := metrics.keys() & numbers.keys():
+            raise _no_metrics("two metrics files measure the same: name them one at a time", str(path), min(same))
+        metrics |= numbers
     return metrics
 
 
-def show(paths: Iterable[Path], *, save: bool = False, notes: Iterable[str] = ()) -> None:
-    """Print the table of some metrics files, then notes on them, and write the snapshot if asked to."""
+def _of_file(path: Path, ending: str) -> Metrics:
+    """Return the metrics of a file: of an artifact, or of a record in the folder of the snapshot, which git keeps."""
+    committed = path.is_file() and path.resolve().parent == SNAPSHOT.parent.resolve() and not path.with_name(MANIFEST).exists()
+    try:
+        content = json.loads((path if committed else verify(path)).read_text(encoding="utf-8"))
+    except ValueError:
+        raise _no_metrics("not JSON, and so no metrics", str(path), "") from None
+    flat = isinstance(content, dict) and all(type(value) in (int, float) for value in content.values())
+    if not flat or not any(KEY.fullmatch(key) and key.endswith(ending) for key in content):
+        keys = f"keys {', '.join(content)}" if isinstance(content, dict) else ""
+        raise _no_metrics("no metrics of the kind that is shown", str(path), keys)
+    return dict(content)
+
+
+def show(paths: Sequence[Path], *, save: bool = False, notes: Iterable[str] = ()) -> None:
+    """Print the table of some metrics files, then notes on them, and write the snapshot if asked to.
+
+    Raises:
+        UserError: as `read`; E-OPTION (exit code 64) if others than those of the main splits are to be saved.
+    """
+    kept = {path.resolve() for path in MAIN.values()}
+    if save and (others := [str(path) for path in paths if path.resolve() not in kept]):
+        what, fix = f"{SNAPSHOT} keeps the main splits alone", f"name some of {', '.join(map(str, MAIN.values()))}, or no file"
+        raise UserError("E-OPTION", what, "option --save", shown(others[0]), fix, exit_code=Exit.PARAMS)
     metrics = read(paths)
     console = Console()
     for table in (accuracies(metrics), outcomes(metrics), differences(metrics), *probes.tables(metrics)):
@@ -114,7 +167,7 @@ def outcomes(metrics: Metrics) -> Table:
 
 def _measured(metrics: Metrics) -> list[tuple[str, str]]:
     """Return each split and method that has accuracies, methods in their order."""
-    keys = [key.split(".")[:2] for key in metrics if key.endswith(".free.all.accuracy")]
+    keys = [key.split(".")[:2] for key in metrics if key.endswith(ACCURACY)]
     return sorted(((split, method) for split, method in keys), key=lambda key: (key[0], list(OF_METHOD).index(key[1])))
 
 
