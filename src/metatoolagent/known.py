@@ -22,20 +22,20 @@ class Known(dict[str, T]):
         raise stale(LACKING, name)
 
 
-def require(names: Iterable[str], known: Collection[str], catalog: Path) -> None:
+def require(names: Iterable[str], known: Collection[str], where: Path) -> None:
     """Refuse tasks that were made from another catalog, before anything is made of them.
 
     Args:
         names: of tools or questions, that the tasks have.
         known: those that the catalog has.
-        catalog: its folder.
+        where: the folder of the catalog, or the file of the tasks.
 
     Raises:
         UserError: E-STALE (exit code 66).
     """
     for name in names:
         if name not in known:
-            raise stale(LACKING, name, str(catalog))
+            raise stale(LACKING, name, str(where))
 
 
 def stale(what: str, name: str, where: str = "") -> UserError:

@@ -72,6 +72,7 @@ def test_chains_over_tools_of_another_catalog_are_refused(made, catalog, tmp_pat
     with publishing(tmp_path / "other", ["chains.parquet"], producer="ingest_external") as paths:
         other = chains.with_columns(tools=pl.lit(["a", "b"], dtype=pl.List(pl.String)))
         schemas.write(other, schemas.CHAINS, paths["chains.parquet"])
-    with pytest.raises(UserError, match="E-STALE"):
+    with pytest.raises(UserError, match="E-STALE") as raised:
         materialize(tmp_path / "other/chains.parquet", catalog, made / "parts" if parts else None, 2, 0, 0.8, tmp_path / "out")
+    assert raised.value.where == str(tmp_path / "other/chains.parquet")
     assert not (tmp_path / "out").exists()

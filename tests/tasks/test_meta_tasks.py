@@ -308,6 +308,23 @@ def test_a_pack_that_would_ask_twice_is_refused(make):
     make("cd", meta={"tasks_per_pack": 36})
 
 
+@pytest.mark.parametrize(("made", "asked"), [("hd-kitchen", "cd"), ("cd", "hd-kitchen"), ("sd", "hd-nosuch")])
+def test_the_parts_of_another_split_are_refused(splits, catalog, made, asked):
+    with pytest.raises(UserError, match="E-SPLIT-KIND") as raised:
+        Source.read(splits / made, catalog, asked)
+    assert (raised.value.exit_code, raised.value.where, raised.value.got) == (66, str(splits / made), f'"{made}"')
+
+
+def test_sd_and_cd_have_the_same_parts_and_an_earlier_manifest_does_not_tell(splits, catalog, tmp_path):
+    assert Source.read(splits / "sd", catalog, "cd").split == "cd"
+    for path in (splits / "cd").glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = artifacts.read_manifest(splits / "cd")
+    del manifest["kind"]
+    (tmp_path / artifacts.MANIFEST).write_text(artifacts.canonical_json(manifest), encoding="utf-8")
+    assert Source.read(tmp_path, catalog, "hd-kitchen").split == "hd-kitchen"
+
+
 def test_a_damaged_split_is_refused(splits, catalog, committed, tmp_path):
     for path in (splits / "cd").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

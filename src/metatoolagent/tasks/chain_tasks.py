@@ -9,11 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from metatoolagent import artifacts
+from metatoolagent import artifacts, known
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.errors import Finding, UserError, raise_findings, shown
-from metatoolagent.known import Known
 from metatoolagent.tasks.distractors import generator_of, require
 from metatoolagent.tasks.rendering import Row
 
@@ -42,10 +41,13 @@ def materialize(
     sources = [chains, catalog / "tools.parquet"]
     rows = schemas.read(chains, schemas.CHAINS).to_dicts()
     tools = schemas.read(sources[1], schemas.TOOLS)["name"].to_list()
-    parts = Known(dict.fromkeys(tools, "test"))
+    parts = dict.fromkeys(tools, "test")
+    called = [name for row in rows for name in row["tools"]]
+    known.require(called, parts, chains)
     if split:
         sources += [split / "tools.parquet", split / "questions.parquet"]
-        parts = Known(schemas.read(sources[2], schemas.TOOL_PARTS).select("name", "part").iter_rows())
+        parts = dict(schemas.read(sources[2], schemas.TOOL_PARTS).select("name", "part").iter_rows())
+        known.require(called, parts, split)
         _refuse_leaks(rows, schemas.read(sources[3], schemas.QUESTION_PARTS), parts, near_duplicate)
     unseen = [row for row in rows if part_of(row["tools"], parts) != "train"]
     if not unseen:

@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import chunks, schemas
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.known import stale
 from metatoolagent.tasks.choices import Choices
 from metatoolagent.tasks.distractors import Sampling, similarity_ranks
@@ -35,10 +36,11 @@ class Source:
         """Read the artifacts of a split and of ingestion.
 
         Raises:
-            UserError: an error of the inputs.
+            UserError: E-SPLIT-KIND (exit code 66) if the parts are those of another split, or an error of the inputs.
         """
         files = [split_folder / "tools.parquet", split_folder / "questions.parquet", catalog / "tools.parquet"]
         choices = Choices.of(schemas.read(files[0], schemas.TOOL_PARTS), chunks.read(files[1], schemas.QUESTION_PARTS))
+        require_kind(split_folder, split)
         documents = schemas.read(files[2], schemas.TOOLS)
         if not documents["name"].equals(choices.names):
             different = sorted(set(documents["name"]) ^ set(choices.names))
@@ -49,6 +51,18 @@ class Source:
         """Return how candidate sets of a kind are made."""
         ranks_TT = similarity_ranks(self.documents) if kind == "hard" else None
         return Sampling(distractors, self.split == "sd" or kind == "same_domain", ranks_TT, seed)
+
+
+def require_kind(folder: Path, split: str) -> None:
+    """Refuse the parts of another split; `sd` and `cd` have the same ones.
+
+    Raises:
+        UserError: E-SPLIT-KIND (exit code 66), or an error of the manifest. That of an earlier version does not have the kind.
+    """
+    made = artifacts.read_manifest(folder).get("kind", split)
+    if made != split and {made, split} != {"sd", "cd"}:
+        what, fix = f"the parts are not those of split {split}", f"name the folder that mta split {split} made"
+        raise UserError("E-SPLIT-KIND", what, str(folder), shown(made), fix, artifacts.KEPT, exit_code=Exit.ARTIFACT)
 
 
 def publish(

@@ -22,7 +22,7 @@ COLUMNS = ["tool", "part"]
 
 
 def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) -> None:
-    """Publish the parts of all tools and questions as `tools.parquet` and `questions.parquet`.
+    """Publish the parts of all tools and questions as `tools.parquet` and `questions.parquet`; the manifest has the kind.
 
     `sd` and `cd` have the same parts. `hd-<domain>` tests on all tools of a domain, keeps the other domains'
     validation tools, and trains on everything else.
@@ -47,7 +47,9 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
     part_of = tool_parts.select("part", tool="name")
     parted = (chunk.join(part_of, on="tool", how="left", maintain_order="left") for chunk in questions)
     with (
-        artifacts.publishing(out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources) as paths,
+        artifacts.publishing(
+            out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources, extra={"kind": kind}
+        ) as paths,
         tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder,
     ):
         schemas.write(tool_parts.select(list(schemas.TOOL_PARTS.columns)), schemas.TOOL_PARTS, paths["tools.parquet"])
