@@ -420,6 +420,29 @@ def test_metrics_that_could_not_be_read_again_are_not_made(mta, tmp_path, argume
     assert not (tmp_path / "out").exists()
 
 
+PAGE = ["page", "--figures", "f", "--captions", "c", "--metrics", "m", "--prediction", "cd:ft=p"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "item"),
+    [
+        (["metrics-probe", "rotation"], "--prediction", "ft={}"),
+        (["metrics-external"], "--prediction", "toolalpaca-cd:ft={}"),
+        (["report-chains"], "--prediction", "chains:ft={}"),
+        (["figures", "--metrics", "m", "--breakdown", "b"], "--curve", "ft={}"),
+        (["export", "lm-eval"], "--tasks", "cd={}"),
+        (PAGE, "--catalog", "cd={}"),
+        ([*PAGE, "--catalog", "cd=i"], "--programme", "overlap={}"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused_and_neither_file_dropped(mta, tmp_path, command, option, item):
+    twice = [option, item.format("a"), option, item.format("b")]
+    code, _, err = mta(*command, *twice, "--out", tmp_path / "out", "--params", json.dumps(COMMITTED))
+    assert code == 64
+    assert err.startswith("error[E-OPTION] ") and f'"{item.format("b")}"' in err and "named twice" in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("content", [b"notjson", b"[]", b"{}", b"5", b"[5]", b'[{"labels": {}}]', b"\xff"])
 def test_runs_of_a_sweep_that_cannot_be_read_are_one_error(mta, tmp_path, content):
     (tmp_path / "runs.json").write_bytes(content)

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from metatoolagent import params
-from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters, named
+from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters, named, once
 
 
 class DatasetFirst(TyperGroup):
@@ -42,7 +42,7 @@ def export_lm_eval(
     from metatoolagent.evaluation import harness
 
     limit = params.given(parameters).section(params.Evaluate).max_new_tokens
-    files = dict(named(item, "SPLIT=FILE", "[a-z0-9_-]+") for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
+    files = once(named(item, "SPLIT=FILE", "[a-z0-9_-]+") for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
     differing = harness.export(files, catalog, model, limit, out)
     for key, count in differing.items():
         print(f"{key}: lm-evaluation-harness reads {count} tasks as other tokens than mta evaluate")

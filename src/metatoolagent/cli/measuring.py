@@ -14,6 +14,7 @@ from metatoolagent.cli.options import (
     VariantPredictions,
     by_method,
     by_variant,
+    one_by_method,
     require_key,
     require_known,
 )
@@ -62,8 +63,7 @@ def metrics_probe(
     from metatoolagent.evaluation.probes import measuring
 
     given = params.given(parameters)
-    files = {method: paths[0] for method, paths in by_method(prediction).items()}
-    measuring.measure(probe, files, given.section(params.Metrics).bootstrap, given.seed, out)
+    measuring.measure(probe, one_by_method(prediction), given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 def breakdowns(

@@ -1,6 +1,7 @@
 """Options that several commands have, and what their values stand for."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,30 @@ def named(item: str, form: str = "METHOD=FILE", pattern: str = ".+") -> tuple[st
     return name, Path(path)
 
 
+def once(items: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return what options name that are given once for each name.
+
+    Raises:
+        UserError: E-OPTION (exit code 64) if a name is given twice, of which one would be dropped.
+    """
+    files: dict[str, Path] = {}
+    for name, path in items:
+        if name in files:
+            raise _twice(f"{name}={path}", name)
+        files[name] = path
+    return files
+
+
+def _twice(item: str, name: str) -> UserError:
+    what, fix = f"{name} is named twice, and has one value", "name it once"
+    return UserError("E-OPTION", what, "the command line", shown(item), fix, exit_code=Exit.PARAMS)
+
+
+def one_by_method(items: list[str]) -> dict[str, Path]:
+    """Return the file that options METHOD=FILE name for each method; errors as `by_method` and `once`."""
+    return once((method, path) for method, paths in by_method(items).items() for path in paths)
+
+
 def by_method(predictions: list[str]) -> dict[str, list[Path]]:
     """Return the files that options METHOD=FILE name; errors as `named` and `require_known`."""
     files: dict[str, list[Path]] = {}
@@ -52,14 +77,16 @@ def by_method(predictions: list[str]) -> dict[str, list[Path]]:
 
 
 def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
-    """Return the files that options VARIANT:METHOD=FILE name; errors as `named`, `require_key` and `require_known`."""
+    """Return the files that options VARIANT:METHOD=FILE name; errors as `named`, `once`, `require_key` and `require_known`."""
     files: dict[str, dict[str, Path]] = {}
     for item in prediction:
         key, path = named(item, "VARIANT:METHOD=FILE", ".+:.+")
         variant, _, method = key.partition(":")
         require_key("variant", variant)
         require_known("method", method, list(OF_METHOD))
-        files.setdefault(variant, {})[method] = path
+        if method in files.setdefault(variant, {}):
+            raise _twice(item, key)
+        files[variant][method] = path
     return files
 
 

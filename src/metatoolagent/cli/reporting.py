@@ -16,9 +16,10 @@ from metatoolagent.cli.options import (
     Out,
     Parameters,
     VariantPredictions,
-    by_method,
     by_variant,
     named,
+    once,
+    one_by_method,
     require_known,
 )
 
@@ -81,8 +82,8 @@ def figures(
     del log
     from metatoolagent.reporting import figures as stage
 
-    logs = {method: files[0] for method, files in by_method(curve).items()}
-    stage.publish(stage.Sources(metrics, breakdown, logs, candidates), params.given(parameters).distractors, out)
+    sources = stage.Sources(metrics, breakdown, one_by_method(curve), candidates)
+    stage.publish(sources, params.given(parameters).distractors, out)
 
 
 def page(
@@ -103,8 +104,8 @@ def page(
     from metatoolagent.reporting import page as stage
     from metatoolagent.reporting.programme import TITLES
 
-    catalogs = dict(named(item, "SPLIT=FOLDER") for item in catalog)
-    folders = dict(named(item, "NAME=FOLDER") for item in programme or [])
+    catalogs = once(named(item, "SPLIT=FOLDER") for item in catalog)
+    folders = once(named(item, "NAME=FOLDER") for item in programme or [])
     files: dict[str, dict[str, list[Path]]] = {}
     for item in prediction:
         key, path = named(item, "SPLIT:METHOD=FILE", "[^:]+:[^:]+")
