@@ -393,6 +393,25 @@ def test_what_no_rule_makes_is_not_asked_of_snakemake(mta, tmp_path, monkeypatch
     assert (f"snakemake --cores all {path}" in err) == (not path.startswith("nosuch"))
 
 
+def test_what_the_stage_of_a_folder_does_not_make_is_not_asked_of_snakemake(mta, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with publishing(Path("data/interim"), ["tools.parquet"], producer="ingest") as paths:
+        paths["tools.parquet"].write_text("content", encoding="utf-8")
+    _, _, err = mta("verify", "data/interim/tokenizer.json")
+    assert "fix:   correct the path; what is published in data/interim is tools.parquet" in err
+    Path("data/interim/tools.parquet").unlink()
+    assert "fix:   run: snakemake --cores all data/interim/tools.parquet" in mta("verify", "data/interim/tools.parquet")[2]
+
+
+@pytest.mark.parametrize(("folder", "told"), [("results/main", True), ("docs", False)])
+def test_dvc_is_asked_for_what_it_keeps_alone(mta, tmp_path, monkeypatch, folder, told):
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir(parents=True)
+    Path(folder, "a.json").write_text("{}", encoding="utf-8")
+    _, _, err = mta("verify", f"{folder}/a.json")
+    assert "no published artifact" in err and (f"dvc checkout {folder}/manifest.json" in err) == told
+
+
 def test_the_domain_of_a_split_to_export_may_have_a_digit(mta, tmp_path):
     tasks = tmp_path / "nosuch.parquet"
     code, _, err = mta(

@@ -209,14 +209,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def found_hint(manifest: Path) -> str:
     """Say what to do about a file that no manifest describes; it may be one that its author has no copy of."""
-    return f"name a file that a stage published; if one published this: dvc checkout {manifest}, or run that stage again"
+    again = f"dvc checkout {manifest}, or run that stage again" if _is_of_workflow(manifest) else "run that stage again"
+    return f"name a file that a stage published; if one published this: {again}"
 
 
 def made_hint(path: Path) -> str:
     """Say what to do about a file that is not there: have the workflow make it, if it can be of those that it makes."""
-    if any(path.is_relative_to(folder) for folder in MADE):
-        return f"run: snakemake --cores all {path}"
-    return f"correct the path; what snakemake makes lies in {', '.join(MADE)}"
+    if not _is_of_workflow(path):
+        return f"correct the path; what snakemake makes lies in {', '.join(MADE)}"
+    if path.with_name(MANIFEST).is_file() and path.name not in (there := read_manifest(path.parent)["files"]):
+        return f"correct the path; what is published in {path.parent} is {', '.join(there)}"
+    return f"run: snakemake --cores all {path}"
+
+
+def _is_of_workflow(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in MADE)
 
 
 def restore_hint(path: Path) -> str:
