@@ -1,7 +1,7 @@
 """How Snakemake's jobs map onto DVC's stages.
 
 The DAG is written once, as Snakemake rules. `python -m metatoolagent.stages` writes dvc.yaml from it, the stages of
-`eval_cd`, and `--check` compares. After a direct `snakemake` run, `commit` hands DVC the stages that are up to date.
+`eval_cd`, and `--check` compares. After a direct `snakemake` run, `handover.commit` hands DVC the stages that are up to date.
 The stages of the other splits and of the benchmarks get a file of their own, `splits/<split>/dvc.yaml`, those of the
 other methods `methods/dvc.yaml`, those of the probes `probes/dvc.yaml`, and those of the page `report/dvc.yaml`, once they
 have been run: a stage that never ran has nothing in any remote, and `dvc pull` would fail for it. A sweep is one stage of
@@ -11,7 +11,6 @@ have been run: a stage that never ran has nothing in any remote, and `dvc pull` 
 
 import io
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from metatoolagent import params
+from metatoolagent import params, strict_yaml
 from metatoolagent.artifacts import atomic_path
-from metatoolagent.errors import UserError
+from metatoolagent.errors import Exit, UserError
 from metatoolagent.params import MAIN_JOB
 
 PARAMS = Path("params.yaml")
@@ -63,11 +62,17 @@ def is_stage(job: Any) -> bool:
     return bool(job.output) and not job.wildcards_dict.get("variant", "").startswith("sweep/")
 
 
-def stage(dag: Any, job: Any) -> Stage:
-    """Return the stage of a job, with the jobs of its sweep where it makes a sweep's table."""
+def jobs_of(dag: Any, job: Any) -> list[Any]:
+    """Return the jobs of a job's stage: itself, and those of its sweep where it makes a sweep's table."""
     jobs = [job]
     for needed in jobs:
         jobs += [other for other in dag.dependencies[needed] if other.output and not is_stage(other) and other not in jobs]
+    return jobs
+
+
+def stage(dag: Any, job: Any) -> Stage:
+    """Return the stage of a job."""
+    jobs = jobs_of(dag, job)
     outs = sorted(map(str, job.output))
     made = {str(file) for one in jobs for file in one.output}
     metrics = [out for out in outs if Path(out).name == METRICS]
@@ -120,35 +125,29 @@ def file_of(job: Any) -> str:
     return METHODS if beyond else MAIN
 
 
-def commit(workflow: Any) -> None:
-    """Hand what a direct `snakemake` run finished, or found up to date, to DVC.
+def read(path: Path = Path(MAIN)) -> dict[str, Stage]:
+    """Return the stages that stand in a file of DVC's.
 
-    Nothing is committed where the run's configuration is not params.yaml's, or where dvc.yaml is not what the rules
-    say: DVC would then record outputs under inputs that they were not made from.
+    Raises:
+        UserError: E-MISSING, E-STAGES, or what is no YAML in it, such as the marks of a conflict (exit code 66).
     """
-    dag = workflow.dag
-    if _load(PARAMS) != workflow.globals["config"]:
-        _say("nothing committed, since this run's configuration is not the one in params.yaml")
-        return
-    done = [job for job in dag.jobs if is_stage(job) and (dag.finished(job) or not dag.needrun(job)) and _complete(job)]
-    main = _load(Path(MAIN))["stages"]
-    stale = [job for job in done if file_of(job) == MAIN and main.get(stage_name(job)) != stage(dag, job)]
-    if stale:
-        _say(f"stage {stage_name(stale[0])} is not as dvc.yaml has it: run `python -m metatoolagent.stages`, then `dvc commit`")
-    others = sorted({file_of(job) for job in done} - {MAIN})
-    for file in others:
-        _add(Path(file), {stage_name(job): stage(dag, job) for job in done if file_of(job) == file})
-    _commit([f"{file_of(job)}:{stage_name(job)}" for job in done if job not in stale])
+    try:
+        content = strict_yaml.load(path).content
+        if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+            raise UserError("E-STAGES", "no stages are in a file of DVC's", str(path))
+    except UserError as error:
+        again = (
+            "python -m metatoolagent.stages" if path == Path(MAIN) else f"delete {path}, python -m metatoolagent.stages TARGET"
+        )
+        error.fix, error.exit_code = f"{again} writes it; what was made meanwhile: dvc commit", Exit.ARTIFACT
+        raise
+    return dict(content["stages"])
 
 
-def _load(path: Path) -> Any:
-    return YAML(typ="safe").load(path)
-
-
-def _add(path: Path, made: dict[str, Stage]) -> None:
+def add(path: Path, made: dict[str, Stage]) -> None:
     """Add stages to the file of a split; those that were there and are not in this run stay."""
     above = {"wdir": "../" * str(path).count("/")}
-    there = _load(path)["stages"] if path.exists() else {}
+    there = read(path) if path.exists() else {}
     text = _dump({"stages": there | {name: above | content for name, content in made.items()}})
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -160,27 +159,6 @@ def _dump(content: dict[str, Any]) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.dump(content, buffer := io.StringIO())
     return HEADER + buffer.getvalue()
-
-
-def _complete(job: Any) -> bool:
-    return all(Path(file).exists() for file in [*job.input, *job.output])
-
-
-def _commit(targets: list[str]) -> None:
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # it would say for each stage that the lock file is updated
-    try:
-        with Repo() as repo:
-            for target in sorted(targets):
-                repo.commit(target, force=True)
-    except (DvcException, OSError) as error:
-        _say(f"not everything was committed ({error}); run `dvc commit`")
-
-
-def _say(message: str) -> None:
-    print(f"DVC: {message}", file=sys.stderr)
 
 
 def render(target: str = TARGET) -> dict[str, dict[str, Stage]]:
@@ -222,7 +200,7 @@ def main() -> None:
     for target in (argument for argument in sys.argv[1:] if argument != "--check"):
         for file, content in render(target).items():
             if file != MAIN:
-                _add(Path(file), content)
+                add(Path(file), content)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def write_stages(dag):
     jobs = sorted(filter(stages.is_stage, dag.jobs), key=stages.file_of)
     for file, group in groupby(jobs, key=stages.file_of):
         if file != stages.MAIN:
-            stages._add(Path(file), {stages.stage_name(job): stages.stage(dag, job) for job in group})
+            stages.add(Path(file), {stages.stage_name(job): stages.stage(dag, job) for job in group})
 
 
 def main():

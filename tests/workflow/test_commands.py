@@ -102,7 +102,6 @@ def test_eval_methods_adds_every_other_method_and_makes_nothing_of_the_main_job_
     others = {"embedding", "likelihood", "icl", "cot", "react", "channel", "masking"}
     assert set(re.findall(r"method=(\w+)", printed["listed"])) == others
     assert "masking" in printed["stdout"]
-    # Times of files would not tell: DVC links what it commits anew.
     assert set(re.findall(r"method=(\w+)", printed["stdout"] + printed["stderr"])) == others
     metrics = json.loads((copy / "results/main/methods/metrics.json").read_text())
     for method in {*MAIN, *others}:

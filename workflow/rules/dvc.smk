@@ -2,6 +2,8 @@
 
 from snakemake.persistence.file import FilePersistence
 
+from metatoolagent import handover, stages
+
 # DVC versions each output's provenance record (parameters, code, input checksums) with the output, so that after
 # `dvc pull`, `dvc checkout` or `dvc repro` Snakemake knows what the files were made from. For that the records go
 # under readable names instead of base64 ones. This overrides a private method: tests/workflow holds it to the pinned
@@ -17,13 +19,48 @@ def record_path(self, subject, key):
 
 FilePersistence._record_path = record_path
 
+WATCH = handover.Watch()
+# As in locks.smk: a second reading of this file in one process must not take its own for Snakemake's.
+if not hasattr(FilePersistence, "snakemake_records"):
+    FilePersistence.snakemake_records = (
+        FilePersistence.started,
+        FilePersistence.finished,
+    )
+STARTED, FINISHED = FilePersistence.snakemake_records
+
+
+def started(self, job, external_jobid=None):
+    """Note what a job is about to read."""
+    STARTED(self, job, external_jobid)
+    WATCH.begin(job)
+
+
+async def finished(self, job):
+    """Record what a job made; where an input was edited meanwhile, as half-made, so that the next run makes it again."""
+    await FINISHED(self, job)
+    if WATCH.end(job):
+        STARTED(self, job)
+
+
+FilePersistence.started = started
+FilePersistence.finished = finished
+
 
 def commit_to_dvc():
-    """Commit what was made; inside a DVC stage, DVC itself commits."""
+    """Commit what was made; inside a DVC stage, DVC itself commits, unless the stage fails."""
     if "DVC_STAGE" not in os.environ:
-        from metatoolagent import stages
+        handover.commit(workflow, WATCH)
+    else:
+        end_with(handover.require_same, workflow.dag, config, WATCH)
 
-        stages.commit(workflow)
+
+def end_with(check, *given):
+    """End with the one error of a check; `stop` would leave the lock behind."""
+    try:
+        check(*given)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def show_results():
@@ -38,6 +75,10 @@ def show_results():
         from metatoolagent.reporting import outdated, tables
 
         tables.show(made, notes=outdated.notes(made))
+
+
+onstart:
+    end_with(stages.read)
 
 
 onsuccess:
