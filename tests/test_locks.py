@@ -63,6 +63,27 @@ def test_a_lock_of_a_run_that_goes_on_names_its_process(locked):
     assert f"process {job.pid}" in said and "wait until it ends" in said
 
 
+def held_by(lock, **change):
+    """Sign a lock as another process than this would, one that goes on."""
+    signature(lock).write_text(json.dumps(asdict(replace(Holder.this(), pid=1, started=0, above=[], **change))))
+
+
+@pytest.mark.parametrize("change", [{}, {"machine": "node7 1"}])
+def test_a_lock_that_is_held_out_of_sight_names_its_holder_and_is_not_to_be_cleared(locked, monkeypatch, change):
+    """By another user's process, and by one of another machine."""
+
+    def refused(pid, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(locks.os, "kill", refused)
+    held_by(lock_of(locked), **change)
+    said = explain(locked)
+    assert f"process 1 of machine {change.get('machine', Holder.this().machine).split()[0]} holds it" in said
+    assert "killed run" not in said and UNLOCK not in said
+    clear(locked)
+    assert lock_of(locked).exists()
+
+
 def test_processes_of_other_folders_and_other_programs_do_not_count(locked, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with (

@@ -56,6 +56,11 @@ class Holder:
         boot = text_of("/proc/sys/kernel/random/boot_id")
         return cls(machine, boot, pids, os.getpid(), started(os.getpid()), above)
 
+    @property
+    def host(self) -> str:
+        """Return the machine's host name."""
+        return self.machine.partition(" ")[0]
+
     def has_ended(self) -> bool:
         """Return whether the process is known to have ended; one of another machine or container never is."""
         return self.is_gone([(self.pid, self.started)])
@@ -180,7 +185,8 @@ def is_below_snakemake(process: psutil.Process) -> bool:
 def explain(folder: Path) -> str:
     """Return what to tell of a lock that stands in a folder; empty if there is none, or if it is this very run's own.
 
-    Only processes of this machine are seen; on a shared file system the message asks to look at the others.
+    Only processes of this machine and this user are seen; of a signed lock the message names its holder, wherever that is. Of one
+    that is not signed it asks to look at the other machines of a shared file system.
     """
     if not any((folder / LOCKS).glob("*.lock")):
         return ""
@@ -190,7 +196,14 @@ def explain(folder: Path) -> str:
     left = holders(folder)
     if left and all(holder.is_left_over() for holder in left.values()):
         return f"{folder}: a killed run left its lock; the next run that makes anything clears it"
-    if running := others(folder):
+    running = others(folder)
+    seen = {process.pid for process in running}
+    if unseen := [holder for holder in left.values() if not holder.is_left_over() and holder.pid not in seen]:
+        return (
+            f"{folder}: process {unseen[0].pid} of machine {unseen[0].host} holds it, and is not known to have ended: wait until"
+            " it does, then run the same command again (docs/troubleshooting.md says what to do if that machine is gone)"
+        )
+    if running:
         listed = ", ".join(str(process.pid) for process in running)
         return (
             f"{folder}: another run is at work here (process {listed}): wait until it ends, then run the same command again."
