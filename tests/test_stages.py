@@ -8,6 +8,37 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def stages(folder, *options):
+    """Run the command on what a folder holds."""
+    command = [sys.executable, "-m", "metatoolagent.stages", *options]
+    environment = {"PYTHONPATH": str(folder / "src")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the code, the authored files and the committed params.yaml, and no dvc.yaml."""
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    for folder in ("tools", "questions", "chains"):
+        shutil.copytree(ROOT / "data" / folder, tmp_path / "data" / folder)
+    for file in ("params.yaml", "Snakefile"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    return tmp_path
+
+
+def test_a_target_that_is_not_there_is_one_error_with_the_nearest_and_writes_nothing(project):
+    done = stages(project, "sweep_distractor")
+    assert done.returncode == 64 and done.stderr.startswith("error[E-TARGET]")
+    assert "did you mean sweep_distractors?" in done.stderr and "Traceback" not in done.stderr
+    assert not list(project.rglob("dvc.yaml"))
+
+
+def test_help_says_what_may_be_given_and_writes_nothing(project):
+    done = stages(project, "--help")
+    assert done.returncode == 0 and "TARGET" in done.stdout and "--check" in done.stdout
+    assert not list(project.rglob("dvc.yaml"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
@@ -17,18 +48,13 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--check"], ["multi_tool"]])
-def test_a_folder_that_is_not_there_stops_with_one_error_and_writes_nothing(tmp_path, old, new, key, options):
-    (tmp_path / "src").symlink_to(ROOT / "src")
-    for folder in ("tools", "questions", "chains"):
-        shutil.copytree(ROOT / "data" / folder, tmp_path / "data" / folder)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+def test_a_folder_that_is_not_there_stops_with_one_error_and_writes_nothing(project, old, new, key, options):
+    text = (project / "params.yaml").read_text(encoding="utf-8")
     assert text.count(old) == 1
-    (tmp_path / "params.yaml").write_text(text.replace(old, new), encoding="utf-8")
-    command = [sys.executable, "-m", "metatoolagent.stages", *options]
-    environment = {"PYTHONPATH": str(tmp_path / "src")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    (project / "params.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    done = stages(project, *options)
     assert done.returncode == 64, done.stderr
     assert done.stderr.startswith("error[E-MISSING]") and f"params.yaml, key {key}" in done.stderr
     assert f"did you mean {old.split(': ')[1].strip()}?" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("dvc.yaml"))
+    assert not list(project.rglob("dvc.yaml"))

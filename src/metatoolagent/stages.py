@@ -9,10 +9,14 @@ have been run: a stage that never ran has nothing in any remote, and `dvc pull` 
 `python -m metatoolagent.stages TARGET` writes the stages of a target that has not been run yet.
 """
 
+import argparse
+import difflib
 import io
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from ruamel.yaml import YAML
 
 from metatoolagent import params, strict_yaml
 from metatoolagent.artifacts import atomic_path
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.params import MAIN_JOB
 
 PARAMS = Path("params.yaml")
@@ -179,25 +183,51 @@ def render(target: str = TARGET) -> dict[str, dict[str, Stage]]:
     return files
 
 
+def require_target(target: str) -> None:
+    """Refuse what is no target of the Snakefile.
+
+    Raises:
+        UserError: E-TARGET (exit code 64), with the nearest one.
+    """
+    known = re.findall(r"^rule (\w+):", Path("Snakefile").read_text(encoding="utf-8"), re.MULTILINE)
+    if target not in known:
+        near = difflib.get_close_matches(target, known, n=1, cutoff=0.5)
+        fix = f"did you mean {near[0]}?" if near else f"name one of {', '.join(known)}"
+        raise UserError("E-TARGET", "no such target in the Snakefile", got=shown(target), fix=fix, exit_code=Exit.PARAMS)
+
+
 def main() -> None:
     """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say.
 
     For each target that is named, its stages are added to the other files, so that `dvc repro` can run it first. Where
     params.yaml is wrong, or names a folder of authored files that is not there, nothing is written.
     """
+    parser = argparse.ArgumentParser(
+        prog="python -m metatoolagent.stages", description="Write dvc.yaml from the Snakemake rules."
+    )
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a target of the Snakefile, to let `dvc repro` run it first")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if dvc.yaml is not what the rules say")
+    given = parser.parse_args()
     try:
+        for target in given.targets:
+            require_target(target)
         params.require_folders(params.load(PARAMS))
+        write(given.targets, check=given.check)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def write(targets: Sequence[str], *, check: bool) -> None:
+    """Write dvc.yaml, or hold it against the rules, and add the stages of targets to the other files."""
     made = render()[MAIN]
     path, text = Path(MAIN), _dump({"stages": made, "plots": plots(made)})
-    if "--check" not in sys.argv:
+    if not check:
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     elif not path.exists() or path.read_text(encoding="utf-8") != text:
         sys.exit(f"{path} is out of date: run `python -m metatoolagent.stages`")
-    for target in (argument for argument in sys.argv[1:] if argument != "--check"):
+    for target in targets:
         for file, content in render(target).items():
             if file != MAIN:
                 add(Path(file), content)
