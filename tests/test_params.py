@@ -228,6 +228,13 @@ def test_domains_that_are_held_out_have_tools(authored):
     assert '"app"' in error.more
 
 
+def test_folds_of_a_table_have_tools_and_are_named_by_the_table_s_key(authored):
+    params.require_domains(authored(held_out=["nosuch"]), ["sd", "hd-iot"])  # held_out says which folds hd has
+    with pytest.raises(UserError, match="E-PARAMS") as raised:
+        params.require_domains(authored(), ["hd", "hd-nosuch"])
+    assert (raised.value.where, raised.value.got) == ("params.yaml, key sweeps.table2.splits", '"nosuch"')
+
+
 @pytest.mark.parametrize("tools", ["nosuch", "data/chains", "data/tools/iot.yaml"])
 def test_without_tools_to_read_no_domain_is_unknown_yet(authored, tools):
     params.require_domains(authored(ingest={"tools": tools}, held_out=["ofice"]))

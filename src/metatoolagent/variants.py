@@ -30,12 +30,38 @@ SPLIT = "split"
 IN_TRAINING, IN_EVALUATION = "distractors", "eval_tasks.distractors"
 """The keys of the numbers of distractors; 0 in evaluation stands for as many as in training."""
 TOOLS = "meta_tasks.tools"
+OF_POINT = {
+    "train.learning_rate": "outer_lr",
+    "mta.inner_lr": "inner_lr",
+    "adapter.rank": "rank",
+    "adapter.alpha": "rank",
+    "meta_tasks.tasks_per_pack": "tasks",
+    "mta.inner_steps": "inner_steps",
+}
+"""What a point of a space of params overrides, in `sensitivity` and in `search`."""
 SWEPT = {
     ("distractors", IN_TRAINING): "sweeps.distractors",
     ("distractors", IN_EVALUATION): "sweeps.distractors",
     ("queries", TOOLS): "sweeps.queries.tools",
+    ("queries", "meta_tasks.questions_per_tool"): "sweeps.queries.questions",
+    ("queries", "meta_tasks.query_packs"): "sweeps.queries.query_tasks",
+    ("queries", "meta_tasks.query_tasks"): "sweeps.queries.query_tasks",
+    ("scale", "backbone.layers"): "sweeps.scale.layers",
+    ("scale", "backbone.source"): "sweeps.scale.sources",
+    ("compare", "mta.hypergradient"): "sweeps.compare",
+    ("compare", "mta.support_share"): "sweeps.compare",
+    **{(sweep, key): f"sweeps.{sweep}.{name}" for sweep in ("sensitivity", "search") for key, name in OF_POINT.items()},
+    ("search", "meta_tasks.count"): "sweeps.search.meta_tasks",
+    ("search", "mta.hypergradient"): "sweeps.search.hypergradient",
+    ("search", "mta.support_share"): "sweeps.search.support_share",
 }
-"""Where params.yaml has what a sweep overrides a key with: of the keys that a catalog may have too few tools for."""
+"""Where params.yaml has what a sweep overrides a key with."""
+SWEPT_BY_ALL = {
+    "seed": "sweeps.seeds",
+    "meta_tasks.count": "sweeps.caps.meta_tasks",
+    "eval_tasks.count": "sweeps.caps.eval_tasks",
+}
+"""The same of what every sweep overrides."""
 TRAINING_TASKS = (SPLIT, "seed", IN_TRAINING, "meta_tasks")
 EVALUATION_TASKS = (SPLIT, IN_TRAINING, "eval_tasks")
 """Not the seed: all seeds answer the same tasks, so what differs between them is training alone."""
@@ -83,7 +109,7 @@ class Variant:
 
     def named(self, key: str) -> str:
         """Return the key of params.yaml that has the value of a key under this variant: the sweep's, where it overrides that."""
-        return SWEPT.get((self.sweep, key), key) if key in self.overrides else key
+        return SWEPT.get((self.sweep, key), SWEPT_BY_ALL.get(key, key)) if key in self.overrides else key
 
     def __str__(self) -> str:
         """Return the folder's name below results/.
@@ -109,6 +135,21 @@ class Variant:
         Raises:
             UserError: E-PARAMS or E-VARIANT (exit code 64), naming the variant.
         """
+        changed = self._changed(config)
+        try:
+            params.check(changed)
+        except UserError as error:
+            error.where = f"variant {self}, {error.where}"
+            wrong = [key for key in self.overrides if self.named(key) != key and self._is_allowed_without(key, config)]
+            if named := ", ".join(dict.fromkeys(map(self.named, wrong))):
+                error.where += f", from key {named}"
+                error.got = shown(", ".join(f"{key}: {self.overrides[key]}" for key in wrong))
+                error.fix = f"change {named}, or the key that does not go with it"
+            raise
+        return changed
+
+    def _changed(self, config: Config) -> dict[str, Any]:
+        """Return params.yaml under the overrides, not checked."""
         changed = copy.deepcopy(dict(config))
         for key, value in self.overrides.items():
             if key == SPLIT:
@@ -120,12 +161,16 @@ class Variant:
                 if not isinstance(section, dict):
                     raise _error(f"{name} is no section of params.yaml", str(self), key)
             section[last] = value
-        try:
-            params.check(changed)
-        except UserError as error:
-            error.where = f"variant {self}, {error.where}"
-            raise
         return changed
+
+    def _is_allowed_without(self, key: str, config: Config) -> bool:
+        """Return whether it is this override alone that params.yaml does not allow."""
+        rest = replace(self, overrides={other: value for other, value in self.overrides.items() if other != key})
+        try:
+            params.check(rest._changed(config))
+        except UserError:
+            return False
+        return True
 
     def keep(self, config: Config, sections: Iterable[str]) -> "Variant":
         """Return the variant with the overrides of some sections that say something else than params.yaml."""

@@ -96,6 +96,14 @@ def test_table2_makes_what_does_not_train_once_for_all_seeds_and_shares_the_spli
         }
 
 
+def test_a_fold_of_table2_that_has_no_tools_stops_before_anything_is_planned(copy, shell):
+    text = (copy / "params.yaml").read_text()
+    (copy / "params.yaml").write_text(re.sub(r"splits: \[[^]]*\]", "splits: [cd, hd-nosuch]", text, count=1))
+    assert "hd-nosuch" in (copy / "params.yaml").read_text()
+    stopped = shell("snakemake -n table2", copy, code=64)
+    assert "error[E-PARAMS]" in stopped.stderr and "key sweeps.table2.splits" in stopped.stderr
+
+
 def test_compare_trains_each_hypergradient_under_its_own_name(planned):
     trained = jobs(planned("compare"), "train")
     assert trained == {

@@ -331,9 +331,11 @@ def by_method(predictions):
 @functools.cache
 def runs_of(sweep):
     """Return the runs of a sweep."""
-    if sweep == "table2" and "hd" in config["sweeps"]["table2"]["splits"]:
-        held_out()
     try:
+        if sweep == "table2":
+            checked.require_domains(
+                checked.check(dict(config)), config["sweeps"]["table2"]["splits"]
+            )
         return runs.planned(sweep, config)
     except UserError as error:
         stop(error)

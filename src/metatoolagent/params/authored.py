@@ -1,6 +1,7 @@
 """What params.yaml says of the authored files, held against them before anything is run."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
@@ -64,8 +65,10 @@ def _hint(folder: Path) -> str:
     return f"did you mean {near[0]}?" if near else "correct the path, or create the folder"
 
 
-def require_domains(given: Params) -> None:
-    """Refuse domains in `held_out` that the folder of tools has no file of; without any file, ingestion says what is wrong.
+def require_domains(given: Params, splits: Sequence[str] = ("hd",)) -> None:
+    """Refuse folds of splits, `hd` or `hd-<domain>`, whose domain the folder of tools has no file of.
+
+    Without any file, ingestion says what is wrong.
 
     Raises:
         UserError: E-PARAMS (exit code 64) with the domains that there are.
@@ -75,8 +78,12 @@ def require_domains(given: Params) -> None:
         domains = [path.stem for path in _files(folder) if path.suffix == ".yaml"]
     except OSError:
         return
-    unknown = [name for name in given.held_out if name not in domains] if domains else []
-    what, where = f"held_out names a domain that {folder} has no file of", "params.yaml, key held_out"
+    asked = [("held_out", name) for name in given.held_out if "hd" in splits]
+    asked += [("sweeps.table2.splits", split.removeprefix("hd-")) for split in splits if split.startswith("hd-")]
     fix = f"name some of {', '.join(domains)}, or correct ingest.tools"
-    found = [Finding("E-PARAMS", what, where, shown(name), fix) for name in unknown]
+    found = [
+        Finding("E-PARAMS", f"{key} names a domain that {folder} has no file of", f"params.yaml, key {key}", shown(name), fix)
+        for key, name in asked
+        if domains and name not in domains
+    ]
     raise_findings(found, kept="nothing was run", exit_code=Exit.PARAMS)
