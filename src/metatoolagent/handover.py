@@ -14,7 +14,7 @@ from typing import Any
 
 from metatoolagent import artifacts, strict_yaml
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.stages import MAIN, PARAMS, add, file_of, is_stage, jobs_of, read, stage, stage_name
+from metatoolagent.stages import MAIN, PARAMS, SWEEPS, add, file_of, is_stage, jobs_of, read, stage, stage_name
 from metatoolagent.variants import value_of
 
 AGAIN = "the same command makes it again"
@@ -71,6 +71,13 @@ def require_same(dag: Any, config: Mapping[str, Any], watch: Watch) -> None:
         what = "an input was changed while a stage was at work"
         fix = "run the same command again: it makes this stage again"
         raise UserError("E-CHANGED", what, ", ".join(found), fix=fix, exit_code=Exit.RETRY)
+
+
+def renew(dag: Any) -> None:
+    """Write the stage of a sweep anew that DVC has just run, where its grid has grown: what is new may read more than before."""
+    grown = {stage_name(job): stage(dag, job) for job in dag.jobs if is_stage(job) and file_of(job) == SWEEPS}
+    if grown and add(Path(SWEEPS), grown):
+        say(f"{SWEEPS} now has what {', '.join(grown)} reads as its grid is: run the same command again; it makes nothing anew")
 
 
 def commit(workflow: Any, watch: Watch) -> None:

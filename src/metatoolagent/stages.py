@@ -148,13 +148,16 @@ def read(path: Path = Path(MAIN)) -> dict[str, Stage]:
     return dict(content["stages"])
 
 
-def add(path: Path, made: dict[str, Stage]) -> None:
-    """Add stages to the file of a split; those that were there and are not in this run stay."""
+def add(path: Path, made: dict[str, Stage]) -> bool:
+    """Add stages to a file beyond dvc.yaml and say whether it had them otherwise; those that are not in this run stay."""
     above = {"wdir": "../" * str(path).count("/")}
     there = read(path) if path.exists() else {}
-    text = _dump({"stages": there | {name: above | content for name, content in made.items()}})
+    stages = there | {name: above | content for name, content in made.items()}
+    if stages == there:
+        return False
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(_dump({"stages": stages}), encoding="utf-8")
+    return True
 
 
 def _dump(content: dict[str, Any]) -> str:

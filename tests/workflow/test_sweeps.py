@@ -1,11 +1,14 @@
 """The sweeps on the tiny model: what is shared is made once, and both engines know what the other made."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
@@ -22,6 +25,15 @@ def jobs(output: str, rule: str) -> Made:
     """Return the wildcards of the jobs of a rule that Snakemake lists, each once."""
     found = re.findall(rf"^(?:local)?rule {rule}:\n(?:    .*\n)*?    wildcards: (.*)$", output, re.M)
     return {tuple(re.findall(r"\w+=(\S+?)(?:, (?=\w+=)|$)", line)) for line in found}
+
+
+def stage_of_sweep(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / "sweeps/dvc.yaml").read_text())["stages"]["sweep-distractors"]
+
+
+def time_of_table(folder: Path) -> float:
+    """Return when Snakemake made the table: DVC may link it anew."""
+    return json.loads((folder / ".snakemake/metadata/results/sweep/distractors/table.csv").read_text())["endtime"]
 
 
 @pytest.fixture
@@ -58,6 +70,8 @@ def test_a_sweep_end_to_end(copy, shell):
     assert "Running stage" not in shell("dvc repro", copy).stdout
     assert "up to date" in shell("dvc status", copy).stdout
 
+    before = stage_of_sweep(copy)
+
     # Two numbers in training and in evaluation, two methods, one seed: what is new is computed.
     edit(copy, "distractors: [2] #", "distractors: [1, 2] #")
     again = shell("dvc repro sweeps/dvc.yaml", copy)
@@ -67,6 +81,12 @@ def test_a_sweep_end_to_end(copy, shell):
     assert jobs(output, "train") == {(variant("distractors", "distractors=1"), method) for method in ("ft", "mta")}
     assert len(jobs(output, "evaluate")) == 3 * 2
     assert NOTHING in shell("snakemake -n sweep_distractors", copy).stdout
+    # What is new trains, which the stage did not do before: DVC knows what that reads, and once more makes nothing.
+    assert {"train", "mta"} <= set(stage_of_sweep(copy)["params"]) - set(before["params"])
+    assert "src/metatoolagent/meta/outer_loop.py" in stage_of_sweep(copy)["deps"]
+    made = time_of_table(copy)
+    shell("dvc repro sweeps/dvc.yaml", copy)
+    assert "up to date" in shell("dvc status", copy).stdout and time_of_table(copy) == made
     folder = copy / "results/sweep/distractors"
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert {(row["training"], row["evaluation"]) for row in rows} == {(a, b) for a in "12" for b in "12"}

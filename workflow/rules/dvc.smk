@@ -52,6 +52,7 @@ def commit_to_dvc():
         handover.commit(workflow, WATCH)
     else:
         end_with(handover.require_same, workflow.dag, config, WATCH)
+        end_with(handover.renew, workflow.dag)
 
 
 def end_with(check, *given):
