@@ -5,7 +5,7 @@ from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.chain_metrics import of_chain, table
 from metatoolagent.evaluation.statistics import mean_bootstrap
-from metatoolagent.reporting.chains import FILES, metrics, report
+from metatoolagent.reporting.chains import FILES, finding, metrics, report
 
 BY_HAND = [
     # gold, chosen: order, set, prefix, step
@@ -125,6 +125,18 @@ def test_the_report_tells_the_numbers_of_the_table(predictions, tmp_path):
     assert flat["chains.test.all.base.scored.set.value"] == 0.8
     assert flat["chains.test.all.ft_vs_base.scored.order.value"] == 0.6
     assert (tmp_path / "out/figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_difference_that_the_test_does_not_find_is_not_resolved(predictions):
+    made = table({"chains": {"base": predictions("base", *HALF), "ft": predictions("ft", *RIGHT)}}, 200, seed=0)
+    compared = pl.col("against").is_not_null()
+    above = made.with_columns(
+        low=pl.when(compared).then(0.2).otherwise("low"), high=pl.when(compared).then(1.0).otherwise("high")
+    )
+    # Two first tools are too few for any p-value below 0.05.
+    assert "(+60.0 points [+20.0, +100.0] to base, p = 0.5, not resolved)" in finding(above)
+    told = above.with_columns(p_holm=pl.when(compared).then(0.01))
+    assert "(+60.0 points [+20.0, +100.0] to base, p = 0.01)" in finding(told)
 
 
 def test_no_method_is_told_to_be_the_highest_where_several_are(predictions, tmp_path):

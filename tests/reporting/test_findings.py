@@ -33,6 +33,13 @@ def test_the_headline_says_where_mta_is_ahead_and_where_behind():
     assert headline(OPEN) == "Meta-learning and fine-tuning are not told apart"
 
 
+def test_an_interval_without_zero_is_no_finding_where_the_test_over_tools_finds_nothing():
+    key = "cd.mta_vs_ft.free.all"
+    unsure = AHEAD | {f"{key}.p_tools_holm": 1.0}
+    assert headline(unsure) == "Meta-learning and fine-tuning are not told apart"
+    assert ": not resolved; " in compared(unsure, key)
+
+
 def test_a_difference_that_is_not_resolved_says_what_could_have_been_found():
     assert compared(AHEAD, "cd.mta_vs_ft.free.all") == (
         "Free answers among the whole catalog: mta +10.0 points against ft [+5.0, +15.0], p over tools = 0.0400."

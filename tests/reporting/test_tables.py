@@ -7,6 +7,7 @@ from rich.console import Console
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.errors import UserError
 from metatoolagent.reporting import tables
+from metatoolagent.reporting.numbers import resolved
 from metatoolagent.reporting.tables import accuracies, differences, found, outcomes, show
 
 
@@ -36,7 +37,7 @@ METRICS = {
     **comparison("cd.mta_vs_base.free.all", 0.7, 0.65, 0.75, 0.00001),
     **comparison("cd.mta_vs_base.scored.all", 0.02, -0.01, 0.05, 0.2),
     **comparison("cd.mta_vs_base.scored.unseen", 0.5, 0.4, 0.6, 0.001),
-    **comparison("cd.base_vs_other.free.all", -0.1, -0.2, -0.05, 0.04),
+    **comparison("cd.base_vs_other.free.all", -0.1, -0.2, -0.05, 0.02),
 }
 
 
@@ -76,15 +77,31 @@ def test_what_became_of_free_answers_a_row_for_each_method_that_says_it():
 
 def test_differences_in_points_say_where_they_are_not_resolved():
     assert cells(differences(METRICS)) == [
-        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0400", "0.0800"],
+        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0200", "0.0400"],
         ["cd", "mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001", "<0.0001"],
         ["cd", "mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000", "0.4000"],
     ]
 
 
+@pytest.mark.parametrize(("over_tasks", "over_tools", "told"), [(0.001, 1.0, False), (0.3, 0.04, True), (0.001, 0.05, False)])
+def test_what_is_resolved_over_tools_is_resolved(over_tasks, over_tools, told):
+    found = comparison("cd.ft_vs_base.free.all", -0.292, -0.501, -0.083, over_tasks)
+    found["cd.ft_vs_base.free.all.p_tools_holm"] = over_tools
+    assert resolved(found, "cd.ft_vs_base.free.all") is told
+    assert ("not resolved" in cells(differences(found))[0][3]) is not told
+
+
+def test_without_a_test_over_tools_that_over_tasks_decides_and_without_any_the_interval():
+    found = comparison("cd.ft_vs_base.free.all", -0.292, -0.501, -0.083, 0.3)
+    del found["cd.ft_vs_base.free.all.p_tools_holm"]
+    assert not resolved(found, "cd.ft_vs_base.free.all")
+    del found["cd.ft_vs_base.free.all.p_holm"]
+    assert resolved(found, "cd.ft_vs_base.free.all")
+
+
 def test_metrics_of_an_earlier_version_are_shown_without_what_they_lack():
     old = {name: value for name, value in METRICS.items() if not name.endswith("p_tools_holm")}
-    assert [row[-2:] for row in cells(differences(old))] == [["0.0400", "–"], ["<0.0001", "–"], ["0.2000", "–"]]
+    assert [row[-2:] for row in cells(differences(old))] == [["0.0200", "–"], ["<0.0001", "–"], ["0.2000", "–"]]
 
 
 def test_without_comparisons_the_table_is_empty():

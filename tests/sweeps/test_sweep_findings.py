@@ -52,6 +52,7 @@ def test_distractors_saturate_where_no_more_of_them_are_resolved_to_be_better(ro
     trained, compared = at_most.filter(pl.col("against").is_null()), at_most.filter(pl.col("against").is_not_null())
     assert distractors.saturation(trained, compared) == 5
     assert distractors.saturation(trained, compared.filter(pl.col("low") < 0)) == 2
+    assert distractors.saturation(trained, compared.with_columns(p_holm=0.2)) == 2
     told = distractors.finding(table, CAPS)
     assert "with 20 distractors in evaluation" in told
     assert "ft: 2 in training 30.0 % [20.0, 40.0], 5 in training 45.0 % [35.0, 55.0]" in told
@@ -83,6 +84,8 @@ def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(row
     assert "Small form" not in told
     unresolved = table.with_columns(low=pl.when(pl.col("against").is_not_null()).then(-0.02).otherwise(pl.col("low")))
     assert "[-2.0, +18.0], p = 0.01 over tools, after Holm, not resolved" in table2.finding(unresolved, NONE)
+    untold = table.with_columns(p_holm=pl.when(pl.col("against").is_not_null()).then(0.2))
+    assert "[+2.0, +18.0], p = 0.2 over tools, after Holm, not resolved" in table2.finding(untold, NONE)
     drawn(table2, table)
 
 

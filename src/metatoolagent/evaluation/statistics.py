@@ -20,7 +20,7 @@ Sample = tuple[Sequence[float], Sequence[str]]
 LEVEL = 0.95
 BLOCK = 2**20
 """Draws that are held at once, which bounds the memory."""
-ALPHA = 1 - LEVEL
+ALPHA = 0.05
 POWER = 0.8
 """Of a minimum detectable difference."""
 
@@ -212,6 +212,17 @@ def minimum_detectable(discordant: int, n: int) -> float | None:
         return float(binom.cdf(k, discordant, p) + binom.sf(discordant - k - 1, discordant, p)) - POWER
 
     return float((2 * brentq(short, 0.5, 1.0) - 1) * discordant / n)
+
+
+def resolved(low: float, high: float, p: float | None) -> bool:
+    """Return whether a difference is told from 0.
+
+    Args:
+        low: the lower end of its interval.
+        high: the upper end.
+        p: its p-value after Holm; None where the difference was not tested, and the interval alone decides.
+    """
+    return (low > 0 or high < 0) and (p is None or p < ALPHA)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

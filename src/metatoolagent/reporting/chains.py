@@ -9,6 +9,7 @@ import vl_convert
 
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.evaluation.chain_metrics import ALL, KEY, Files, table
+from metatoolagent.evaluation.statistics import resolved
 
 FILES = ("metrics.json", "table.csv", "figure.json", "figure.svg", "figure.png", "finding.md")
 SCALE = 2.0
@@ -117,4 +118,4 @@ def _difference(row: dict[str, Any], best: str) -> str:
     other, sign = (row["against"], 1) if row["method"] == best else (row["method"], -1)
     low, high = sorted((sign * row["low"], sign * row["high"]))
     text = f"{100 * sign * row['value']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] to {other}, p = {row['p_holm']:.3g}"
-    return text if low > 0 or high < 0 else f"{text}, not resolved"
+    return text if resolved(low, high, row["p_holm"]) else f"{text}, not resolved"

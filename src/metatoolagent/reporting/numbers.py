@@ -1,5 +1,7 @@
 """Metrics as text: shares in per cent, differences in points, each with its interval, and p-values."""
 
+from metatoolagent.evaluation import statistics
+
 Metrics = dict[str, float]
 
 
@@ -21,8 +23,12 @@ def marked(metrics: Metrics, key: str) -> str:
 
 
 def resolved(metrics: Metrics, key: str) -> bool:
-    """Return whether a difference's interval leaves 0 out."""
-    return metrics[f"{key}.low"] > 0 or metrics[f"{key}.high"] < 0
+    """Return whether a difference's interval leaves 0 out, and its p-value after Holm, if it was tested, is below 0.05.
+
+    The test is the one over tools where there is one; metrics of an earlier version have the one over tasks alone.
+    """
+    p = metrics.get(f"{key}.p_tools_holm", metrics.get(f"{key}.p_holm"))
+    return statistics.resolved(metrics[f"{key}.low"], metrics[f"{key}.high"], p)
 
 
 def p_value(p: float | None) -> str:

@@ -3,6 +3,7 @@
 import altair as alt
 import polars as pl
 
+from metatoolagent.evaluation.statistics import resolved
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped, differences, percent, points
 
@@ -47,7 +48,8 @@ def saturation(rows: pl.DataFrame, steps: pl.DataFrame) -> int:
         rows: one method at one number of evaluation distractors, a row for each number in training.
         steps: its paired differences between those numbers.
     """
-    worse = {int(against.removeprefix(f"{ALONG} ")) for against in steps.filter(pl.col("low") > 0)["against"]}
+    better = [row["against"] for row in steps.to_dicts() if row["low"] > 0 and resolved(row["low"], row["high"], row["p_holm"])]
+    worse = {int(against.removeprefix(f"{ALONG} ")) for against in better}
     return min(int(number) for number in rows["training"] if all(number > other for other in worse))
 
 

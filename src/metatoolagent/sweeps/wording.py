@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from metatoolagent.evaluation.statistics import resolved
+
 ENOUGH = 4
 """Seeds from which on an interval that resamples them is not said to rest on few; docs/log.md has its coverage."""
 
@@ -32,7 +34,7 @@ def points(row: Mapping[str, Any]) -> str:
     """Return a difference, its interval in points and its p-value, and say where it is not resolved."""
     value, low, high = (100 * row[name] for name in ("value", "low", "high"))
     text = f"{value:+.1f} points [{low:+.1f}, {high:+.1f}], p = {row['p_holm']:.3g} over tools, after Holm"
-    return text if row["low"] > 0 or row["high"] < 0 else f"{text}, not resolved"
+    return text if resolved(row["low"], row["high"], row["p_holm"]) else f"{text}, not resolved"
 
 
 def capped(table: pl.DataFrame, caps: Mapping[str, int]) -> str:
