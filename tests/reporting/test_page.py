@@ -178,6 +178,40 @@ def test_it_opens_without_network_or_errors_and_draws_every_figure(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+OUTSIDE = """() => [...document.querySelectorAll(".plot svg")].flatMap((svg) => {
+  const whole = svg.getBoundingClientRect();
+  const ends = (text) => text.getBoundingClientRect();
+  const beyond = (box) => box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1;
+  return [...svg.querySelectorAll("text")].filter((text) => beyond(ends(text))).map((text) => text.textContent);
+})"""
+
+
+def with_long_labels(html, folder):
+    """Write the page with a kind of question and a domain of long names."""
+    text = html.read_text(encoding="utf-8")
+    found = re.search(r'id="data-figures">(.*?)</script>', text, re.S)
+    content = json.loads(found[1])
+    for name in ("kind", "domain"):
+        for row in content[name]["rows"]:
+            row["value"] = f"software_development_and_testing_{row['value']}"
+    written = json.dumps(content).replace("<", "\\u003c")
+    (folder / "long.html").write_text(text[: found.start(1)] + written + text[found.end(1) :], encoding="utf-8")
+    return folder / "long.html"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_of_a_figure_ends_outside_it(html, browser, tmp_path, width):
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = context.new_page()
+    for path in (html, with_long_labels(html, tmp_path)):
+        page.goto(path.as_uri())
+        for place in page.locator(".plot").all():
+            place.scroll_into_view_if_needed()
+            place.locator("svg").first.wait_for()
+        assert page.evaluate(OUTSIDE) == []
+    context.close()
+
+
 def test_confused_siblings_are_drawn_a_row_each_and_where_there_are_none_it_is_said(opened):
     page, wrong = opened
     place = page.locator("#figure-confusions")

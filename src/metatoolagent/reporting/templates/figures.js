@@ -40,11 +40,19 @@ function draw(element) {
   last[name] = (last[name] || Promise.resolve()).then(() => drawNow(element));
 }
 
+// A legend and an axis' title stand over and under the plot, which is what the axis labels leave of the figure; they would end
+// outside a narrow one. From its right edge they have the whole of it, and a method's mark and name take 90 pixels at most.
+function fitting(config, element) {
+  const columns = Math.max(1, Math.floor(element.clientWidth / 90));
+  return {...config, legend: {...config.legend, columns, layout: {top: {anchor: "end"}}}, axisX: {titleAnchor: "end"}};
+}
+
 async function drawNow(element) {
   const name = element.dataset.figure;
   const figure = figures[name];
   const params = (figure.spec.params || []).map((param) => ({...param, value: choice[param.name]}));
-  const spec = {...figure.spec, params, data: {name: "rows", values: figure.rows}};
+  const config = fitting(figure.spec.config, element);
+  const spec = {...figure.spec, config, params, data: {name: "rows", values: figure.rows}};
   const {line, step} = spec.usermeta || {};
   if (line) spec.height = new Set(chosen(figure).map((row) => row[line])).size * step;
   const first = params.every((param, index) => param.value === figure.spec.params[index].value);
