@@ -1,11 +1,14 @@
+import re
+
 import polars as pl
 import pytest
+import vl_convert
 
 from metatoolagent.artifacts import publishing
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.chain_metrics import of_chain, table
 from metatoolagent.evaluation.statistics import mean_bootstrap
-from metatoolagent.reporting.chains import FILES, finding, metrics, report
+from metatoolagent.reporting.chains import FILES, figure, finding, metrics, report
 
 BY_HAND = [
     # gold, chosen: order, set, prefix, step
@@ -137,6 +140,13 @@ def test_a_difference_that_the_test_does_not_find_is_not_resolved(predictions):
     assert "(+60.0 points [+20.0, +100.0] to base, p = 0.5, not resolved)" in finding(above)
     told = above.with_columns(p_holm=pl.when(compared).then(0.01))
     assert "(+60.0 points [+20.0, +100.0] to base, p = 0.01)" in finding(told)
+
+
+def test_measures_are_told_apart_without_colour(predictions):
+    drawn = vl_convert.vegalite_to_svg(figure(table({"v": {"ft": predictions("ft", *HALF)}}, 100, seed=0)).to_json())
+    marks = re.findall(r'aria-label="[^"]*measure: (\w+)[^"]*"[^>]*aria-roledescription="point"[^>]* d="([^"]+)"', drawn)
+    assert {measure for measure, _ in marks} == {"order", "set", "prefix"}
+    assert len(set(dict(marks).values())) == 3
 
 
 def test_no_method_is_told_to_be_the_highest_where_several_are(predictions, tmp_path):

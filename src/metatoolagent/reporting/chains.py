@@ -12,6 +12,8 @@ from metatoolagent.evaluation.chain_metrics import ALL, KEY, Files, table
 from metatoolagent.evaluation.statistics import resolved
 
 FILES = ("metrics.json", "table.csv", "figure.json", "figure.svg", "figure.png", "finding.md")
+MARKS = {"order": ("#12355b", "circle"), "set": ("#e08a00", "square"), "prefix": ("#5f8f9f", "triangle-up")}
+"""Colour and shape of each measure; the shapes, and the lightness of order, keep them apart in a greyscale print."""
 SCALE = 2.0
 """Pixels of the PNG for one of the drawing."""
 
@@ -58,12 +60,17 @@ def headline(made: pl.DataFrame) -> pl.DataFrame:
 
 def figure(made: pl.DataFrame) -> alt.FacetChart:
     """Return the three measures of every method, with intervals, a panel for each variant."""
+    measures = list(MARKS)
+    colours, shapes = ([mark[part] for mark in MARKS.values()] for part in (0, 1))
     base = alt.Chart(headline(made).filter(pl.col("against").is_null())).encode(
         x=alt.X("method:N", sort=None, title=None),
-        xOffset=alt.XOffset("measure:N", sort=["order", "set", "prefix"]),
-        color=alt.Color("measure:N", sort=["order", "set", "prefix"], title="accuracy"),
+        xOffset=alt.XOffset("measure:N", sort=measures),
+        color=alt.Color("measure:N", title="accuracy", scale=alt.Scale(domain=measures, range=colours)),
     )
-    points = base.mark_point(filled=True).encode(y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])))
+    points = base.mark_point(filled=True, size=60).encode(
+        y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])),
+        shape=alt.Shape("measure:N", title="accuracy", scale=alt.Scale(domain=measures, range=shapes)),
+    )
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
     return (points + bars).facet(column=alt.Column("variant:N", sort=None, title=None))
 
