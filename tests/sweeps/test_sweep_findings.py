@@ -25,9 +25,11 @@ CAPS = {"meta_tasks": 20, "eval_tasks": 100}
 NONE = {"meta_tasks": 0, "eval_tasks": 0}
 
 
-def drawn(module, table, **counted) -> None:
+def drawn(module, table, **counted) -> str:
     """Draw a figure with the renderer, which refuses a specification that is not Vega-Lite."""
-    assert vl_convert.vegalite_to_svg(module.figure(table, **counted).to_json()).startswith("<svg")
+    svg = vl_convert.vegalite_to_svg(module.figure(table, **counted).to_json())
+    assert svg.startswith("<svg")
+    return svg
 
 
 def difference(value, low, high, p, **labels):
@@ -61,7 +63,7 @@ def test_distractors_saturate_where_no_more_of_them_are_resolved_to_be_better(ro
     assert "20 less 10: -20.0 points [-24.0, -16.0], p = 0.01 over tools, after Holm." in told
     assert told.count("no number is resolved to be better than a lower one") == 1  # ft, of which nothing is compared here
     assert "at most 20 meta-tasks a run and 100 eval-tasks a run" in told and "2 training seeds" in told
-    drawn(distractors, table)
+    assert drawn(distractors, table).count('aria-roledescription="legend"') == 1  # its colours and shapes say one thing
 
 
 def test_what_an_interval_resamples_is_said_by_the_number_of_seeds(rows):

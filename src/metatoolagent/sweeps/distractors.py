@@ -9,6 +9,9 @@ from metatoolagent.sweeps.wording import at, capped, differences, percent, point
 
 METHODS = ("ft", "mta")
 ALONG = "training"
+LEGEND = "distractors in training"
+WIDTH = 240
+"""Pixels of a panel: with a width by the number of points, the axis titles of panels with few of them touch."""
 
 
 def runs(plan: Plan) -> list[Run]:
@@ -29,16 +32,19 @@ def runs(plan: Plan) -> list[Run]:
 
 def figure(table: pl.DataFrame) -> alt.Chart:
     """Return accuracy against distractors in evaluation, a line for each number in training."""
+    numbers = alt.Scale(domain=sorted(set(table["training"])))
     base = alt.Chart(at(table)).encode(
         x=alt.X("evaluation:O", title="distractors in evaluation"),
-        color=alt.Color("training:O", title="in training", legend=alt.Legend(title="distractors in training")),
+        color=alt.Color("training:O", title=LEGEND, scale=numbers),
         xOffset="training:O",
     )
     value = alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1]))
-    shape = alt.Shape("training:O", legend=alt.Legend(title="distractors in training"))
-    points = base.mark_line().encode(y=value) + base.mark_point().encode(y=value, shape=shape)
+    # Colour and shape have one title and one domain, so that they are one legend.
+    points = base.mark_line().encode(y=value) + base.mark_point().encode(
+        y=value, shape=alt.Shape("training:O", title=LEGEND, scale=numbers)
+    )
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    return (points + bars).facet(column=alt.Column("method:N", title=None))
+    return (points + bars).properties(width=WIDTH).facet(column=alt.Column("method:N", title=None))
 
 
 def saturation(rows: pl.DataFrame, steps: pl.DataFrame) -> int:

@@ -26,7 +26,10 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     data = levels.unpivot(names(table), index=told, variable_name="param", value_name="level")
     base = alt.Chart(data).encode(x=alt.X("level:Q", scale=alt.Scale(type="log"), title=None))
     value = alt.Y("value:Q", title="scored accuracy on validation tools")
-    marks = {"hypergradient": alt.Color("hypergradient:N"), "support_share": alt.Shape("support_share:N")}
+    marks = {
+        "hypergradient": alt.Color("hypergradient:N", title="hypergradient"),
+        "support_share": alt.Shape("support_share:N", title="support share"),
+    }
     marked = base.mark_point(filled=True).encode(value, *(marks[name] for name in kinds(table)))
     drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + marked
     return drawn.properties(width=160, height=160).facet("param:N", columns=3).resolve_scale(x="independent")
