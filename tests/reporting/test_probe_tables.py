@@ -47,10 +47,27 @@ def test_adaptation_and_the_comparisons():
     metrics = share("adaptation.ft.scored.steps-0.accuracy", 0.5, 0.4, 0.6) | share(
         "adaptation.ft.scored.steps-8.accuracy", 0.6, 0.5, 0.7
     )
-    assert rows(probes.adaptation(metrics)) == [["ft", "scored", "50.0 [40.0, 60.0]", "60.0 [50.0, 70.0]"]]
-    metrics |= points("adaptation.mta_vs_ft.scored.steps-8", 0.1, -0.1, 0.3) | {"adaptation.mta_vs_ft.scored.steps-8.p_holm": 0.4}
-    expected = ["adaptation", "mta - ft", "scored", "steps-8", "+10.0 [-10.0, +30.0]  not resolved", "0.4000"]
-    assert rows(probes.comparisons(metrics)) == [expected]
+    metrics |= points("adaptation.ft.scored.steps-8.gain", 0.1, 0.05, 0.15)
+    assert rows(probes.adaptation(metrics)) == [
+        ["ft", "scored", "0", "50.0 [40.0, 60.0]", ""],
+        ["ft", "scored", "8", "60.0 [50.0, 70.0]", "+10.0 [+5.0, +15.0]"],
+    ]
+    key = "adaptation.mta_vs_ft.scored.steps-8"
+    metrics |= points(key, 0.1, -0.1, 0.3) | {f"{key}.p_holm": 0.4, f"{key}.p_tools_holm": 0.5}
+    named = ["adaptation", "mta - ft", "scored"]
+    expected = [*named, "steps-8", "+10.0 [-10.0, +30.0]  not resolved", "0.4000", "0.5000"]
+    # Metrics of an earlier version compare no gains.
+    assert rows(probes.comparisons(metrics)) == [expected, [*named, "steps-8, gain", "–", "–", "–"]]
+    metrics |= points(f"{key}.gain", 0.05, 0.01, 0.09) | {f"{key}.gain.p_tools_holm": 0.2}
+    gain = [*named, "steps-8, gain", "+5.0 [+1.0, +9.0]  not resolved", "–", "0.2000"]
+    assert rows(probes.comparisons(metrics)) == [expected, gain]
+
+
+def test_where_questions_are_repeated_the_test_is_over_tools():
+    key = "abstention.mta_vs_ft.free.balanced"
+    metrics = points(key, 0.1, 0.05, 0.15) | {f"{key}.p_holm": 0.03}
+    cells = ["abstention", "mta - ft", "free", "balanced", "+10.0 [+5.0, +15.0]", "–", "0.0300"]
+    assert rows(probes.comparisons(metrics)) == [cells]
 
 
 def test_without_metrics_there_is_no_row():

@@ -17,6 +17,7 @@ from scipy.stats import binom, binomtest
 Floats = npt.NDArray[np.float64]
 Sample = tuple[Sequence[float], Sequence[str]]
 """Values from {-1, 0, 1}, and the cluster of each."""
+NARROW, WIDE = (-1, 0, 1), (-2, -1, 0, 1, 2)
 LEVEL = 0.95
 BLOCK = 2**20
 """Draws that are held at once, which bounds the memory."""
@@ -43,20 +44,22 @@ def cluster_bootstrap(values: Sequence[float], clusters: Sequence[str], resample
     twice, so the interval is on the wide side (docs/log.md has its coverage).
 
     Args:
-        values: from {-1, 0, 1}: outcomes, or differences of paired outcomes.
+        values: from {-1, 0, 1}: outcomes, or differences of paired outcomes; or from -2 to 2: differences of two of those.
         clusters: the cluster of each value.
         resamples: how many.
         rng: the generator.
 
     Raises:
-        ValueError: if there are no values, or others than -1, 0 and 1.
+        ValueError: if there are no values, or others than whole numbers from -2 to 2.
     """
     data = np.asarray(values, dtype=np.float64)
-    if not len(data) or not np.isin(data, (-1, 0, 1)).all():
-        raise ValueError("values must be some of -1, 0 and 1")
+    if not len(data) or not np.isin(data, WIDE).all():
+        raise ValueError("values must be some of -2, -1, 0, 1 and 2")
     names, index = np.unique(np.asarray(clusters), return_inverse=True)
-    # A cluster's values are drawn as counts of -1, 0 and 1, which is the same and needs no loop.
-    counts = np.stack([np.bincount(index[data == value], minlength=len(names)) for value in (-1, 0, 1)], axis=1)
+    # A cluster's values are drawn as counts of each, which is the same and needs no loop. How many there are changes the
+    # generator's stream, so -2 and 2 are there only if they are needed.
+    kinds = np.array(NARROW if np.isin(data, NARROW).all() else WIDE)
+    counts = np.stack([np.bincount(index[data == value], minlength=len(names)) for value in kinds], axis=1)
     sizes = counts.sum(1)
     block = max(1, BLOCK // len(names))
     shapes = [(min(block, resamples - start), len(names)) for start in range(0, resamples, block)]
@@ -69,7 +72,7 @@ def cluster_bootstrap(values: Sequence[float], clusters: Sequence[str], resample
     for shape in shapes:
         drawn = first.integers(len(names), size=shape)
         inside = rng.multinomial(sizes[drawn], counts[drawn] / sizes[drawn][..., None])
-        means.append((inside[..., 2] - inside[..., 0]).sum(1) / sizes[drawn].sum(1))
+        means.append((inside @ kinds).sum(1) / sizes[drawn].sum(1))
     low, high = np.quantile(np.concatenate(means), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Estimate(float(data.mean()), float(low), float(high), len(data))
 

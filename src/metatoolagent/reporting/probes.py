@@ -9,6 +9,8 @@ from metatoolagent.params import PROBED
 from metatoolagent.reporting.numbers import Metrics, interval, marked, p_value
 
 READINGS = ("free", "scored")
+REPEATED = ("abstention", "injection")
+"""The probes in which a question stands in several tasks."""
 ABOUT = {
     "abstention": "One more answer is “none of these”, and half of the tasks lack the gold tool. Over-calling: of those, the "
     "share in which a tool is chosen. Under-calling: of the others, the share in which “none of these” is chosen; accuracy: in "
@@ -17,9 +19,10 @@ ABOUT = {
     "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list.",
     "injection": "The description of one distractor says to choose it. The share in which it is chosen without that sentence, "
     "and with it over all attacks; the lift is the difference. Then each attack.",
-    "adaptation": "Accuracy after a number of inner steps on a few questions of the same unseen tools; none of those is asked.",
-    "comparisons": "In points, with 95 % intervals. p after Holm: McNemar's exact test where each question stands in one "
-    "task; in abstention and injection, where it stands in several, a sign-flip test over tools.",
+    "adaptation": "Accuracy after a number of inner steps on a few questions of the same unseen tools; none of those is asked. "
+    "Gain: that less the accuracy before the first step; the comparisons have one method's gain less another's.",
+    "comparisons": "In points, with 95 % intervals. p after Holm: McNemar's exact test over tasks where each question stands in "
+    "one, and a sign-flip test over tools. –: a comparison or a test that an earlier version did not make, or that has no place.",
 }
 """What is asked, and what the columns mean."""
 
@@ -66,27 +69,40 @@ def injection(metrics: Metrics) -> Table:
 
 
 def adaptation(metrics: Metrics) -> Table:
-    """Return the accuracy after each number of inner steps."""
+    """Return the accuracy after each number of inner steps, and what the steps gained."""
     pattern = re.compile(r"adaptation\..*\.steps-(\d+)\.accuracy\.rate")
     steps = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
-    titles = [f"{number} steps" for number in steps]
-    table = _table("Adaptation", ABOUT["adaptation"], titles)
+    table = _table("Adaptation", ABOUT["adaptation"], ("steps", "accuracy", "gain in points"))
     for method, reading, key in _answers(metrics, "adaptation", "steps-0.accuracy"):
-        table.add_row(method, reading, *(interval(metrics, f"{key}.steps-{number}.accuracy", "rate") for number in steps))
+        for number in steps:
+            after = f"{key}.steps-{number}"
+            gain = marked(metrics, f"{after}.gain") if number else ""
+            table.add_row(method, reading, str(number), interval(metrics, f"{after}.accuracy", "rate"), gain)
     return table
 
 
 def comparisons(metrics: Metrics) -> Table:
     """Return the paired differences between methods."""
     table = Table(title="Probes: paired differences", caption=ABOUT["comparisons"])
-    for column in ("probe", "comparison", "answer", "in", "difference", "p"):
-        table.add_column(column, justify="right" if column in {"difference", "p"} else "left")
-    pattern = re.compile(r"((?:abstention|rotation|injection|adaptation)\.\w+_vs_\w+\.\w+\.[\w-]+)\.p_holm")
+    numbers = ("difference", "p, tasks", "p, tools")
+    for column in ("probe", "comparison", "answer", "in", *numbers):
+        table.add_column(column, justify="right" if column in numbers else "left")
+    pattern = re.compile(r"((?:abstention|rotation|injection|adaptation)\.\w+_vs_\w+\.\w+\.[\w-]+)\.difference")
     for key in sorted(found[1] for name in metrics if (found := pattern.fullmatch(name))):
         probe, pair, reading, measure = key.split(".")
-        p = p_value(metrics[f"{key}.p_holm"])
-        table.add_row(probe, pair.replace("_vs_", " - "), reading, measure, marked(metrics, key), p)
+        named = (probe, pair.replace("_vs_", " - "), reading)
+        table.add_row(*named, measure, *_compared(metrics, key, repeated=probe in REPEATED))
+        if probe == "adaptation" and measure != "steps-0":
+            table.add_row(*named, f"{measure}, gain", *_compared(metrics, f"{key}.gain"))
     return table
+
+
+def _compared(metrics: Metrics, key: str, *, repeated: bool = False) -> tuple[str, ...]:
+    """Return a difference, its p-value over tasks and that over tools; where questions are repeated, `p` is over tools."""
+    if f"{key}.difference" not in metrics:
+        return "–", "–", "–"
+    tests = [metrics.get(f"{key}.{name}_holm") for name in ("p", "p_tools")]
+    return marked(metrics, key), *map(p_value, reversed(tests) if repeated else tests)
 
 
 def _table(title: str, about: str, measures: Sequence[str]) -> Table:

@@ -161,6 +161,24 @@ def test_accuracy_after_some_steps_and_what_they_gain():
     assert "adaptation.ft.scored.steps-0.gain.difference" not in found
 
 
+def test_what_one_gains_more_than_the_other_is_compared_over_tools():
+    found = adaptation.measure({"ft": adapted("abab"), "mta": adapted("aabb")}, RESAMPLES, 0)
+    key = "adaptation.mta_vs_ft.scored.steps-1.gain"
+    # mta gains the third question, of tool b, and ft loses the second, of tool a.
+    assert found[f"{key}.difference"] == 2 / 4
+    assert 0 <= found[f"{key}.low"] < 2 / 4 < found[f"{key}.high"] <= 1
+    assert found[f"{key}.p_tools"] == found[f"{key}.p_tools_holm"] == 2 / 4  # of four signs of two tools, two go as far
+    assert f"{key}.p_holm" not in found and "adaptation.mta_vs_ft.scored.steps-0.gain.difference" not in found
+
+
+def test_a_question_that_one_gains_and_the_other_loses_counts_twice():
+    gained = adapted("aabb").with_columns(scored=pl.when(pl.col("steps") > 0).then("gold"))
+    lost = adapted("aabb").with_columns(scored=pl.when(pl.col("steps") == 0).then("gold"))
+    found = adaptation.measure({"ft": lost, "mta": gained}, RESAMPLES, 0)
+    key = "adaptation.mta_vs_ft.scored.steps-1.gain"
+    assert [found[f"{key}.{name}"] for name in ("difference", "low", "high", "p_tools")] == [2, 2, 2, 2 / 4]
+
+
 @pytest.fixture
 def files(tmp_path):
     """Writes predictions and returns their file."""
