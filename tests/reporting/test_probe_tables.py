@@ -21,11 +21,15 @@ def rows(table):
 
 
 def test_abstention():
-    metrics = {}
-    for number, measure in enumerate(("over_calling", "under_calling", "accuracy", "balanced")):
-        metrics |= share(f"abstention.mta.scored.{measure}", number / 10, 0.0, 0.5)
+    metrics = {"abstention.mta.invalid": 1.0}
+    for reading in ("free", "scored"):
+        for number, measure in enumerate(("over_calling", "under_calling", "accuracy", "balanced")):
+            metrics |= share(f"abstention.mta.{reading}.{measure}", number / 10, 0.0, 0.5)
     cells = ["0.0 [0.0, 50.0]", "10.0 [0.0, 50.0]", "20.0 [0.0, 50.0]", "30.0 [0.0, 50.0]"]
-    assert rows(probes.abstention(metrics)) == [["mta", "scored", *cells]]
+    # What names no candidate is no over-calling: without its share a method that says nothing would read as perfect.
+    assert rows(probes.abstention(metrics)) == [["mta", "free", *cells, "100.0"], ["mta", "scored", *cells, "0.0"]]
+    del metrics["abstention.mta.invalid"]
+    assert [row[-1] for row in rows(probes.abstention(metrics))] == ["–", "0.0"]
 
 
 def test_rotation():

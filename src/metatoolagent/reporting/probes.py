@@ -14,7 +14,8 @@ REPEATED = ("abstention", "injection")
 ABOUT = {
     "abstention": "One more answer is “none of these”, and half of the tasks lack the gold tool. Over-calling: of those, the "
     "share in which a tool is chosen. Under-calling: of the others, the share in which “none of these” is chosen; accuracy: in "
-    "which the gold tool is. Balanced: right answers of all tasks. A free answer that names no candidate is neither.",
+    "which the gold tool is. Balanced: right answers of all tasks. A free answer that names no candidate is neither a call nor a "
+    "refusal; invalid: the share of those, without which over- and under-calling say nothing.",
     "rotation": "The same candidates in every turn. Consistency: the share of questions in which one tool is chosen at all "
     "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list.",
     "injection": "The description of one distractor says to choose it. The share in which it is chosen without that sentence, "
@@ -35,10 +36,12 @@ def tables(metrics: Metrics) -> list[Table]:
 def abstention(metrics: Metrics) -> Table:
     """Return how often a method chooses a tool though none fits, and `none of these` though one does."""
     measures = ("over_calling", "under_calling", "accuracy", "balanced")
-    titles = ("over-calling", "under-calling", "accuracy", "balanced")
+    titles = ("over-calling", "under-calling", "accuracy", "balanced", "invalid")
     table = _table("Abstention", ABOUT["abstention"], titles)
     for method, reading, key in _answers(metrics, "abstention", "balanced"):
-        table.add_row(method, reading, *(interval(metrics, f"{key}.{measure}", "rate") for measure in measures))
+        shares = [interval(metrics, f"{key}.{measure}", "rate") for measure in measures]
+        invalid = metrics.get(f"abstention.{method}.invalid") if reading == "free" else 0.0
+        table.add_row(method, reading, *shares, "–" if invalid is None else f"{100 * invalid:.1f}")
     return table
 
 
