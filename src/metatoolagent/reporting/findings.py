@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from metatoolagent.params import MODEL_FREE, OF_METHOD
 from metatoolagent.reporting.numbers import Metrics, interval, p_value, resolved
 
+COMPARED = ("ft", "mta")
+"""The methods that the findings are about."""
 READINGS = {"free": "free answers", "scored": "scored choices"}
 TOOLS = {
     "test": "tools that were never trained on",
@@ -31,7 +33,7 @@ def pools(metrics: Metrics) -> list[str]:
 
 
 def headline(metrics: Metrics) -> str:
-    """Return where meta-learning beat fine-tuning, and where it lost, on split cd."""
+    """Return where meta-learning beat fine-tuning, where it lost, and what beat both, on split cd."""
     signs = {
         f"{READINGS[reading]} {POOLS[pool]}": _sign(metrics, f"cd.mta_vs_ft.{reading}.{pool}")
         for pool, reading in _cells(metrics)
@@ -40,11 +42,13 @@ def headline(metrics: Metrics) -> str:
     for sign, word in ((1, "ahead of"), (-1, "behind")):
         if where := [place for place, found in signs.items() if found == sign]:
             parts.append(f"{word} fine-tuning in {' and '.join(where)}")
-    return f"Meta-learning is {', and '.join(parts)}" if parts else "Meta-learning and fine-tuning are not told apart"
+    found = f"Meta-learning is {', and '.join(parts)}" if parts else "Meta-learning and fine-tuning are not told apart"
+    better = ahead(metrics, "cd")
+    return f"{found}; both are behind {' and '.join(better)} in scored choices" if better else found
 
 
 def sentences(metrics: Metrics, part: str) -> list[str]:
-    """Return the findings on split cd, then where both trained models are beaten, on whatever split.
+    """Return the findings on split cd, then which methods beat both ft and mta, on whatever split.
 
     Args:
         metrics: of all splits.
@@ -76,15 +80,29 @@ def compared(metrics: Metrics, key: str) -> str:
 
 
 def rivals(metrics: Metrics) -> Iterator[str]:
-    """Say where the best method that uses no language model beats both trained models, each difference resolved."""
+    """Say which methods are ahead of both ft and mta, a sentence for each split that has any."""
     for split in splits(metrics):
-        there = methods(metrics, split)
-        free = max((name for name in there if name in MODEL_FREE), key=lambda name: _scored(metrics, split, name))
-        best = max(("ft", "mta"), key=lambda name: _scored(metrics, split, name))
-        if all(metrics[f"{split}.{name}_vs_{free}.scored.all.high"] < 0 for name in ("ft", "mta")):
-            ours, theirs = (interval(metrics, f"{split}.{name}.scored.all") for name in (best, free))
-            who = f"{free}, which uses no language model, is ahead of both trained models"
-            yield f"On {split}, {who}: {theirs} against {ours} of {best}."
+        if better := ahead(metrics, split):
+            best = max(COMPARED, key=lambda name: _scored(metrics, split, name))
+            ours, *theirs = (interval(metrics, f"{split}.{name}.scored.all") for name in (best, *better))
+            without = [" (which uses no language model)" if name in MODEL_FREE else "" for name in better]
+            told = ", ".join(f"{name}{remark} {share}" for name, remark, share in zip(better, without, theirs, strict=True))
+            yield f"On {split}, ahead of both ft and mta in scored choices: {told}; {best}, the better of the two, has {ours}."
+
+
+def ahead(metrics: Metrics, split: str) -> list[str]:
+    """Return the methods whose scored choices, pool `all`, are above ft's and mta's, each difference resolved; the best first."""
+    others = [name for name in methods(metrics, split) if name not in COMPARED]
+    found = [name for name in others if all(_above(metrics, split, name, ours) for ours in COMPARED)]
+    return sorted(found, key=lambda name: -_scored(metrics, split, name))
+
+
+def _above(metrics: Metrics, split: str, method: str, other: str) -> bool:
+    """Return whether a method is above another one; a pair is named in the order of methods, whichever of the two is first."""
+    turned = f"{split}.{other}_vs_{method}.scored.all"
+    if f"{turned}.difference" in metrics:
+        return _sign(metrics, turned) < 0
+    return _sign(metrics, f"{split}.{method}_vs_{other}.scored.all") > 0
 
 
 def _cells(metrics: Metrics) -> list[tuple[str, str]]:
