@@ -36,6 +36,8 @@ def test_rotation():
     metrics = share("rotation.ft.free.consistency", 0.9, 0.8, 1.0) | share("rotation.ft.free.always_right", 0.5, 0.4, 0.6)
     metrics |= share("rotation.ft.free.position-0", 0.25, 0, 1) | share("rotation.ft.free.position-1", 0.75, 0, 1)
     assert rows(probes.rotation(metrics)) == [["ft", "free", "90.0 [80.0, 100.0]", "50.0 [40.0, 60.0]", "25.0", "75.0"]]
+    # Keys count places from 0; people, here and in the figures, from 1.
+    assert [column.header for column in probes.rotation(metrics).columns[-2:]] == ["place 1", "place 2"]
 
 
 def test_injection():

@@ -17,7 +17,7 @@ ABOUT = {
     "which the gold tool is. Balanced: right answers of all tasks. A free answer that names no candidate is neither a call nor a "
     "refusal; invalid: the share of those, without which over- and under-calling say nothing.",
     "rotation": "The same candidates in every turn. Consistency: the share of questions in which one tool is chosen at all "
-    "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list.",
+    "places; always right: it is the gold one. Then the accuracy by the gold tool's place in the list, counted from 1.",
     "injection": "The description of one distractor says to choose it. The share in which it is chosen without that sentence, "
     "and with it over all attacks; the lift is the difference. Then each attack.",
     "adaptation": "Accuracy after a number of inner steps on a few questions of the same unseen tools; none of those is asked. "
@@ -49,7 +49,7 @@ def rotation(metrics: Metrics) -> Table:
     """Return how often a method chooses the same tool at all places, and its accuracy by the gold tool's place."""
     pattern = re.compile(r"rotation\..*\.position-(\d+)\.rate")
     places = sorted({int(found[1]) for key in metrics if (found := pattern.fullmatch(key))})
-    titles = ("consistency", "always right", *(f"at {place}" for place in places))
+    titles = ("consistency", "always right", *(f"place {place + 1}" for place in places))
     table = _table("Rotation", ABOUT["rotation"], titles)
     for method, reading, key in _answers(metrics, "rotation", "consistency"):
         whole = [interval(metrics, f"{key}.{measure}", "rate") for measure in ("consistency", "always_right")]
