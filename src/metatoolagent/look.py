@@ -16,7 +16,7 @@ MARKS = {
     "react": ("#3f7f63", "triangle-right"),
     "ft": ("#e08a00", "diamond"),
     "channel": ("#8a1c4a", "M-0.35,-1H0.35V1H-0.35Z"),
-    "masking": ("#b3552b", "wedge"),
+    "masking": ("#b3552b", "M-1.15,-1.15H1.15L-1.15,1.15H1.15Z"),
     "mta": ("#12355b", "circle"),
 }
 """Colour and shape (a name of Vega's, or a path) by method, in the order of tables (`params.OF_METHOD`).

@@ -46,6 +46,7 @@ SWEPT = {
     ("queries", "meta_tasks.questions_per_tool"): "sweeps.queries.questions",
     ("queries", "meta_tasks.query_packs"): "sweeps.queries.query_tasks",
     ("queries", "meta_tasks.query_tasks"): "sweeps.queries.query_tasks",
+    ("queries", "mta.support_share"): "sweeps.queries.query_tasks",
     ("scale", "backbone.layers"): "sweeps.scale.layers",
     ("scale", "backbone.source"): "sweeps.scale.sources",
     ("compare", "mta.hypergradient"): "sweeps.compare",

@@ -2,11 +2,15 @@ import json
 import re
 import shutil
 
+import altair as alt
 import polars as pl
 import pytest
+import vl_convert
 
 from metatoolagent.artifacts import canonical_json, publishing, read_manifest, verify
 from metatoolagent.errors import UserError
+from metatoolagent.look import MARKS, shape
+from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import page
 from metatoolagent.reporting.browser import content, shares
 from report_fixtures import COMMITTED, HOSTILE, METHODS, ROOT, TASKS
@@ -186,24 +190,29 @@ OUTSIDE = """() => [...document.querySelectorAll(".plot svg")].flatMap((svg) => 
 })"""
 
 
-def with_long_labels(html, folder):
-    """Write the page with a kind of question and a domain of long names."""
+def changed(html, folder, data, change):
+    """Write the page with its data, `figures` or `tasks`, as `change` leaves it."""
     text = html.read_text(encoding="utf-8")
-    found = re.search(r'id="data-figures">(.*?)</script>', text, re.S)
+    found = re.search(rf'id="data-{data}">(.*?)</script>', text, re.S)
     content = json.loads(found[1])
-    for name in ("kind", "domain"):
-        for row in content[name]["rows"]:
-            row["value"] = f"software_development_and_testing_{row['value']}"
+    change(content)
     written = json.dumps(content).replace("<", "\\u003c")
-    (folder / "long.html").write_text(text[: found.start(1)] + written + text[found.end(1) :], encoding="utf-8")
-    return folder / "long.html"
+    (folder / "index.html").write_text(text[: found.start(1)] + written + text[found.end(1) :], encoding="utf-8")
+    return folder / "index.html"
+
+
+def long_labels(figures):
+    """Give kinds of questions and domains long names."""
+    for name in ("kind", "domain"):
+        for row in figures[name]["rows"]:
+            row["value"] = f"software_development_and_testing_{row['value']}"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_text_of_a_figure_ends_outside_it(html, browser, tmp_path, width):
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
     page = context.new_page()
-    for path in (html, with_long_labels(html, tmp_path)):
+    for path in (html, changed(html, tmp_path, "figures", long_labels)):
         page.goto(path.as_uri())
         for place in page.locator(".plot").all():
             place.scroll_into_view_if_needed()
@@ -263,10 +272,51 @@ def test_a_task_opens_with_every_methods_choice_and_hostile_text_as_text(opened)
     inside = page.locator(".task .inside").first
     inside.wait_for()  # a task is filled when the browser says that it opened, which it does a turn later
     assert inside.locator("tr.gold").count() == 1
-    assert inside.locator("thead th").all_inner_texts() == ["candidate", *METHODS, "documentation"]
+    assert inside.locator("thead th").all_inner_texts() == ["candidate", *METHODS]
+    assert inside.locator("dt").all_inner_texts() == METHODS
     assert HOSTILE in inside.inner_text()
     assert page.evaluate("window.broken") is None
     assert wrong == []
+
+
+def every_method(tasks):
+    """Give the tasks the answers of all methods, each a copy of one that is there."""
+    tasks["splits"]["cd"]["methods"] = list(OF_METHOD)
+    for task in tasks["splits"]["cd"]["tasks"]:
+        task[6] = [task[6][number % len(METHODS)] for number in range(len(OF_METHOD))]
+
+
+def test_an_open_task_shows_documentation_and_free_answers_beside_every_method(html, browser, tmp_path):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page = context.new_page()
+    page.goto(changed(html, tmp_path, "tasks", every_method).as_uri())
+    page.locator(".task").first.locator("summary").click()
+    inside = page.locator(".task .inside").first
+    inside.wait_for()
+    assert inside.locator(".doc").count() == 3
+    for part in (*inside.locator(".doc").all(), *inside.locator("dd").all()):
+        box = part.bounding_box()
+        assert box["x"] + box["width"] <= 1280 and box["width"] >= 200
+    context.close()
+
+
+def test_every_mark_can_be_seen(browser):
+    rows = [{"method": method} for method in MARKS]
+    points = alt.Chart(alt.Data(values=rows)).mark_point(size=80, filled=True).encode(shape=shape(list(MARKS)), x="method:N")
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_content(vl_convert.vegalite_to_svg(points.to_json()))
+    filled = """path => {
+      const {x, y, width, height} = path.getBBox();
+      let inside = 0;
+      for (let i = 0.5; i < 40; i++) for (let j = 0.5; j < 40; j++)
+        inside += path.isPointInFill(new DOMPoint(x + width * i / 40, y + height * j / 40));
+      return width * height * inside / 1600;
+    }"""
+    marks = page.locator(".mark-symbol.role-mark [aria-roledescription=point]").all()
+    areas = dict(zip(MARKS, [mark.evaluate(filled) for mark in marks], strict=True))
+    assert {name: area for name, area in areas.items() if area < 25} == {}
+    context.close()
 
 
 def test_what_a_reader_chooses_changes_the_figures_and_their_numbers(opened):
@@ -283,22 +333,16 @@ def test_what_a_reader_chooses_changes_the_figures_and_their_numbers(opened):
     assert wrong == []
 
 
-def with_another_split(html, folder):
-    """Write the page with a second split, a benchmark's, whose tasks are those of pool `all` alone."""
-    text = html.read_text(encoding="utf-8")
-    found = re.search(r'id="data-tasks">(.*?)</script>', text, re.S)
-    content = json.loads(found[1])
-    cd = content["splits"]["cd"]
-    content["splits"]["web"] = cd | {"tasks": [task for task in cd["tasks"] if task[1] == "all"][:5]}
-    written = json.dumps(content).replace("<", "\\u003c")
-    (folder / "index.html").write_text(text[: found.start(1)] + written + text[found.end(1) :], encoding="utf-8")
-    return folder / "index.html"
+def another_split(tasks):
+    """Add a second split, a benchmark's, whose tasks are those of pool `all` alone."""
+    cd = tasks["splits"]["cd"]
+    tasks["splits"]["web"] = cd | {"tasks": [task for task in cd["tasks"] if task[1] == "all"][:5]}
 
 
 def test_another_split_lists_its_own_tasks_whatever_was_filtered(html, browser, tmp_path):
     context = browser.new_context(offline=True)
     page = context.new_page()
-    page.goto(with_another_split(html, tmp_path).as_uri())
+    page.goto(changed(html, tmp_path, "tasks", another_split).as_uri())
     page.locator("#pool").select_option("unseen")
     page.locator("#tasks #split").select_option("web")
     assert count(page) == "5 of 5 tasks"

@@ -64,30 +64,32 @@
   }
 
   function inside(task) {
-    const box = make("div", undefined, "inside scroll");
+    const box = make("div", undefined, "inside");
+    const scroll = make("div", undefined, "scroll");
     const table = make("table");
     const head = table.createTHead().insertRow();
-    ["candidate", ...split().methods, "documentation"].forEach((text) => head.append(make("th", text)));
+    ["candidate", ...split().methods].forEach((text) => head.append(make("th", text)));
     const body = table.createTBody();
     task[4].forEach((number, place) => {
       const [name, , description] = tool(number);
       const line = body.insertRow();
       if (place === task[5]) line.className = "gold";
-      line.append(make("th", place === task[5] ? `${name} (gold)` : name));
+      const candidate = make("th", place === task[5] ? `${name} (gold)` : name);
+      candidate.append(make("span", description, "doc"));
+      line.append(candidate);
       task[6].forEach((answer) => {
         const share = answer[4] ? `${answer[4][place]} %` : "";
         line.append(make("td", answer[0] === place ? `● ${share}` : share, answer[0] === place ? "pick" : ""));
       });
-      line.append(make("td", description, "doc"));
     });
-    const free = body.insertRow();
-    free.append(make("th", "free answer"));
-    task[6].forEach((answer) => {
+    scroll.append(table);
+    const free = make("dl");
+    task[6].forEach((answer, index) => {
       const text = answer[3] ?? tool(task[4][answer[1]])[0];
-      free.append(make("td", `${text} (${answer[2].replace("_", " ")})`, "free"));
+      free.append(make("dt", split().methods[index]), make("dd", `${text} (${answer[2].replace("_", " ")})`));
     });
-    free.append(make("td", "● is the scored choice; the shares are of the probability of the candidates' names.", "doc"));
-    box.append(table);
+    const about = "● is the scored choice; the shares are of the probability of the candidates' names. Free answers:";
+    box.append(scroll, make("p", about), free);
     task[6].forEach((answer, index) => {
       if (answer[5]) box.append(make("p", `${split().methods[index]} reasoned: ${answer[5]}`, "intro"));
     });
