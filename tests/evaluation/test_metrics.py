@@ -8,7 +8,7 @@ import pytest
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, read_manifest
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.metrics import FILE, TABLE, check_paired, comparisons, invalid, measure, of_method, pairs
+from metatoolagent.evaluation.metrics import FILE, TABLE, answers, check_paired, comparisons, invalid, measure, of_method, pairs
 from metatoolagent.evaluation.statistics import cluster_bootstrap
 from whole_predictions import whole
 
@@ -220,3 +220,9 @@ def test_measure_refuses_unpaired_and_damaged_predictions(tmp_path):
     with pytest.raises(UserError, match="E-CORRUPT"):
         measure("cd", files, 100, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_folds_with_and_without_the_end_of_reasonings_are_read_together(tmp_path):
+    told = BETTER.with_columns(question_id=pl.col("question_id") + "-2", reasoning_end=pl.lit("line"))
+    found = answers({"cot": [published(BASE, tmp_path / "earlier"), published(told, tmp_path / "later")]})
+    assert found["cot"]["reasoning_end"].to_list() == [None] * 4 + ["line"] * 4

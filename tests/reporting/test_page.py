@@ -77,11 +77,10 @@ def test_a_pool_without_tasks_is_not_offered(html, results, drawn, hostile_catal
     assert "<i>unseen</i>" not in text and "<i>unseen</i>" in own(html)
 
 
-@pytest.mark.parametrize("lacking", ["cd.ft", "cd.base", "cd.mta", "cd.random cd.bm25", "cd"])
+@pytest.mark.parametrize("lacking", ["cd.ft", "cd.base", "cd.mta", "cd"])
 def test_a_page_without_what_it_tells_of_is_refused(results, drawn, hostile_catalog, tmp_path, lacking):
     numbers = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
-    gone = tuple(f"{name}." for name in lacking.split())
-    kept = {key: value for key, value in numbers.items() if not key.startswith(gone)}
+    kept = {key: value for key, value in numbers.items() if not key.startswith(f"{lacking}.")}
     kept |= {key.replace("cd.", "sd.", 1): value for key, value in numbers.items()}
     with publishing(tmp_path, ["metrics.json"], producer="metrics") as paths:
         paths["metrics.json"].write_text(canonical_json(kept), encoding="utf-8")
@@ -89,7 +88,7 @@ def test_a_page_without_what_it_tells_of_is_refused(results, drawn, hostile_cata
     sources = page.Sources(drawn, ROOT / "workflow/report", [tmp_path / "metrics.json"], files, {"cd": hostile_catalog})
     with pytest.raises(UserError, match="E-SPLITS") as raised:
         page.render(sources, COMMITTED)
-    assert all(name.split(".")[-1] in raised.value.got for name in lacking.split())
+    assert lacking.replace(".", " ") in raised.value.got
 
 
 def test_answers_to_different_tasks_and_of_another_catalog_are_not_shown(results, catalog, hostile_catalog, tmp_path):

@@ -164,6 +164,14 @@ def _predictions(of: str, pattern: str, told: str, more: dict[str, pa.Column] | 
         "free": pa.Column(pl.String, nullable=True, description="the candidate that the greedy answer names; null if none"),
         "free_text": pa.Column(pl.String, description="the greedy answer"),
         "reasoning": pa.Column(pl.String, nullable=True, description="what was generated before it; null if nothing was"),
+        # Predictions of an earlier version do not have it.
+        "reasoning_end": pa.Column(
+            pl.String,
+            pa.Check.isin(["line", "turn", "cut"]),
+            nullable=True,
+            required=False,
+            description="what ended the reasoning: the line of the answer, the model's turn or the budget; null if nothing was",
+        ),
         "outcome": _one_of([*OUTCOMES], "what became of the free answer"),
     }
     return _table(f"predictions{of}", {**_EVAL_COLUMNS, **asked, **(more or {}), **selected}, sorted_by=[])
@@ -264,7 +272,7 @@ def checked(frame: pl.DataFrame, schema: Table, source: str) -> pl.DataFrame:
         UserError: E-SCHEMA if it has other columns; else with every column and row that is not as described.
     """
     what = schema.title or "this kind"
-    if set(frame.columns) != set(schema.columns):
+    if set(frame.columns) not in map(set, _columns(schema)):
         raise columns.another(source, what, list(schema.columns), f"columns {', '.join(frame.columns)}")
     findings = []
     try:
@@ -299,7 +307,12 @@ def read(path: Path, schema: Table) -> pl.DataFrame:
     Raises:
         UserError: E-MISSING, E-CORRUPT or E-SCHEMA.
     """
-    return checked(columns.read(path, schema.title or "", list(schema.columns)), schema, str(path))
+    return checked(columns.read(path, schema.title or "", *_columns(schema)), schema, str(path))
+
+
+def _columns(schema: Table) -> list[list[str]]:
+    """Return the columns that a table may have: all, and those without which it is another one."""
+    return [list(schema.columns), [name for name, column in schema.columns.items() if column.required]]
 
 
 def write(frame: pl.DataFrame, schema: Table, path: Path) -> None:

@@ -83,7 +83,9 @@ def answers(predictions: Mapping[str, list[Path]]) -> dict[str, pl.DataFrame]:
     counts = Counter(path.resolve() for path in given)
     if again := [path for path in given if counts[path.resolve()] > 1]:
         raise _repeated("a file of predictions is named more than once", str(again[0]))
-    frames = {method: pl.concat([read(path, PREDICTIONS) for path in paths]) for method, paths in predictions.items()}
+    frames = {
+        method: pl.concat([read(path, PREDICTIONS) for path in paths], how="diagonal") for method, paths in predictions.items()
+    }
     for method, frame in frames.items():
         # Folds number their tasks alike, so what was asked tells them apart. A copy of a fold would only narrow the intervals.
         repeated = frame.filter(frame.select(ASKED).is_duplicated())

@@ -18,7 +18,7 @@ from metatoolagent.artifacts import publishing, verify
 from metatoolagent.catalog.croissant import are_ours
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.look import VEGA_LITE
-from metatoolagent.params import MODEL_FREE, OF_METHOD
+from metatoolagent.params import OF_METHOD
 from metatoolagent.reporting import browser, findings, probes, programme, provenance, tables
 from metatoolagent.reporting.numbers import Metrics, difference, p_value, resolved
 
@@ -123,7 +123,6 @@ def require_compared(metrics: Metrics) -> None:
         there = set(findings.methods(metrics, split))
         needed = {"ft", "mta"} | ({"base"} if split == "cd" else set())
         lacking += [f"{split} {name}" for name in OF_METHOD if name in needed - there]
-        lacking += [] if there & set(MODEL_FREE) else [f"{split} {' or '.join(MODEL_FREE)}"]
     if lacking:
         what, fix = (
             "the metrics lack what the page tells of",
