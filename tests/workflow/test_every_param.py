@@ -133,7 +133,8 @@ BEYOND = {
     "held_out": {"metrics_hd", "sweep-table2"},
     **dict.fromkeys(("chains.folder", "chains.benchmarks"), CHAINS),
     **dict.fromkeys(("probes.count", "probes.shots", "probes.steps"), PROBES),
-    **dict.fromkeys(("sweeps.seeds", "sweeps.caps.meta_tasks", "sweeps.caps.eval_tasks"), SWEEPS),
+    "sweeps.seeds": SWEEPS - {"sweep-overlap"},  # it has the adapters of the main run
+    **dict.fromkeys(("sweeps.caps.meta_tasks", "sweeps.caps.eval_tasks"), SWEEPS),
 }
 """The stages of the other targets that a key of theirs puts out of date; a key that is not here is of one sweep."""
 

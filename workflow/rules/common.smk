@@ -364,7 +364,8 @@ def parts_of_sweep(wildcards):
 
 
 def given_to_sweep(wildcards):
-    """Return the params of a sweep: its own, the seeds and the caps, those of the statistics, and for table2 the folds."""
-    own = ["sweeps.caps", "sweeps.seeds", f"sweeps.{wildcards.sweep}"]
+    """Return the params of a sweep: its own, the caps, the seeds if it trains, those of the statistics, for table2 the folds."""
+    own = ["sweeps.caps", f"sweeps.{wildcards.sweep}"]
+    own += [] if wildcards.sweep == "overlap" else ["sweeps.seeds"]
     own += ["held_out"] if wildcards.sweep == "table2" else []
     return pick("metrics", "seed", *own)(wildcards)
