@@ -218,6 +218,13 @@ def test_a_list_of_parts_that_is_named_is_there(authored):
     assert raised.value.exit_code == 64 and "mta split-list --out my/split.csv" in raised.value.fix
 
 
+def test_a_missing_params_yaml_says_where_to_run_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="E-MISSING") as raised:
+        params.load(Path("params.yaml"))
+    assert raised.value.exit_code == 64 and "in the repository's folder" in raised.value.fix and "create" not in raised.value.fix
+
+
 def test_domains_that_are_held_out_have_tools(authored):
     params.require_domains(authored())
     with pytest.raises(UserError, match="E-PARAMS") as raised:

@@ -145,6 +145,8 @@ def load(path: Path) -> Params:
         document = strict_yaml.load(path)
     except UserError as error:
         error.exit_code = Exit.PARAMS
+        if error.code == "E-MISSING":
+            error.fix = f"run the command in the repository's folder, which has it; if that lacks it: git checkout {path}"
         raise
     return check(document.content, document)
 
