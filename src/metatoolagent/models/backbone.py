@@ -90,7 +90,14 @@ def keep_layers(model: Any, count: int) -> None:
     if count > len(layers):
         where = "params.yaml, key backbone.layers"
         what = f"the model has {len(layers)} layers that can be cut"
-        raise UserError("E-BACKBONE", what, where, shown(count), "lower it, or 0 for all", exit_code=Exit.PARAMS)
+        raise UserError(
+            "E-BACKBONE",
+            what,
+            where,
+            shown(count),
+            "lower it (for sweep_scale sweeps.scale.layers), or 0 for all",
+            exit_code=Exit.PARAMS,
+        )
     model.get_decoder().layers = layers[:count]
     model.config.num_hidden_layers = count
     if getattr(model.config, "layer_types", None):
