@@ -76,14 +76,6 @@ def test_rates_are_learned_only_where_they_have_a_gradient(tmp_path, old, new, s
     assert raised.value.where.endswith("key mta")
 
 
-def test_support_packs_that_no_inner_step_reads_are_refused(tmp_path):
-    more = ("support_packs: 1", "support_packs: 3")
-    with pytest.raises(UserError, match="E-PARAMS") as raised:
-        load(tmp_path, more)
-    assert raised.value.where.endswith("key mta") and "only as many of the 3 packs" in raised.value.what
-    load(tmp_path, more, ("inner_steps: 1 ", "inner_steps: 3 "))
-
-
 def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
     with pytest.raises(UserError, match="support_share must be 0 with reptile"):
         load(tmp_path, ("hypergradient: first_order", "hypergradient: reptile"))

@@ -346,6 +346,20 @@ def test_a_checkpoint_is_saved_after_a_minute_however_few_updates_were_done(job,
     assert saved[1:] == list(range(1, UPDATES + 1))
 
 
+def test_support_packs_that_no_inner_step_reads_are_told_of(job, capsys):
+    rows = pl.read_parquet(job.tasks)
+    second = rows.filter(role="support").with_columns(pack=pl.lit(1, pl.Int16))
+    with publishing(job.out.parent / "two", ["meta_tasks.parquet"], producer="materialize") as paths:
+        both = pl.concat([rows, second]).sort("meta_task", "role", "pack", "task", descending=[False, True, False, False])
+        both.write_parquet(paths["meta_tasks.parquet"])
+    job = replace(job, tasks=job.out.parent / "two/meta_tasks.parquet")
+    training.train(job)
+    assert "warning[W-SUPPORT] mta.inner_steps is 1, so 1 of the 2 support packs" in capsys.readouterr().err
+    training.train(replace(job, mta=MTA.model_copy(update={"inner_steps": 2})))
+    training.train(replace(job, method="ft", mta=None))
+    assert "W-SUPPORT" not in capsys.readouterr().err
+
+
 def test_how_often_it_is_saved_is_no_part_of_a_runs_name(job):
     often = replace(job, train=TRAIN.model_copy(update={"checkpoint_every": 1}))
     assert often.run_id() == job.run_id() != replace(job, train=TRAIN.model_copy(update={"warmup": 0.2})).run_id()

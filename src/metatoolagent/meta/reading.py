@@ -30,7 +30,9 @@ class MetaTasks:
         self.rows = columns.read(job.tasks, "meta-tasks", columns.META_TASKS)
         self.masks = Masks(self.rows, job.masking.share, job.seed) if job.masking else None
         self.count = int(self.rows["meta_task"].n_unique())
-        self.query_packs = int(self.rows.filter(pl.col("role") == "query")["pack"].n_unique())
+        self.support_packs, self.query_packs = (
+            int(self.rows.filter(pl.col("role") == role)["pack"].n_unique()) for role in ("support", "query")
+        )
 
     def read(self, index: int) -> MetaTask:
         """Return a meta-task with its packs on the device."""

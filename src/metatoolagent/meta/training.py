@@ -170,6 +170,7 @@ class Trainer:
         ):
             self._draw(live, 0)
             if self.update < self.updates:
+                self._warn(progress)
                 progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
             saved = time.monotonic()
             for batch in self._batches():
@@ -185,6 +186,15 @@ class Trainer:
                     raise Pause(reason)
             if self.memory.shares:
                 progress.say(self.memory.measured())
+
+    def _warn(self, progress: Progress) -> None:
+        """Say so where the inner loop is too short for the support set, which fine-tuning is trained on in full."""
+        steps = self.job.mta.inner_steps if self.job.mta else self.tasks.support_packs
+        if steps < self.tasks.support_packs:
+            what = (
+                f"mta.inner_steps is {steps}, so {steps} of the {self.tasks.support_packs} support packs of a meta-task are read"
+            )
+            progress.say(f"warning[W-SUPPORT] {what}; raise it, or lower meta_tasks.support_packs, for the tasks that ft reads")
 
     def _draw(self, live: Curves, drawn: int) -> None:
         """Add the log's rows after the first `drawn` to the curves."""

@@ -65,17 +65,6 @@ class Params(sections.Section):
             raise ValueError(what)
         return mta
 
-    @field_validator("mta", mode="after")
-    @classmethod
-    def _read_each_support_pack(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:
-        packs = info.data["meta_tasks"].support_packs if "meta_tasks" in info.data else 0
-        if packs > mta.inner_steps:
-            raise ValueError(
-                f"with inner_steps {mta.inner_steps} only as many of the {packs} packs of meta_tasks.support_packs are read,"
-                " one a step, while ft is trained on all; raise inner_steps, or lower support_packs"
-            )
-        return mta
-
 
 class Given:
     """The part of params.yaml that one stage was given."""
