@@ -17,7 +17,7 @@ from metatoolagent.look import CONFIG, INK, QUIET, VEGA_LITE
 
 HERE = Path(__file__).parent
 FIGURE = HERE / "gap.svg"
-ONE, FIVE = "one training of each", "five trainings of each"
+ONE, SEVERAL = "one training of each", "three or five trainings of each"
 FAULT = " *"
 """Marks adapters of mta that were trained with a fault in the optimistic choice (docs/log.md, 2026-11-29)."""
 
@@ -52,7 +52,8 @@ def of_table(what: str, file: str, trainings: str = ONE, **where: str) -> Row:
 def rows() -> list[Row]:
     """Return all rows, from the top."""
     compared = {"file": "compare.csv", "method": "first_order"}
-    five = compared | {"seed": "all", "trainings": FIVE}
+    five = compared | {"seed": "all", "trainings": SEVERAL}
+    longer = {"file": "longer-seeds.csv", "method": "first_order", "seed": "all", "trainings": SEVERAL}
     seeds = [of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)]
     shared = [of_table(f"{share} % of each description shared", "overlap.csv", overlap=str(share)) for share in (30, 60, 90)]
     return [
@@ -63,7 +64,9 @@ def rows() -> list[Row]:
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
         of_table("the same, exact hypergradient", "hypergradients.csv", method="exact", seed="all"),
         of_table("the same, reptile", "hypergradients.csv", method="reptile", seed="all"),
-        of_metrics("the same, 160 updates, more real questions, first order", "longer-test.json", "cd.mta_vs_ft.scored.all"),
+        of_table("160 updates, more real questions, in bfloat16", **longer),
+        of_table("160 updates, free answers", reading="free", **longer),
+        of_table("160 updates, every candidate new", pool="unseen", **longer),
         of_table("domains held out, seven trainings, in bfloat16", "hd.csv", split="hd"),
         of_table("domains held out, every candidate new, in bfloat16", "hd.csv", split="hd", pool="unseen"),
         of_table(f"the first 20 of 30 layers, in bfloat16{FAULT}", "scale.csv", backbone="embedded, 20 layers"),
@@ -92,11 +95,11 @@ def chart(drawn: list[Row]) -> alt.LayerChart:
     frame = pl.DataFrame([vars(row) for row in drawn])
     assert frame["what"].is_unique().all(), "two rows of one name would stand in one line"
     base = alt.Chart(frame).encode(alt.Y("what:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)))
-    shade = alt.Color("trainings:N", scale=alt.Scale(domain=[FIVE, ONE], range=[INK, QUIET]))
+    shade = alt.Color("trainings:N", scale=alt.Scale(domain=[SEVERAL, ONE], range=[INK, QUIET]))
     zero = alt.Chart(pl.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeWidth=1).encode(x="zero:Q")
     title = "mta − ft, points; 95 % interval"
     interval = base.mark_rule().encode(alt.X("low:Q", title=title), alt.X2("high:Q"), shade)
-    shape = alt.Shape("trainings:N", scale=alt.Scale(domain=[FIVE, ONE], range=["diamond", "circle"]))
+    shape = alt.Shape("trainings:N", scale=alt.Scale(domain=[SEVERAL, ONE], range=["diamond", "circle"]))
     point = base.mark_point().encode(alt.X("difference:Q"), shade, shape)
     return alt.layer(zero, interval, point).properties(width=420, height=alt.Step(22))
 
