@@ -24,10 +24,14 @@ PROBES = [Path(f"results/probes/{probe}/metrics.json") for probe in PROBE_NAMES]
 SNAPSHOT = Path("docs/results/metrics.json")
 OUTCOMES = (
     "Right: names the gold tool; wrong: another candidate; other tool: a tool that is no candidate; none: no tool; cut: was still"
-    " going on at the limit. The last three are invalid. Methods that select without naming are right or wrong. A reasoning ends"
-    " with no line where it has none for the answer, which is then asked for, and is cut where its budget was spent before that."
+    " going on at the limit. The last three are invalid. Methods that select without naming are right or wrong."
 )
 """What the outcomes of free answers mean."""
+REASONINGS = (
+    " A reasoning ends with no line where it has none for the answer, which is then asked for, and is cut where its budget was"
+    " spent before that."
+)
+"""What is added where a method reasons."""
 ENDS = {"turn": "no line", "cut": "cut"}
 """How a reasoning can end without the line of its answer, for which the model was asked then: by itself, or at its budget."""
 KEY = re.compile(r"[^.]+\.[^.]+\.(free|scored)\.[^.]+\..+")
@@ -150,9 +154,10 @@ def invalid(metrics: Metrics, key: str, pool: str) -> str:
 
 def outcomes(metrics: Metrics) -> Table:
     """Return what became of the free answers, in per cent, a row for each split and method; none of metrics without outcomes."""
-    table = Table(title="What became of the free answers, in % of pool all", caption=OUTCOMES)
     names = ("right", "wrong", "other_tool", "none", "cut")
     ends = ("turn", "cut") if any(key.endswith(".reasoning.cut") for key in metrics) else ()
+    caption = OUTCOMES + (REASONINGS if ends else "")
+    table = Table(title="What became of the free answers, in % of pool all", caption=caption)
     for column in ("method", "split"):
         table.add_column(column)
     for column in (*names, *(f"reasoning: {ENDS[end]}" for end in ends)):
