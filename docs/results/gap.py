@@ -63,7 +63,7 @@ def rows() -> list[Row]:
         *seeds,
         of_metrics("candidates of all domains, seed 0, in bfloat16", "bfloat16.json", "cd.mta_vs_ft.scored.all"),
         of_table("the same, exact hypergradient", "hypergradients.csv", method="exact", seed="all"),
-        of_table("the same, reptile", "hypergradients.csv", method="reptile", seed="all"),
+        of_table("the same, reptile", "reptile.csv", method="reptile", seed="all"),
         of_table("160 updates, more real questions, in bfloat16", **longer),
         of_table("160 updates, free answers", reading="free", **longer),
         of_table("160 updates, every candidate new", pool="unseen", **longer),
