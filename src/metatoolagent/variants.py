@@ -29,7 +29,7 @@ LONGEST = 240
 SPLIT = "split"
 IN_TRAINING, IN_EVALUATION = "distractors", "eval_tasks.distractors"
 """The keys of the numbers of distractors; 0 in evaluation stands for as many as in training."""
-TOOLS = "meta_tasks.tools"
+TOOLS, QUESTIONS = "meta_tasks.tools", "meta_tasks.questions_per_tool"
 OF_POINT = {
     "train.learning_rate": "outer_lr",
     "mta.inner_lr": "inner_lr",
@@ -43,7 +43,7 @@ SWEPT = {
     ("distractors", IN_TRAINING): "sweeps.distractors",
     ("distractors", IN_EVALUATION): "sweeps.distractors",
     ("queries", TOOLS): "sweeps.queries.tools",
-    ("queries", "meta_tasks.questions_per_tool"): "sweeps.queries.questions",
+    ("queries", QUESTIONS): "sweeps.queries.questions",
     ("queries", "meta_tasks.query_packs"): "sweeps.queries.query_tasks",
     ("queries", "meta_tasks.query_tasks"): "sweeps.queries.query_tasks",
     ("queries", "mta.support_share"): "sweeps.queries.query_tasks",

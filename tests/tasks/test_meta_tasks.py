@@ -491,4 +491,8 @@ def test_more_questions_of_a_tool_than_any_has_are_refused(make):
     with pytest.raises(UserError, match="E-QUESTIONS") as raised:
         make("cd", meta={"questions_per_tool": 99})
     assert raised.value.what.startswith("99 questions of each training tool are asked for, and none has more than 12")
-    assert raised.value.fix.endswith("to 12 at most, or 0 for all")
+    assert raised.value.got == "meta_tasks.questions_per_tool: 99"
+    with pytest.raises(UserError, match="E-QUESTIONS") as raised:
+        swept = Variant.parse("sweep/queries/meta_tasks.questions_per_tool=99")
+        make("cd", "swept", variant=swept, meta={"questions_per_tool": 99})
+    assert raised.value.got == "sweeps.queries.questions: 99"

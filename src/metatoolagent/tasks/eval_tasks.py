@@ -8,7 +8,7 @@ from metatoolagent.tasks import pools
 from metatoolagent.tasks.distractors import in_evaluation, require
 from metatoolagent.tasks.drawing import Source, publish
 from metatoolagent.tasks.packs import Training
-from metatoolagent.variants import MAIN, TOOLS, Variant
+from metatoolagent.variants import MAIN, Variant
 
 FILE = "eval_tasks.parquet"
 
@@ -45,7 +45,7 @@ def materialize(
     sampling = source.sampling(evaluation.distractor_kind, number, seed)
     asked = source.choices
     if evaluation.part == "train":
-        asked = asked.only(Training.of(asked, seed, trained_on, variant.named(TOOLS)).question_Q)
+        asked = asked.only(Training.of(asked, seed, trained_on, variant).question_Q)
     require(pools.available(asked, sampling.by_domain, seed, evaluation), number, variant.named(key))
     rows = pools.eval_tasks(asked, sampling, evaluation)
     publish(rows, schemas.EVAL_TASKS, out, FILE, "materialize_evaluation", source, 2 * evaluation.count * (number + 3))

@@ -7,7 +7,7 @@ from metatoolagent.catalog import schemas
 from metatoolagent.tasks import packs
 from metatoolagent.tasks.distractors import require
 from metatoolagent.tasks.drawing import Source, publish
-from metatoolagent.variants import IN_TRAINING, MAIN, TOOLS, Variant
+from metatoolagent.variants import IN_TRAINING, MAIN, Variant
 
 FILE = "meta_tasks.parquet"
 
@@ -39,7 +39,7 @@ def materialize(
     """
     source = Source.read(split_folder, catalog, split)
     sampling = source.sampling(meta.distractor_kind, distractors, seed)
-    training = packs.Training.of(source.choices, seed, meta, variant.named(TOOLS))
+    training = packs.Training.of(source.choices, seed, meta, variant)
     require(packs.available(source.choices, training, sampling.by_domain, meta), distractors, variant.named(IN_TRAINING))
     tasks = meta.count * (meta.support_packs + meta.query_packs) * meta.tasks_per_pack
     rows = packs.meta_tasks(source.choices, training, sampling, meta)

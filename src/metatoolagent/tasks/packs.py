@@ -16,7 +16,7 @@ from metatoolagent.tasks.abstention import offered
 from metatoolagent.tasks.choices import KEYS, Choices
 from metatoolagent.tasks.distractors import Bools, Ints, Sampling, draw, draw_keys, generator_of, lowered
 from metatoolagent.tasks.turns import Parting, Turns
-from metatoolagent.variants import TOOLS
+from metatoolagent.variants import MAIN, QUESTIONS, TOOLS, Variant
 
 CHUNK = 1024
 """Meta-tasks that are made at once, if the keys of their packs are no more than `KEYS`."""
@@ -34,24 +34,26 @@ class Training:
     question_Q: Ints
 
     @classmethod
-    def of(cls, choices: Choices, seed: int, params: params.TrainedOn, key: str = TOOLS) -> "Training":
+    def of(cls, choices: Choices, seed: int, params: params.TrainedOn, variant: Variant = MAIN) -> "Training":
         """Return the training tools of a split and their questions, or as many of both as the params leave.
 
         Args:
             choices: the tools and questions of the split.
             seed: of the draw.
             params: how many of both are left.
-            key: where params.yaml has the number of tools, for the error.
+            variant: whose params they are, for the key in the error.
 
         Raises:
             UserError: E-QUESTIONS if more training tools, or more questions of each, are asked for than there are.
         """
         question_Q = np.flatnonzero(choices.unambiguous() & (choices.part_T[choices.tool_Q] == "train"))
         if params.tools:
-            kept_T = _spread(choices, question_Q, params.tools, key, generator_of(seed, "meta_tasks", "tools"))
+            kept_T = _spread(choices, question_Q, params.tools, variant.named(TOOLS), generator_of(seed, "meta_tasks", "tools"))
             question_Q = question_Q[np.isin(choices.tool_Q[question_Q], kept_T)]
         if params.questions_per_tool:
-            _require_of_each(choices.tool_Q[question_Q], params.questions_per_tool)
+            most = int(np.bincount(choices.tool_Q[question_Q]).max(initial=0))
+            what = f"questions of each training tool are asked for, and none has more than {most}"
+            _require(params.questions_per_tool, most, what, variant.named(QUESTIONS))
             turn_Q = generator_of(seed, "meta_tasks", "questions").permutation(len(choices.tool_Q))[question_Q]
             question_Q = question_Q[_rank(turn_Q, choices.tool_Q[question_Q]) < params.questions_per_tool]
         tool_T, tool_Q = np.unique(choices.tool_Q[question_Q], return_inverse=True)
@@ -74,30 +76,19 @@ class Training:
 def _spread(choices: Choices, question_Q: Ints, tools: int, key: str, generator: np.random.Generator) -> Ints:
     """Return some of the tools of questions, the domains in turn; of more tools of the same seed, they are a part."""
     tool_T = np.unique(choices.tool_Q[question_Q])
-    if tools > (most := len(tool_T)):
-        raise UserError(
-            "E-QUESTIONS",
-            f"{tools} training tools are asked for, and {most} have a question with one answer",
-            got=f"{key}: {tools}",
-            fix=f"{lowered(key, most)}, or 0 for all",
-            kept=artifacts.KEPT,
-        )
+    most = len(tool_T)
+    _require(tools, most, f"training tools are asked for, and {most} have a question with one answer", key)
     turn_T = generator.permutation(len(choices.names))[tool_T]
     domain_T = choices.domain_T[tool_T]
     turn_U = generator.permutation(len(choices.domains))
     return tool_T[np.lexsort((turn_U[domain_T], _rank(turn_T, domain_T)))][:tools]
 
 
-def _require_of_each(tool_Q: Ints, asked: int) -> None:
-    """Refuse a number of questions that no tool has: a sweep over it would tell of a size that there is not."""
-    if asked > (most := int(np.bincount(tool_Q).max(initial=0))):
-        raise UserError(
-            "E-QUESTIONS",
-            f"{asked} questions of each training tool are asked for, and none has more than {most}",
-            got=f"meta_tasks.questions_per_tool: {asked}",
-            fix=f"lower it (in a sweep sweeps.queries.questions) to {most} at most, or 0 for all",
-            kept=artifacts.KEPT,
-        )
+def _require(asked: int, most: int, what: str, key: str) -> None:
+    """Refuse more than there are: a sweep over it would tell of a size that there is not."""
+    if asked > most:
+        fix = f"{lowered(key, most)}, or 0 for all"
+        raise UserError("E-QUESTIONS", f"{asked} {what}", got=f"{key}: {asked}", fix=fix, kept=artifacts.KEPT)
 
 
 def _rank(turn_N: Ints, group_N: Ints) -> Ints:
