@@ -4,7 +4,7 @@ import torch
 from metatoolagent.meta.hypergradient import HYPERGRADIENTS
 from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import evaluate, gradient, leaves
-from metatoolagent.meta.objectives import MetaTask, fine_tuning, meta_learning
+from metatoolagent.meta.objectives import MetaTask, cosine, fine_tuning, meta_learning
 from model_fixtures import MTA, TRAIN, close, random_pack
 
 
@@ -122,3 +122,9 @@ def test_gradients_agree_with_central_differences(loss, weights):
         )
         expected = sum((slope[name] * direction[name]).sum() for name in start) / size
         assert (ahead - behind) / 0.02 == pytest.approx(expected.item(), rel=5e-3)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_alignment_does_not_depend_on_the_size_of_gradients(size):
+    one, other = {"a": torch.tensor([size, 0.0])}, {"a": torch.tensor([size, size])}
+    assert cosine(one, other) == pytest.approx(0.5**0.5)
