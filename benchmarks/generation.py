@@ -34,13 +34,11 @@ def ours(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> li
 def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> list[str]:
     """Return the free answers from `generate`."""
     template = renderer.template
-    end = template.marker(template.end)[0]
+    end = template.newline
     answers = []
     for task in (task for rows in groups for task in rows):
-        prompt = torch.tensor(
-            [[*renderer.prefix(task["candidates"]), *renderer.segment(task["question_id"])]], device=model.device
-        )
-        said = model.generate(
+        prompt = torch.tensor([[*renderer.prefix(task["candidates"]), *renderer.line(task["question_id"])]], device=model.device)
+        generated = model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=limit,
@@ -48,8 +46,9 @@ def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> 
             eos_token_id=end,
             pad_token_id=end,
         )
-        tokens = said[0, prompt.shape[1] :].tolist()
-        answers.append(template.tokenizer.decode(tokens[: tokens.index(end)] if end in tokens else tokens).strip())
+        tokens = generated[0, prompt.shape[1] :].tolist()
+        said = template.tokenizer.decode(tokens[: tokens.index(end)] if end in tokens else tokens)
+        answers.append(said.strip().partition("\n")[0].strip())
     return answers
 
 

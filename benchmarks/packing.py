@@ -34,7 +34,7 @@ class Steps:
 
     def pack(self, rows: list[Row]) -> Pack:
         """Return the pack of some tasks."""
-        return self.renderer.pack(rows, gold_only=self.train.loss == "answer").to(backbone.device())
+        return self.renderer.pack(rows, gold_only=True).to(backbone.device())
 
     def __call__(self, pack: Pack) -> float:
         """Return the mean loss of a pack, with its gradient taken."""

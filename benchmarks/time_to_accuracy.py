@@ -58,7 +58,7 @@ class Side:
         """Return what the method is trained on."""
         if self.method == "channel":
             return channel(self.renderer, rows).to(backbone.device())
-        return self.renderer.pack(rows, gold_only=self.train.loss == "answer").to(backbone.device())
+        return self.renderer.pack(rows, gold_only=True).to(backbone.device())
 
     def update(self, number: int) -> None:
         """Take one update, as `mta train` does."""

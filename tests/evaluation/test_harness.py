@@ -27,15 +27,12 @@ def out(materialized, catalog, tiny, tmp_path):
     return tmp_path / "harness"
 
 
-def test_a_task_is_the_conversation_as_text_and_each_answer_ends_the_turn(renderer, row):
+def test_a_task_is_its_lines_as_text_and_each_answer_ends_the_line(renderer, row):
     task = document(renderer, row)
     names = list(row["candidates"])
-    assert task["answers"] == [f"{name}<|im_end|>" for name in names]
-    listed = "\n".join(f"- {renderer.entries[name]}" for name in names)
-    assert task["prompt"] == (
-        "<|im_start|>system\nChoose the one tool that answers the request. Reply with its name only.\n\nTools:\n"
-        f"{listed}<|im_end|>\n<|im_start|>user\n{renderer.questions[row['question_id']]}<|im_end|>\n<|im_start|>assistant\n"
-    )
+    assert task["answers"] == [f" {name}\n" for name in names]
+    listed = "".join(f"{renderer.entries[name]}\n" for name in names)
+    assert task["prompt"] == f"{listed}{renderer.questions[row['question_id']]} ->"
     assert task["candidates"][task["position"]] == task["gold"]
 
 
@@ -55,7 +52,7 @@ def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
         free = yaml.safe_load(artifacts.verify(out / f"cd-test-{pool}-free.yaml").read_text(encoding="utf-8"))
         assert scored["task"] == f"metatoolagent_cd_test_{pool}"
         assert free["task"] == f"metatoolagent_cd_test_{pool}_free"
-        assert free["generation_kwargs"] == {"until": ["<|im_end|>"], "max_gen_toks": LIMIT, "do_sample": False}
+        assert free["generation_kwargs"] == {"until": ["\n"], "max_gen_toks": LIMIT, "do_sample": False}
     assert f"| metatoolagent_cd_test_all | {len(tasks) // 2} | 0 |" in (out / "README.md").read_text(encoding="utf-8")
 
 

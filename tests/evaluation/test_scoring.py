@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 import pytest
@@ -53,13 +53,13 @@ def continuation(model, prompt, count, end):
 
 
 @torch.no_grad()
-def free_answers(model, weights, renderer, rows, count):
+def free_answers(model, weights, renderer, rows, count, end):
     """What `generate` gives, for every task of a pack."""
     packed = renderer.pack(rows)
     cache = DynamicCache()
     out = adapter.forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     left = reading(packed, cache, out.logits[0], range(len(rows)))
-    return generate(model, weights, [left], renderer.template, count)
+    return generate(model, weights, [left], renderer.template, end, count)
 
 
 def expected_text(template, tokens, end):
@@ -79,9 +79,6 @@ class Crafted:
 
     def prefix(self, candidates):
         return self.stem
-
-    def segment(self, question_id):
-        return self.segments[question_id]
 
     def pack(self, rows, *, generated=0):
         names = rows[0]["candidates"]
@@ -110,7 +107,7 @@ def test_tasks_are_predicted_together_as_one_by_one(adapted, weights, renderer, 
 
 def test_scores_are_the_log_probabilities_of_names_in_the_plain_model(adapted, weights, renderer, rows, theirs):
     for row, found in zip(rows, predict(adapted, weights, renderer, rows, 2), strict=True):
-        stem = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        stem = [*renderer.prefix(CANDIDATES), *renderer.line(row["question_id"])]
         expected = []
         for name in CANDIDATES:
             answer = renderer.answers[name]
@@ -131,11 +128,11 @@ def test_the_backbone_alone_is_predicted_without_weights(model, adapted, weights
 
 
 def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, rows, theirs):
-    end = renderer.template.marker(renderer.template.end)[0]
-    found = free_answers(adapted, weights, renderer, rows, 12)
+    end = renderer.template.newline
+    found = free_answers(adapted, weights, renderer, rows, 12, end)
     texts = set()
     for row, answer in zip(rows, found, strict=True):
-        prompt = [*renderer.prefix(CANDIDATES), *renderer.segment(row["question_id"])]
+        prompt = [*renderer.prefix(CANDIDATES), *renderer.line(row["question_id"])]
         assert answer == expected_text(renderer.template, continuation(theirs, prompt, 12, end), end)
         texts.add(answer)
     assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen
@@ -180,10 +177,10 @@ def test_generation_ends_at_the_end_token_of_each_task(adapted, weights, templat
     tokens = {token for tokens in greedy.values() for token in tokens if len(template.tokenizer.decode([token]).encode()) == 1}
     end = max(tokens, key=lambda token: len({found.index(token) if token in found else -1 for found in greedy.values()}))
     answers = {"a": [1, 2, 3, end], "b": [4, end]}
-    renderer = Crafted(replace(template, end=template.tokenizer.decode([end])), stem, segments, answers)
+    renderer = Crafted(template, stem, segments, answers)
     expected = [expected_text(template, continuation(theirs, [*stem, *segment], 8, end), end) for segment in segments.values()]
     assert {cut for _, cut in expected} == {True, False}
-    assert free_answers(adapted, weights, renderer, tasks_of(greedy, answers), 8) == expected
+    assert free_answers(adapted, weights, renderer, tasks_of(greedy, answers), 8, end) == expected
 
 
 def test_greedy_names_agrees_with_generation(adapted, weights, template, said):

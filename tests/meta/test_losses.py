@@ -6,7 +6,7 @@ import torch
 from metatoolagent.meta import losses
 from metatoolagent.meta.losses import Outcome, by_branch, evaluate, gradient, leaves, log_probabilities
 from metatoolagent.tasks.channel import Channel
-from metatoolagent.tasks.packing import pack
+from metatoolagent.tasks.packing import NO_RIVAL, pack
 from model_fixtures import TRAIN, random_pack
 
 PACK = pack([1, 2], [[3], [4, 5]], [[6, 7, 9], [8, 9]], [0, 1], ["a", "b"], context=10)
@@ -65,11 +65,28 @@ def test_the_answer_loss_is_a_mean_over_tokens_then_over_tasks(fake):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_the_selection_loss_is_the_choice_among_candidates_and_a_share_of_the_answer(fake, share):
+    # Where names can only be told apart by their first tokens, 6 and 8, the rest of the right one is certain.
     expected = [
-        -math.log(A_FIRST / (A_FIRST + A_SECOND)) - share * math.log(A_FIRST) / 3,
-        -math.log(B_SECOND / (B_FIRST + B_SECOND)) - share * math.log(B_SECOND) / 2,
+        -math.log(0.5 / (0.5 + 0.25)) - share * math.log(A_FIRST) / 3,
+        -math.log(0.6 / (0.6 + 0.1)) - share * math.log(B_SECOND) / 2,
     ]
     assert outcome_of("selection", share).loss_Q.tolist() == pytest.approx(expected)
+
+
+def test_names_that_begin_alike_are_told_apart_where_they_part(monkeypatch):
+    """Names 6 7, 6 8 and 5, end 9: the right one, 6 7, competes with 5 at first and with 6 8 then; 6 counts once."""
+    packed = pack([1], [[3]], [[6, 7, 9], [6, 8, 9], [5, 9]], [0], ["a"], context=10, gold_only=True)
+    assert packed.rival_AR.tolist() == [[5, 6, NO_RIVAL], [7, 8, NO_RIVAL], [9, NO_RIVAL, NO_RIVAL]]
+    probabilities = [{6: 0.5, 5: 0.2, 4: 0.3}, {7: 0.1, 8: 0.4, 4: 0.5}, {9: 0.3, 4: 0.7}]
+    rows = [[math.log(given.get(token, 1e-9)) for token in range(10)] for given in probabilities]
+    monkeypatch.setattr(losses, "logits", lambda *_: torch.tensor(rows, dtype=torch.float64))
+    outcome = evaluate(None, None, packed, TRAIN.model_copy(update={"loss": "selection", "answer_share": 0.0}))
+    assert outcome.loss.item() == pytest.approx(-math.log(0.5 / 0.7 * 0.1 / 0.5), rel=1e-6)
+
+
+def test_a_name_that_ends_where_another_goes_on_competes_by_its_end(monkeypatch):
+    packed = pack([1], [[3]], [[6, 9], [6, 8, 9]], [0], ["a"], context=10, gold_only=True)
+    assert packed.rival_AR.tolist() == [[6, NO_RIVAL], [8, 9]]
 
 
 @pytest.mark.parametrize("loss", ["answer", "selection"])

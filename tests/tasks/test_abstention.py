@@ -99,7 +99,7 @@ def test_a_pack_lists_it_as_an_answer_and_asks_the_documentation_of_the_tool_tha
     row = {"question_id": question, "candidates": ["pulse", NONE], "gold": NONE, "position": 1}
     packed = renderer.pack([row, row | {"documentation": True}])
     decode = renderer.template.tokenizer.decode
-    assert "\n- No other tool in this list answers the request. () -> none of these" in decode(packed.input_ids_T)
-    assert decode(packed.target_A[packed.branch_A == 1]) == "none of these<|im_end|>"
+    assert "\nNo other tool in this list answers the request. () -> none of these\n" in decode(packed.input_ids_T)
+    assert decode(packed.target_A[packed.branch_A == 1]) == " none of these\n"
     assert packed.gold_Q.tolist() == [1, 1]
     assert renderer.sentences["atlas"] in decode(packed.input_ids_T[packed.node_T == 4])

@@ -21,13 +21,13 @@ def test_below_a_tool_each_question_is_what_is_predicted(renderer, rows):
     tree, template = below(renderer, "atlas", rows), renderer.template
     questions = [template.content(renderer.questions[row["question_id"]]) for row in rows]
     opening = template.marker(template.before_question)
-    sequence = renderer.prefix(["atlas"])
+    sequence = renderer.tools_turn(["atlas"])
     for tokens in questions:
         sequence += [*opening, *tokens[:-1]]  # the last token predicts nothing
     assert tree.input_ids_T.tolist() == sequence
     assert tree.target_A.tolist() == [token for tokens in questions for token in tokens]
     assert tree.branch_A.tolist() == [index for index, tokens in enumerate(questions) for _ in tokens]
-    starts = [len(renderer.prefix(["atlas"])) + len(opening) - 1] * len(rows)
+    starts = [len(renderer.tools_turn(["atlas"])) + len(opening) - 1] * len(rows)
     assert tree.position_ids_T[tree.keep_K[tree.ask_Q]].tolist() == starts
 
 

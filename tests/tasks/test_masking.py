@@ -82,12 +82,12 @@ def test_the_prompt_and_the_right_answer_have_the_same_new_name(meta_tasks, rend
     packed = renderer.masked(shown).pack(rows)
     decode = renderer.template.tokenizer.decode
     prefix = decode(packed.input_ids_T[packed.node_T == 0])
-    listed = [line.split(" -> ")[-1] for line in prefix.splitlines() if line.startswith("- ")]
+    listed = [line.split(" -> ")[-1] for line in prefix.splitlines()]
     assert listed == [shown[name]["name"] for name in candidates]
     assert not any(name in prefix for name in candidates)
     for index, row in enumerate(rows):
         branch = index * len(candidates) + packed.gold_Q[index].item()
-        assert decode(packed.target_A[packed.branch_A == branch]) == shown[row["gold"]]["name"] + "<|im_end|>"
+        assert decode(packed.target_A[packed.branch_A == branch]) == f" {shown[row['gold']]['name']}\n"
     # The renderer itself, which evaluation uses, is as it was.
     assert decode(renderer.prefix(candidates)).count(f"-> {candidates[0]}") == 1
 

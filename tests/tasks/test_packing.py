@@ -69,6 +69,7 @@ def test_with_the_gold_answers_alone_each_question_has_one_branch():
     assert found.input_ids_T.tolist() == [1, 2, 3, 6, 7, 4, 5, 8]
     assert found.target_A.tolist() == [6, 7, 9, 8, 9]
     assert found.branch_A.tolist() == [0, 0, 0, 1, 1]
+    assert found.rival_AR.tolist() == [[6, 8], [7, -1], [9, -1], [6, 8], [9, -1]]
     assert found.gold_Q.tolist() == [0, 0]
 
 
@@ -126,7 +127,7 @@ def test_the_logits_of_a_pack_are_those_of_its_tasks_alone(adapted, weights):
     assert close(packed, single, 1e-5)
 
 
-@pytest.mark.parametrize(("loss", "gold_only"), [("answer", True), ("answer", False), ("selection", False)])
+@pytest.mark.parametrize(("loss", "gold_only"), [("answer", True), ("answer", False), ("selection", True), ("selection", False)])
 def test_loss_and_gradient_of_a_pack_are_those_of_its_tasks_alone(loss, gold_only, adapted, weights):
     chosen = TRAIN.model_copy(update={"loss": loss})
     parts = random_parts(8, 4)
@@ -150,9 +151,10 @@ def test_loss_and_gradient_of_a_pack_are_those_of_its_tasks_alone(loss, gold_onl
         assert (slope - expected[name]).abs().max() <= 1e-5 * largest, name
 
 
-def test_the_answer_loss_does_not_depend_on_the_other_branches(adapted, weights):
+@pytest.mark.parametrize("loss", ["answer", "selection"])
+def test_no_loss_depends_on_the_other_branches(loss, adapted, weights):
     parts = random_parts(4, 3)
-    chosen = TRAIN.model_copy(update={"loss": "answer"})
+    chosen = TRAIN.model_copy(update={"loss": loss})
     full = evaluate(adapted, weights, pack(**parts, context=8192), chosen)
     gold = evaluate(adapted, weights, pack(**parts, context=8192, gold_only=True), chosen)
     assert close(full.loss_Q, gold.loss_Q, 1e-5)

@@ -36,24 +36,23 @@ def test_a_pack_is_the_documentation_the_questions_and_the_names(renderer, rows,
     packed = renderer.pack(rows)
     decode = renderer.template.tokenizer.decode
     prefix = decode(packed.input_ids_T[packed.node_T == 0])
-    listed = [line.split(" -> ")[-1] for line in prefix.splitlines() if line.startswith("- ")]
+    listed = [line.split(" -> ")[-1] for line in prefix.splitlines()]
     assert listed == ["pulse", "oven_preheat", "atlas"]
-    assert "- Bring the oven to a temperature and say when it is hot. (celsius) -> oven_preheat" in prefix
+    assert "\nBring the oven to a temperature and say when it is hot. (celsius) -> oven_preheat\n" in prefix
     assert packed.task_ids == tuple(row["question_id"] for row in rows)
     assert packed.gold_Q.tolist() == [2, 0]
     asked = dict(pl.read_parquet(catalog / "questions.parquet").select("question_id", "question").iter_rows())
     for index, row in enumerate(rows):
         node = 1 + 4 * index  # a question, then its three branches
-        assert f"user\n{asked[row['question_id']]}<|im_end|>" in decode(packed.input_ids_T[packed.node_T == node])
+        assert f"{asked[row['question_id']]} ->" == decode(packed.input_ids_T[packed.node_T == node])
     answers = [decode(packed.target_A[packed.branch_A == branch]) for branch in range(6)]
-    assert answers == ["pulse<|im_end|>", "oven_preheat<|im_end|>", "atlas<|im_end|>"] * 2
+    assert answers == [" pulse\n", " oven_preheat\n", " atlas\n"] * 2
 
 
 def test_documentation_may_stand_for_a_question(renderer, rows):
     packed = renderer.pack([rows[0] | {"documentation": True}, rows[1] | {"documentation": False}])
     texts = [renderer.template.tokenizer.decode(packed.input_ids_T[packed.node_T == node]) for node in (1, 5)]
-    assert f"user\n{renderer.sentences['atlas']}<|im_end|>" in texts[0]
-    assert f"user\n{renderer.questions[rows[1]['question_id']]}<|im_end|>" in texts[1]
+    assert texts == [f"{renderer.sentences['atlas']} ->", f"{renderer.questions[rows[1]['question_id']]} ->"]
 
 
 def test_an_instruction_stands_at_the_end_of_the_attacked_tools_description(renderer, rows):
@@ -69,7 +68,7 @@ def test_an_instruction_stands_at_the_end_of_the_attacked_tools_description(rend
 def test_with_the_gold_answer_alone(renderer, rows):
     packed = renderer.pack(rows, gold_only=True)
     answers = [renderer.template.tokenizer.decode(packed.target_A[packed.branch_A == branch]) for branch in range(2)]
-    assert answers == ["atlas<|im_end|>", "pulse<|im_end|>"]
+    assert answers == [" atlas\n", " pulse\n"]
 
 
 def test_the_order_of_the_candidates_is_the_rows_one(renderer, rows):

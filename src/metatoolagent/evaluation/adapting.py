@@ -101,7 +101,7 @@ def iterates(language: Language, phi: Tensors, examples: pl.DataFrame, adaptatio
     Raises:
         UserError: E-NONFINITE.
     """
-    pack = language.renderer.pack(examples.to_dicts(), gold_only=adaptation.train.loss == "answer").to(backbone.device())
+    pack = language.renderer.pack(examples.to_dicts(), gold_only=True).to(backbone.device())
 
     def loss(weights: Tensors, pack: AnyPack) -> Outcome:
         return evaluate(language.model, weights, pack, adaptation.train)

@@ -54,7 +54,7 @@ def reading(pack: Pack, cache: DynamicCache, logits_KV: Tensor, which: Sequence[
 
 @torch.no_grad()
 def generate(
-    model: nn.Module, weights: Tensors | None, readings: Sequence[Reading], template: Template, max_new_tokens: int
+    model: nn.Module, weights: Tensors | None, readings: Sequence[Reading], template: Template, end: int, max_new_tokens: int
 ) -> list[tuple[str, bool]]:
     """Return the greedy answer to each question of each reading, one after the other, and whether it was cut off.
 
@@ -63,9 +63,9 @@ def generate(
         weights: the LoRA tensors; None for the backbone alone.
         readings: at least one.
         template: the backbone's.
+        end: the token that ends an answer.
         max_new_tokens: limit of an answer.
     """
-    end = template.marker(template.end)[0]
     step = Step(model, cast(weights, next(model.parameters()).dtype), together(readings))
     position_RU = _padded([one.position_U for one in readings])
     # What fills a sequence up has ended from the start.

@@ -1,10 +1,9 @@
 """Evaluation tasks for lm-evaluation-harness: prompts and answers as text, so that any model can be measured on them.
 
 The harness joins a context and a continuation, tokenizes the whole, and takes what follows the context's own tokens for
-the continuation. Three things make its choice ours: the prompt is written out with the role markers of the backbone's
-chat template (so no template is applied again), each answer ends with the token that ends the turn (without it a name that
-begins another one would win too often), and the measure is `acc`, which compares sums of log-probabilities (`acc_norm`
-divides them by the length). White space at the end of a prompt counts to every answer there, the same for all of a task.
+the continuation. Three things make its choice ours: the prompt is written out as it is (so no chat template is applied), each
+answer ends with the end of its line (without it a name that begins another one would win too often), and the measure is `acc`,
+which compares sums of log-probabilities (`acc_norm` divides them by the length).
 
 Text that a tokenizer joins across our boundaries, or reads as a special token, is other tokens there than here. Every prompt
 with every answer is looked at, and the tasks in which one differs are counted.
@@ -33,7 +32,7 @@ TABLE = schemas.Table(
         "prompt": pa.Column(
             pl.String, schemas.TEXT, description="the candidate set and the question, up to where the answer starts"
         ),
-        "answers": pa.Column(schemas.TEXTS, description="each candidate's name with the token that ends the turn"),
+        "answers": pa.Column(schemas.TEXTS, description="each candidate's name with the end of its line"),
     },
     strict=True,
     ordered=True,
@@ -47,15 +46,14 @@ Run in this folder (the tasks name their data beside them):
 lm_eval --model hf --model_args pretrained=MODEL,dtype=float32 --tasks metatoolagent,metatoolagent_free --include_path .
 ```
 
-`MODEL` is a hub id or a folder whose chat template has the role markers that the prompts are written out with: those of
-`{backbone}`. For a model with other markers, export again with its folder as `--backbone`. Do not pass `--apply_chat_template`:
-the prompts have it applied.
+`MODEL` is a hub id or a folder. The prompts are plain lines, so they are the same for every model; the column below was counted
+with the tokenizer of `{backbone}`. Do not pass `--apply_chat_template`: `mta evaluate` asks without it.
 
 | task | tasks | read otherwise |
 |---|---:|---:|
 {table}
 
-`acc` of a task is `scored` of `mta results`: the candidate whose name is most probable, with the token that ends the turn.
+`acc` of a task is `scored` of `mta results`: the candidate whose name is most probable, with the end of its line.
 `exact_match` of the task of the same name with `_free` at its end is `free`: an answer may have {limit} tokens here, enough for
 the name of every candidate, which `mta evaluate` never cuts. Only a name in other tokens than the tokenizer's own can be cut
 there and right here.
@@ -92,13 +90,12 @@ def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tok
             tables[key] = pl.DataFrame(documents, schema_overrides={"position": pl.Int16}).select(list(TABLE.columns))
             differing[key] = sum(differs(renderer, item) for item in documents)
     inputs = [*files.values(), catalog / "tools.parquet", catalog / "questions.parquet"]
-    end = renderer.template.end
     named = {name for table in tables.values() for names in table["candidates"] for name in names}
     limit = max([max_new_tokens, *(len(renderer.answers[name]) for name in named)])
     with artifacts.publishing(out, _names(tables), producer=PRODUCER, inputs=inputs, extra={"differing": differing}) as paths:
         for key, table in tables.items():
             schemas.write(table, TABLE, paths[f"{key}.parquet"])
-            for name, content in (key, scored(key)), (f"{key}-free", free(key, end, limit)):
+            for name, content in (key, scored(key)), (f"{key}-free", free(key, limit)):
                 paths[f"{name}.yaml"].write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         lines = [f"| {_task(key)} | {len(table)} | {differing[key]} |" for key, table in tables.items()]
         text = README.format(backbone=backbone.as_posix(), table="\n".join(lines), limit=limit)
@@ -150,7 +147,7 @@ def scored(key: str) -> dict[str, Any]:
     }
 
 
-def free(key: str, end: str, limit: int) -> dict[str, Any]:
+def free(key: str, limit: int) -> dict[str, Any]:
     """Return the task file of the free answer: greedy, and right if it is the gold tool's name and nothing else."""
     exact = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
     stripped = [{"function": "regex", "regex_pattern": r"(?s)^\s*(.*?)\s*\Z"}, {"function": "take_first"}]
@@ -160,7 +157,7 @@ def free(key: str, end: str, limit: int) -> dict[str, Any]:
         **_data(key),
         "output_type": "generate_until",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": [end], "max_gen_toks": limit, "do_sample": False},
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": limit, "do_sample": False},
         "filter_list": [{"name": "stripped", "filter": stripped}],
         "metric_list": [exact],
     }
@@ -188,7 +185,8 @@ def _names(tables: Mapping[str, pl.DataFrame]) -> list[str]:
 
 
 def _prompt(renderer: Renderer, row: Row) -> list[int]:
-    return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"])]
+    # Without the beginning of every text, which the harness adds where the tokenizer does.
+    return [*renderer.lines(row["candidates"]), *renderer.line(row["question_id"])]
 
 
 def _text(renderer: Renderer, tokens: list[int]) -> str:

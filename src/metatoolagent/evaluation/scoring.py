@@ -68,7 +68,8 @@ def predict(
         UserError: E-CTX if a task is longer than the context, and as `select`.
     """
     asked = [Asked(renderer.pack(rows, generated=max_new_tokens), list(rows[0]["candidates"])) for rows in sets]
-    return select(model, weights, renderer.template, asked, max_new_tokens, opening)
+    template = renderer.template
+    return select(model, weights, template, template.newline, asked, max_new_tokens, opening)
 
 
 @torch.no_grad()
@@ -76,6 +77,7 @@ def select(
     model: nn.Module,
     weights: Tensors | None,
     template: Template,
+    end: int,
     asked: Sequence[Asked],
     max_new_tokens: int,
     opening: Opening | None = None,
@@ -86,6 +88,7 @@ def select(
         model: as for `predict`.
         weights: as for `predict`.
         template: the backbone's.
+        end: the token that ends an answer.
         asked: the packs.
         max_new_tokens: limit of a free answer that is no candidate's name.
         opening: the first tokens of each pack's prefix, if they were read already.
@@ -97,11 +100,11 @@ def select(
     for one, of_set in zip(asked, scored, strict=True):
         require_finite(one.pack.task_ids, one.candidates, of_set.scores)
     left = [one.left for one in scored if one.left]
-    generated = iter(generate(model, weights, left, template, max_new_tokens) if left else [])
+    generated = iter(generate(model, weights, left, template, end, max_new_tokens) if left else [])
     predictions = []
     for one, of_set in zip(asked, scored, strict=True):
         answers = [next(generated) if index is None else (one.candidates[index], False) for index in of_set.named]
-        predictions.append([_prediction(one.candidates, *found) for found in zip(of_set.scores, answers, strict=True)])
+        predictions.append([prediction(one.candidates, *found) for found in zip(of_set.scores, answers, strict=True)])
     return predictions
 
 
@@ -152,7 +155,15 @@ def greedy_names(top_A: Tensor, pack: Pack) -> Tensor:
     return by_branch(top_A.float(), pack) == by_branch(torch.ones_like(top_A, dtype=torch.float32), pack)
 
 
-def _prediction(candidates: Sequence[str], scores: list[float], answer: tuple[str, bool]) -> Prediction:
-    text, cut = answer
+def prediction(candidates: Sequence[str], scores: list[float], answer: tuple[str, bool]) -> Prediction:
+    """Return what a method says, its free answer read as a line: whatever stands on later lines is no part of it.
+
+    Args:
+        candidates: of the task.
+        scores: of each candidate, a log-probability in nats.
+        answer: the free answer, and whether it was cut off.
+    """
+    line, newline, _ = answer[0].partition("\n")
+    text, cut = line.strip(), answer[1] and not newline
     named = text if text in candidates and not cut else None
     return Prediction(scores, candidates[scores.index(max(scores))], text, named, cut)

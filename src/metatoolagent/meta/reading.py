@@ -25,7 +25,6 @@ class MetaTasks:
         """
         context = int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
         self.channel = job.method == "channel"
-        self.gold_only = job.train.loss == "answer"
         self.renderer = Renderer(job.catalog, read_template(backbone.load_tokenizer(job.model)), context)
         self.rows = columns.read(job.tasks, "meta-tasks", columns.META_TASKS)
         self.masks = Masks(self.rows, job.masking.share, job.seed) if job.masking else None
@@ -65,4 +64,4 @@ class MetaTasks:
         tasks = group.sort("task").to_dicts()
         if self.channel:
             return channel(renderer, tasks).to(backbone.device())
-        return renderer.pack(tasks, gold_only=self.gold_only).to(backbone.device())
+        return renderer.pack(tasks, gold_only=True).to(backbone.device())

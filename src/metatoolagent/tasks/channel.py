@@ -63,13 +63,14 @@ def below(renderer: Renderer, name: str, rows: Sequence[Row]) -> Pack:
     """
     template = renderer.template
     return packing.pack(
-        renderer.prefix([name]),
+        renderer.tools_turn([name]),
         [template.marker(template.before_question)] * len(rows),
         [template.content(renderer.said({**row, "documentation": False})) for row in rows],
         list(range(len(rows))),
         [row["question_id"] for row in rows],
         context=renderer.context,
         gold_only=True,
+        competing=False,
     )
 
 

@@ -5,7 +5,7 @@ branch per answer. A token attends to its own node, causally, and to the nodes a
 the node above ends. So every path from the root is the very sequence that the task has alone, and the losses and
 gradients are the same, at a fraction of the tokens.
 
-Shapes: T tokens, N nodes, Q questions (tasks), C branches a question, K kept positions, A answer tokens.
+Shapes: T tokens, N nodes, Q questions (tasks), C branches a question, K kept positions, A answer tokens, R rivals of a token.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from metatoolagent.errors import Exit, UserError
+
+NO_RIVAL = -1
+"""In the place of a token, where fewer answers compete than the widest place has room for."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Pack:
     target_A: Tensor
     branch_A: Tensor
     """Branch of each answer token, counted through the questions."""
+    rival_AR: Tensor
+    """The tokens by which the answers go on that began as this one, in the place of each answer token, which is one of them; each
+    once, and NO_RIVAL for the rest. R is 0 where answers do not compete."""
     gold_Q: Tensor
     """Index of the right branch of each question."""
 
@@ -123,6 +129,7 @@ def _part(pack: Pack, first: int, last: int) -> Pack:
         row_A=pack.row_A[in_A] - keep,
         target_A=pack.target_A[in_A],
         branch_A=pack.branch_A[in_A] - first * branches,
+        rival_AR=pack.rival_AR[in_A],
         gold_Q=pack.gold_Q[first:last],
     )
 
@@ -141,6 +148,7 @@ class Tree:
         self.row: list[int] = []
         self.target: list[int] = []
         self.branch: list[int] = []
+        self.rivals: list[list[int]] = []
         self.branches = 0
 
     def add(self, ids: Sequence[int], parent: int | None) -> int:
@@ -154,12 +162,12 @@ class Tree:
         self.node += [index] * len(ids)
         return index
 
-    def branch_out(self, question: int, answers: Sequence[Sequence[int]]) -> None:
-        """Append the answers under a question that was just added, and note which logits predict their tokens."""
+    def branch_out(self, question: int, answers: Sequence[Sequence[int]], rivals: Sequence[list[list[int]]]) -> None:
+        """Append the answers under a question that was just added, and note which logits predict their tokens, and the rivals."""
         asked = len(self.keep)
         self.ask.append(asked)
         self.keep.append(len(self.input_ids) - 1)
-        for answer in answers:
+        for answer, of_answer in zip(answers, rivals, strict=True):
             # The last token of an answer predicts nothing, so it is no input.
             start, inputs = len(self.input_ids), len(answer) - 1
             self.add(answer[:-1], question)
@@ -167,6 +175,7 @@ class Tree:
             self.keep += range(start, start + inputs)
             self.target += answer
             self.branch += [self.branches] * len(answer)
+            self.rivals += of_answer
             self.branches += 1
 
     def above(self) -> Tensor:
@@ -175,6 +184,16 @@ class Tree:
         for index, path in enumerate(self.paths):
             matrix[index, path] = True
         return matrix
+
+
+def rivals_of(answer: Sequence[int], answers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the tokens by which the answers go on that began as one of them did, for each of its tokens (`Pack.rival_AR`)."""
+    found, left = [], list(answers)
+    for place, token in enumerate(answer):
+        next_tokens = sorted({other[place] for other in left if len(other) > place})
+        found.append(next_tokens + [NO_RIVAL] * (len(answers) - len(next_tokens)))
+        left = [other for other in left if len(other) > place and other[place] == token]
+    return found
 
 
 def pack(
@@ -187,6 +206,7 @@ def pack(
     context: int,
     generated: int = 0,
     gold_only: bool = False,
+    competing: bool = True,
 ) -> Pack:
     """Pack the tasks of one candidate set.
 
@@ -199,15 +219,18 @@ def pack(
         context: positions that the model has.
         generated: positions that tokens generated after a question may need.
         gold_only: whether each question branches into its right answer alone.
+        competing: whether the answers are a choice, so that `rival_AR` is filled.
 
     Raises:
         UserError: E-CTX if a task is longer than the model's context. Nothing is ever cut.
     """
     tree, needed_Q = Tree(), []
+    rivals = [rivals_of(answer, answers if competing else []) for answer in answers]
     root = tree.add(prefix, None)
     for segment, right in zip(segments, gold, strict=True):
         question = tree.add(segment, root)
-        tree.branch_out(question, [answers[right]] if gold_only else answers)
+        own = [right] if gold_only else range(len(answers))
+        tree.branch_out(question, [answers[index] for index in own], [rivals[index] for index in own])
         needed_Q.append(max(tree.ends[question] + generated, *tree.ends[question:]))
     if (needed := max(needed_Q)) > context:
         lowered = "distractors or icl.demonstrations (icl)"
@@ -232,5 +255,6 @@ def pack(
         row_A=torch.tensor(tree.row),
         target_A=torch.tensor(tree.target),
         branch_A=torch.tensor(tree.branch),
+        rival_AR=torch.tensor(tree.rivals),
         gold_Q=torch.tensor(right_branch),
     )

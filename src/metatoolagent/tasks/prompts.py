@@ -1,5 +1,10 @@
 """The prompt, as token ids: a prefix for a candidate set, a segment for a question, an answer for a name.
 
+A model that answers at once reads lines of one form: each tool is `description (parameters) -> name`, and the question is a
+line that the model ends: `question ->`. So the tools are demonstrations of what is asked for, which a pretrained model goes on
+with by itself (docs/decisions/0020-lines-of-one-form.md). Methods that reason first, or that score questions, have the
+turns of the backbone's chat template.
+
 Text of the template and text of the data are tokenized apart, and the data's text with special tokens split, so
 that no documentation or question can end its turn or open another one. A newline in a description could forge an
 entry of the list, so runs of white space become one space.
@@ -20,6 +25,8 @@ SENTINELS = ("\ue000", "\ue001", "\ue002")
 """Private characters that stand for the system, user and assistant texts while the template is read."""
 
 
+ARROW = "->"
+"""Parts what is asked for from the name."""
 FEW = 3
 """Spaces of a sentence, below which it is too short to stand for a question."""
 
@@ -33,8 +40,6 @@ class Template:
     before_question: str
     before_answer: str
     end: str
-    after_end: str
-    """What stands between the end of an answer and the next turn."""
 
     def marker(self, text: str) -> list[int]:
         """Return the tokens of a piece of the template."""
@@ -54,19 +59,42 @@ class Template:
         """Return the tokens of a piece of data; what looks like a special token is plain text."""
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
-    def prefix(self, entries: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
-        """Return the tokens of the part that depends on the candidate set alone."""
+    @cached_property
+    def beginning(self) -> list[int]:
+        """Return the tokens that the tokenizer begins every text with: one or none."""
+        return [token for token in self.tokenizer("").input_ids if token == self.tokenizer.bos_token_id][:1]
+
+    @cached_property
+    def newline(self) -> int:
+        """Return the token that ends a line, and so an answer."""
+        return self.content("\n")[-1]
+
+    def lines(self, entries: Sequence[str]) -> list[int]:
+        """Return the tokens of the part that depends on the candidate set alone: a line for each tool."""
+        return self.content("".join(f"{entry}\n" for entry in entries))
+
+    def line(self, question: str) -> list[int]:
+        """Return the tokens of a question, as a line that its tool's name would end."""
+        return self.content(f"{' '.join(question.split())} {ARROW}")
+
+    def answer(self, name: str) -> list[int]:
+        """Return the tokens of an answer: the name, as it stands behind the arrow of its own line, and the end of the line."""
+        return [*self.content(f"{ARROW} {name}")[len(self.content(ARROW)) :], self.newline]
+
+    def tools_turn(self, entries: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
+        """Return the tokens of the turn that lists the tools; it is ended by `question_turn`."""
         tools = self.content("".join(f"- {entry}\n" for entry in entries).rstrip("\n"))
         return [*self.marker(self.before_tools + instruction), *tools]
 
-    def segment(self, question: str) -> list[int]:
-        """Return the tokens from the end of the tool list to the start of the answer."""
+    def question_turn(self, question: str) -> list[int]:
+        """Return the tokens from the end of the tool list to the start of the model's turn."""
         text = " ".join(question.split())
         return [*self.marker(self.before_question), *self.content(text), *self.marker(self.before_answer)]
 
-    def answer(self, name: str) -> list[int]:
-        """Return the tokens of an answer: the name and the token that ends the turn."""
-        return [*self.content(name), *self.marker(self.end)]
+    @property
+    def end_of_turn(self) -> int:
+        """Return the token that ends a turn."""
+        return self.marker(self.end)[0]
 
 
 def read_template(tokenizer: Any) -> Template:
@@ -89,9 +117,7 @@ def read_template(tokenizer: Any) -> Template:
             before_tools, rest = text.split(tools)
             before_question, rest = rest.split(question)
             before_answer, after = rest.split(answer)
-            end = _end_of_turn(tokenizer, after)
-            # What is left out before the end, white space, stands in no prompt and no answer.
-            return Template(tokenizer, before_tools, before_question, before_answer, end, after.partition(end)[2])
+            return Template(tokenizer, before_tools, before_question, before_answer, _end_of_turn(tokenizer, after))
     raise _unusable(tokenizer, "the chat template does not keep each message once")
 
 
@@ -125,7 +151,7 @@ def with_calls(question: str, called: Sequence[str]) -> str:
     """Return what is asked once some tools were called: the question, and behind it their names in order.
 
     The first step of a chain is the bare question, which is what training has; the names come as one short sentence more,
-    in the place of the question and under the same instruction.
+    in the place of the question.
     """
     return f"{question} Already called: {', '.join(called)}." if called else question
 
@@ -165,4 +191,4 @@ def entry(tool: Mapping[str, str]) -> str:
     schema = json.loads(tool["parameters"])
     required = set(schema.get("required", []))
     names = [" ".join(name.split()) + ("" if name in required else "?") for name in schema.get("properties", {})]
-    return f"{' '.join(tool['description'].split())} ({', '.join(names)}) -> {tool['name']}"
+    return f"{' '.join(tool['description'].split())} ({', '.join(names)}) {ARROW} {tool['name']}"

@@ -40,7 +40,7 @@ class Renderer:
         questions = pl.read_parquet(verify(catalog / "questions.parquet"), columns=["question_id", "question", "tool"])
         self.template = template
         self.context = context
-        self.opening: list[int] = []
+        self.opening: list[int] = template.beginning
         catalogued = {tool["name"]: tool for tool in tools.iter_rows(named=True)}
         self.tools: dict[str, dict[str, str]] = {**catalogued, NONE: NONE_TOOL}
         self.entries: dict[str, str] = Known((name, entry(tool)) for name, tool in self.tools.items())
@@ -53,7 +53,7 @@ class Renderer:
     def opened(self, opening: Sequence[int]) -> "Renderer":
         """Return this renderer with tokens before every candidate set, such as demonstrations."""
         other = copy.copy(self)
-        other.opening = list(opening)
+        other.opening = [*self.opening, *opening]
         return other
 
     def masked(self, tools: Mapping[str, Mapping[str, str]]) -> "Renderer":
@@ -80,13 +80,21 @@ class Renderer:
         ]
         raise_findings(findings, kept=KEPT)
 
-    def prefix(self, candidates: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
+    def lines(self, candidates: Sequence[str]) -> list[int]:
         """Return the tokens of a candidate set."""
-        return [*self.opening, *self.template.prefix([self.entries[name] for name in candidates], instruction)]
+        return self.template.lines([self.entries[name] for name in candidates])
 
-    def segment(self, question_id: str) -> list[int]:
+    def prefix(self, candidates: Sequence[str]) -> list[int]:
+        """Return the tokens of a candidate set, with what opens every prompt."""
+        return [*self.opening, *self.lines(candidates)]
+
+    def tools_turn(self, candidates: Sequence[str], instruction: str = INSTRUCTION) -> list[int]:
+        """Return the tokens of a candidate set in a conversation."""
+        return self.template.tools_turn([self.entries[name] for name in candidates], instruction)
+
+    def line(self, question_id: str) -> list[int]:
         """Return the tokens of a question."""
-        return self.template.segment(self.questions[question_id])
+        return self.template.line(self.questions[question_id])
 
     def said(self, row: Row) -> str:
         """Return the text of what a task asks: its question, or the documentation or the text that stands for it.
@@ -103,7 +111,7 @@ class Renderer:
 
     def asked(self, row: Row) -> list[int]:
         """Return the tokens of what a task asks."""
-        return self.template.segment(self.said(row))
+        return self.template.line(self.said(row))
 
     def pack(self, rows: Sequence[Row], *, generated: int = 0, gold_only: bool = False) -> "Pack":
         """Return the pack of tasks that share a candidate set, in its order.

@@ -7,7 +7,7 @@ from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import prepare
 from metatoolagent.evaluation.language import load
 from metatoolagent.evaluation.methods import icl
-from metatoolagent.evaluation.methods.icl import chosen, conversation
+from metatoolagent.evaluation.methods.icl import chosen, demonstration
 from metatoolagent.evaluation.scoring import predict
 
 
@@ -33,9 +33,7 @@ def test_no_tool_that_is_evaluated_is_the_answer_of_a_demonstration_or_stands_in
 
 def test_demonstrations_ask_questions_also_where_training_asks_with_documentation(meta_tasks, renderer):
     (row,) = chosen(meta_tasks.filter("documentation"), 1)
-    assert f"user\n{renderer.questions[row['question_id']]}<|im_end|>" in renderer.template.tokenizer.decode(
-        conversation(renderer, row)
-    )
+    assert f"\n{renderer.questions[row['question_id']]} ->" in renderer.template.tokenizer.decode(demonstration(renderer, row))
 
 
 def test_too_many_demonstrations_are_refused_with_the_largest_number(meta_tasks):
@@ -49,15 +47,10 @@ def test_a_demonstration_is_the_task_as_the_model_sees_it_with_its_answer(render
     (row,) = chosen(meta_tasks, 1)
     decode = renderer.template.tokenizer.decode
     packed = renderer.pack([row | {"documentation": False}], gold_only=True)  # a demonstration shows the question itself
-    text = decode(conversation(renderer, row))
-    assert text == decode(packed.input_ids_T) + packed_end(renderer, row)
-    assert text.endswith(f"<|im_start|>assistant\n{row['gold']}<|im_end|>\n")
-
-
-def packed_end(renderer, row):
-    """What a pack leaves out: the answer's last token, which is no input, and what follows it."""
-    del row
-    return renderer.template.end + renderer.template.after_end
+    text = decode(demonstration(renderer, row))
+    # A pack leaves out the answer's last token, which is no input, and what follows it.
+    assert text == decode(packed.input_ids_T) + "\n\n"
+    assert text.endswith(f" -> {row['gold']}\n\n")
 
 
 def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, renderer, monkeypatch):
@@ -69,7 +62,7 @@ def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, ren
     tasks = pl.read_parquet(job.tasks)
     for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:2]:
         answer([group.to_dicts()])
-    opening = [token for row in chosen(meta_tasks, 2) for token in conversation(renderer, row)]
+    opening = [token for row in chosen(meta_tasks, 2) for token in demonstration(renderer, row)]
     assert seen[0] != seen[1]
     for tokens in seen:
         assert tokens[: len(opening)] == opening
@@ -79,7 +72,7 @@ def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, ren
 def test_the_answers_are_those_of_packs_that_hold_the_demonstrations(job_of, meta_tasks):
     job = job_of("icl")
     answer, language = prepare(job), load(job)
-    opened = language.renderer.opened([token for row in chosen(meta_tasks, 2) for token in conversation(language.renderer, row)])
+    opened = language.renderer.opened([token for row in chosen(meta_tasks, 2) for token in demonstration(language.renderer, row)])
     tasks = pl.read_parquet(job.tasks)
     for _, group in list(tasks.group_by("pool", "candidates", maintain_order=True))[:3]:
         rows = group.to_dicts()

@@ -25,7 +25,7 @@ def by_transformers(tiny, language, name, question):
     """Of the whole sequence, one question at a time, through transformers' own attention."""
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     template = language.renderer.template
-    before = [*language.renderer.prefix([name]), *template.marker(template.before_question)]
+    before = [*language.renderer.tools_turn([name]), *template.marker(template.before_question)]
     tokens = template.content(question)
     with torch.no_grad():
         log_p = model(torch.tensor([[*before, *tokens]])).logits[0].log_softmax(-1)

@@ -4,10 +4,9 @@ import polars as pl
 import pytest
 
 from metatoolagent.evaluation import scoring
-from metatoolagent.evaluation.job import Prediction
 from metatoolagent.evaluation.language import Language
 from metatoolagent.evaluation.methods import cot, react, reasoning
-from metatoolagent.evaluation.methods.reasoning import after, ending, read, reason, reasoned, turn
+from metatoolagent.evaluation.methods.reasoning import after, ending, reason, reasoned, turn
 from metatoolagent.evaluation.predicting import outcome
 
 CANDIDATES = ["atlas", "pulse"]
@@ -33,7 +32,7 @@ CATALOG = {*CANDIDATES, "timer_begin"}
     ],
 )
 def test_every_outcome_of_an_answer_s_line(text, cut, expected):
-    found = read(Prediction([-1.0, -2.0], "atlas", text, None, cut), CANDIDATES)
+    found = scoring.prediction(CANDIDATES, [-1.0, -2.0], (text, cut))
     assert outcome("atlas", found, CATALOG) == expected
     assert found.free == (found.free_text if expected in {"right", "wrong"} else None)
     assert "\n" not in found.free_text

@@ -1,8 +1,8 @@
 """In-context learning: the backbone alone, after k training tasks with their right answers.
 
-Each demonstration is a whole conversation of its own (candidate set, question, answer), rendered as the task itself
-is, so that what is shown is exactly what is asked for. They are the same for all tasks and stand before the candidate
-set, so the model reads them once. docs/decisions/0007-what-each-method-sees.md says why.
+Each demonstration is a whole task with its answer (candidate set, question, name), rendered as the task itself is, and an
+empty line behind it, so that what is shown is exactly what is asked for. They are the same for all tasks and stand before
+the candidate set, so the model reads them once. docs/decisions/0007-what-each-method-sees.md says why.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def prepare(job: Job) -> Answer:
     assert job.demonstrations and job.icl, "icl needs training tasks"
     language = load(job)
     shown = chosen(columns.read(job.demonstrations, "meta-tasks", columns.META_TASKS), job.icl.demonstrations)
-    renderer = language.renderer.opened([token for row in shown for token in conversation(language.renderer, row)])
+    renderer = language.renderer.opened([token for row in shown for token in demonstration(language.renderer, row)])
     opening = read(language.model, language.weights, renderer.opening, renderer.context)
 
     def answer(sets: Sequence[Tasks]) -> list[list[Prediction]]:
@@ -61,10 +61,10 @@ def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:
     return rows
 
 
-def conversation(renderer: Renderer, row: Row) -> list[int]:
-    """Return the tokens of a task with its right answer, up to where the next conversation starts.
+def demonstration(renderer: Renderer, row: Row) -> list[int]:
+    """Return the tokens of a task with its right answer, up to where the next one starts.
 
     Where training asks with documentation, the question itself is shown: it is what the evaluation asks.
     """
-    answer = [*renderer.answers[row["gold"]], *renderer.template.marker(renderer.template.after_end)]
-    return [*renderer.prefix(row["candidates"]), *renderer.segment(row["question_id"]), *answer]
+    answer = [*renderer.answers[row["gold"]], renderer.template.newline]
+    return [*renderer.lines(row["candidates"]), *renderer.line(row["question_id"]), *answer]

@@ -51,13 +51,14 @@ def reasoned(job: Job, style: Style) -> Answer:
             )
             for rows, of_set in zip(sets, said, strict=True)
         ]
-        found = select(language.model, language.weights, language.renderer.template, asked, limit)
+        template = language.renderer.template
+        found = select(language.model, language.weights, template, template.end_of_turn, asked, limit)
         return [
             [
-                replace(read(item, one.candidates), reasoning=text, reasoning_end=ending(style, text, cut=cut))
+                replace(item, reasoning=text, reasoning_end=ending(style, text, cut=cut))
                 for item, (text, cut) in zip(of_set, of_said, strict=True)
             ]
-            for one, of_set, of_said in zip(asked, found, said, strict=True)
+            for of_set, of_said in zip(found, said, strict=True)
         ]
 
     return answer
@@ -66,7 +67,8 @@ def reasoned(job: Job, style: Style) -> Answer:
 def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int) -> list[list[tuple[str, bool]]]:
     """Return what the model says to each task of each candidate set before it ends its turn, and whether its budget was spent."""
     readings = [_begin(language, style, rows, budget) for rows in sets]
-    said = iter(generate(language.model, language.weights, readings, language.renderer.template, budget))
+    template = language.renderer.template
+    said = iter(generate(language.model, language.weights, readings, template, template.end_of_turn, budget))
     return [[next(said) for _ in rows] for rows in sets]
 
 
@@ -96,8 +98,8 @@ def after(language: Language, style: Style, rows: Tasks, turns: Sequence[str], *
     # A space before the name: it follows the marker's colon, as a model would write it.
     answers = [[*template.content(f" {name}"), *template.marker(template.end)] for name in candidates]
     return pack(
-        renderer.prefix(candidates, style.instruction),
-        [[*renderer.asked(row), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
+        renderer.tools_turn(candidates, style.instruction),
+        [[*template.question_turn(renderer.said(row)), *template.content(said)] for row, said in zip(rows, turns, strict=True)],
         answers if branch else [],
         [row["position"] for row in rows],
         [row["question_id"] for row in rows],
@@ -123,10 +125,3 @@ def ending(style: Style, said: str, *, cut: bool) -> str:
 def _line(style: Style, said: str) -> re.Match[str] | None:
     """Return where the line of the answer begins, if the model wrote one."""
     return re.search(rf"^[ \t]*{re.escape(style.marker)}", said, re.MULTILINE)
-
-
-def read(prediction: Prediction, candidates: Sequence[str]) -> Prediction:
-    """Return the prediction with its free answer read as a line: whatever stands on later lines is no part of it."""
-    line, newline, _ = prediction.free_text.partition("\n")
-    name, cut = line.strip(), prediction.cut and not newline
-    return replace(prediction, free_text=name, free=name if name in candidates and not cut else None, cut=cut)
