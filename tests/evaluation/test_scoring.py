@@ -240,7 +240,6 @@ def test_a_generated_name_counts_only_if_it_ended(adapted, weights, template, sa
 
 
 def test_a_free_answer_that_is_no_candidate_is_none(adapted, weights, renderer, rows):
-    for found in predict(adapted, weights, renderer, rows, 3):
-        assert found.free is None
-        assert found.cut
-        assert found.scored in CANDIDATES
+    found = predict(adapted, weights, renderer, rows, 3)
+    assert all(one.free is None and one.scored in CANDIDATES for one in found)
+    assert any(one.cut for one in found)

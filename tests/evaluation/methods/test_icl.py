@@ -64,9 +64,9 @@ def test_what_is_shown_stands_before_every_candidate_set(job_of, meta_tasks, ren
         answer([group.to_dicts()])
     opening = [token for row in chosen(meta_tasks, 2) for token in demonstration(renderer, row)]
     assert seen[0] != seen[1]
-    for tokens in seen:
-        assert tokens[: len(opening)] == opening
-        assert renderer.template.tokenizer.decode(tokens[len(opening) :]).startswith("<|im_start|>system\nChoose")
+    groups = tasks.group_by("pool", "candidates", maintain_order=True)
+    for tokens, ((_, candidates), _) in zip(seen, groups, strict=False):
+        assert tokens == [*opening, *renderer.lines(candidates)]
 
 
 def test_the_answers_are_those_of_packs_that_hold_the_demonstrations(job_of, meta_tasks):

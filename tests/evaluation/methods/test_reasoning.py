@@ -134,10 +134,11 @@ def test_what_the_model_sees(style, language, rows):
 
 @pytest.mark.parametrize("style", [cot.STYLE, react.STYLE])
 def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, language, rows):
+    template = language.renderer.template
     for row, found in zip(rows, reasoned(job, style)([rows])[0], strict=True):
         packed = after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True)
         asked = [scoring.Asked(packed, row["candidates"])]
-        ((expected,),) = scoring.select(language.model, language.weights, language.renderer.template, asked, 1)
+        ((expected,),) = scoring.select(language.model, language.weights, template, template.end_of_turn, asked, 1)
         assert found.log_probabilities == pytest.approx(expected.log_probabilities, abs=1e-4)
         assert found.scored == row["candidates"][found.log_probabilities.index(max(found.log_probabilities))]
 
