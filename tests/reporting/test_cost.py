@@ -133,7 +133,7 @@ def test_the_work_of_a_target_is_under_the_caps_and_that_of_the_full_form_is_not
     small = SMALL | {"sweeps": SMALL["sweeps"] | {"caps": {"meta_tasks": 20, "eval_tasks": 100}}}
     capped, whole = cost.works("compare", small), cost.works("compare", FULL)
     assert min(work.tokens for work in capped if work.rank) == pytest.approx(20 * 2 * 771)
-    assert min(work.tokens for work in whole if work.rank) == pytest.approx(48 * 2 * 771)
+    assert min(work.tokens for work in whole if work.rank) == pytest.approx(80 * 2 * 771)
     tasks = 2 * (42 * 6 * CANDIDATE + 100 * (QUESTION + 12))
     assert [work.tokens for work in capped if not work.rank] == pytest.approx([tasks] * 8)
 

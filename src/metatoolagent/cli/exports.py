@@ -38,7 +38,7 @@ def export_lm_eval(
     model: Model = BACKBONE,
     parameters: Parameters = None,
 ) -> None:
-    """Write evaluation tasks as tasks of lm-evaluation-harness, with the prompt of the backbone's chat template."""
+    """Write evaluation tasks as tasks of lm-evaluation-harness, with the prompts of `mta evaluate`."""
     from metatoolagent.evaluation import harness
 
     limit = params.given(parameters).section(params.Evaluate).max_new_tokens
