@@ -42,7 +42,7 @@ def test_the_committed_file_is_valid_and_short():
         ("  layers: 0", "  layers: -1", "key backbone.layers"),
         ("  query_tasks: 0", "  query_tasks: 9", "key meta_tasks"),
         ("held_out: [app,", "held_out: [app, app,", "key held_out"),
-        ("  count: 48 ", f"  count: 1{'0' * 320} ", "key meta_tasks.count"),
+        ("  count: 80 ", f"  count: 1{'0' * 320} ", "key meta_tasks.count"),
         ("support_packs: 1 ", "support_packs: 40000 ", "key meta_tasks.support_packs"),
         ("  tasks_per_pack: 8 ", "  tasks_per_pack: 40000 ", "key meta_tasks.tasks_per_pack"),
         ("  tasks_per_set: 8 ", f"  tasks_per_set: 1{'0' * 30} ", "key eval_tasks.tasks_per_set"),
