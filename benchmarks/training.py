@@ -52,8 +52,7 @@ class Ours:
 
     def update(self, number: int) -> None:
         """Render the packs of an update, take the gradient and apply it, as `mta train` does."""
-        gold_only = self.train.loss == "answer"
-        packs = [self.renderer.pack(rows, gold_only=gold_only).to(backbone.device()) for rows in self.updates[number]]
+        packs = [self.renderer.pack(rows, gold_only=True).to(backbone.device()) for rows in self.updates[number]]
         self.tokens = sum(pack.tokens for pack in packs)
         task = MetaTask(number, packs[:1], packs[1:])
         found = self.step(lambda theta, pack: evaluate(self.model, theta, pack, self.train), self.outer.phi, task)
