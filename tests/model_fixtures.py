@@ -111,7 +111,9 @@ def random_weights(model: nn.Module, seed: int) -> Tensors:
 
 def published(weights: Tensors, folder: Path, method: str, model: Path, **facts: str) -> Path:
     """Publish LoRA tensors as the trainer does, for a method and a backbone; `facts` stand in the manifest in place of these."""
-    extra = {"method": method, "backbone": backbone.fingerprint(model), **facts}
+    template = read_template(backbone.load_tokenizer(model))
+    prompt = template.form(turns=method == "channel")
+    extra = {"method": method, "backbone": backbone.fingerprint(model), "prompt": prompt, **facts}
     with publishing(folder, (adapter.WEIGHTS, adapter.CONFIG), producer="train", extra=extra) as paths:
         adapter.save(weights, ADAPTER, "tiny", paths)
     return folder

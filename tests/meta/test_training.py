@@ -25,6 +25,7 @@ from metatoolagent.meta.training import Job
 from metatoolagent.models import adapter, backbone, precision
 from metatoolagent.tasks import meta_tasks, splits
 from metatoolagent.tasks.abstention import NONE
+from metatoolagent.tasks.prompts import read_template
 from model_fixtures import ADAPTER, BACKBONE, MTA, SPOILT, TRAIN, run_cli, spoilt, tree
 
 UPDATES = 6
@@ -176,6 +177,7 @@ def test_what_is_published_can_be_loaded_and_names_its_origin(job, adapted, tiny
     manifest = read_manifest(job.out)
     assert set(manifest["files"]) == set(training.FILES)
     assert (manifest["producer"], manifest["method"]) == ("train", "mta")
+    assert manifest["prompt"] == read_template(backbone.load_tokenizer(tiny)).form(turns=False)
     assert manifest["backbone"] == read_manifest(tiny)["files"]["model.safetensors"]["sha256"]
     assert set(manifest["inputs"]) == {path.as_posix() for path in job.inputs()}
     start = adapter.initial(adapted, torch.Generator().manual_seed(job.seed))

@@ -13,8 +13,12 @@ from metatoolagent.variants import Variant
 
 ROOT = Path(__file__).parents[2]
 SMALL, FULL = cost_tables.forms(ROOT)
-QUESTION = 391 / 7
-CANDIDATE = (380 - QUESTION) / 6
+PACK, SINGLE = 508, 321
+QUESTION = 187 / 7
+CANDIDATE = (321 - QUESTION) / 6
+# Every name is read in evaluation, the right one in training.
+SCORED_QUESTION = 299 / 7
+SCORED_CANDIDATE = (337 - SCORED_QUESTION) / 6
 
 
 def chosen(**overrides) -> params.Params:
@@ -24,16 +28,17 @@ def chosen(**overrides) -> params.Params:
 
 
 def test_a_pack_is_what_was_measured_and_grows_with_questions_and_candidates():
-    assert cost.pack_tokens(5) == pytest.approx(771)
-    assert cost.pack_tokens(5, questions=1) == pytest.approx(380)
-    # A question adds 391 / 7 = 55.857 tokens, a candidate (380 - 55.857) / 6 = 54.024.
-    assert cost.pack_tokens(20) == pytest.approx(771 + 15 * 54.0238, abs=0.01)
+    assert cost.pack_tokens(cost.TRAINED, 5) == pytest.approx(508)
+    assert cost.pack_tokens(cost.TRAINED, 5, questions=1) == pytest.approx(321)
+    # A question adds 187 / 7 = 26.714 tokens, a candidate (321 - 26.714) / 6 = 49.048.
+    assert cost.pack_tokens(cost.TRAINED, 20) == pytest.approx(508 + 15 * 49.0476, abs=0.01)
+    assert cost.pack_tokens(cost.SCORED, 20) == pytest.approx(636 + 15 * 49.0476, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("method", "overrides", "read", "passed"),
     [
-        # 10 meta-tasks of two packs of 771 tokens; 4 N a token for ft, 5 N for mta.
+        # 10 meta-tasks of two packs of 508 tokens; 4 N a token for ft, 5 N for mta.
         ("ft", {}, 2, 4),
         ("mta", {}, 2, 5),
         # A step more: the support forward and back, the queries forward.
@@ -46,34 +51,34 @@ def test_a_pack_is_what_was_measured_and_grows_with_questions_and_candidates():
         ("mta", {"mta__hypergradient": "reptile", "mta__support_share": 0.0}, 2, 5),
         # Two packs of queries: they are looked at twice and once back, 6 passes, beside 2 of the support.
         ("mta", {"meta_tasks__query_packs": 2}, 3, 8),
-        ("channel", {}, 4.6, 9.2),
+        ("channel", {}, 6.8, 13.6),
     ],
 )
 def test_flops_of_a_training(method, overrides, read, passed):
     work = cost.training(method, chosen(**overrides))
-    assert work.tokens == pytest.approx(10 * read * 771)
-    assert work.flops == pytest.approx(10 * passed * 2 * 771)
+    assert work.tokens == pytest.approx(10 * read * PACK)
+    assert work.flops == pytest.approx(10 * passed * 2 * PACK)
     assert work.rank == 16
 
 
 def test_a_training_reads_the_tasks_and_candidates_that_it_asks_for():
     one = cost.training("ft", chosen(meta_tasks__query_tasks=1))
-    assert one.tokens == pytest.approx(10 * (771 + 380))
+    assert one.tokens == pytest.approx(10 * (PACK + SINGLE))
     small = cost.training("ft", chosen(meta_tasks__tasks_per_pack=4, distractors=10))
     assert small.tokens == pytest.approx(20 * (11 * CANDIDATE + 4 * QUESTION))
 
 
 def test_an_evaluation_reads_a_set_for_each_tool_and_eight_of_its_questions():
     # 300 tasks of 42 tools are a set each, in both pools; each task is answered in 12 tokens, 48 more where a method reasons.
-    read = 2 * (42 * 6 * CANDIDATE + 300 * QUESTION)
+    read = 2 * (42 * 6 * SCORED_CANDIDATE + 300 * SCORED_QUESTION)
     assert cost.evaluation("ft", chosen()).tokens == pytest.approx(read + 600 * 12)
     assert cost.evaluation("ft", chosen()).flops == pytest.approx(2 * (read + 600 * 12))
     assert cost.evaluation("cot", chosen()).tokens == pytest.approx(read + 600 * 60)
     assert cost.evaluation("embedding", chosen()).tokens == pytest.approx(read)
-    assert cost.evaluation("likelihood", chosen()).tokens == pytest.approx(2.2 * read)
+    assert cost.evaluation("likelihood", chosen()).tokens == pytest.approx(2.7 * read)
     # Of 21 tools, 15 tasks of each or 14, two sets; with 10 distractors.
     validation = cost.evaluation("ft", chosen(eval_tasks__part="validation", eval_tasks__distractors=10))
-    assert validation.tokens == pytest.approx(2 * (42 * 11 * CANDIDATE + 300 * (QUESTION + 12)))
+    assert validation.tokens == pytest.approx(2 * (42 * 11 * SCORED_CANDIDATE + 300 * (SCORED_QUESTION + 12)))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_an_evaluation_reads_a_set_for_each_tool_and_eight_of_its_questions():
 )
 def test_pools_and_sets_of_other_evaluations(name, overrides, sets, tasks):
     work = cost.evaluation("ft", chosen(**overrides), name)
-    assert work.tokens == pytest.approx(sets * 6 * CANDIDATE + tasks * (QUESTION + 12))
+    assert work.tokens == pytest.approx(sets * 6 * SCORED_CANDIDATE + tasks * (SCORED_QUESTION + 12))
 
 
 def test_parts_are_as_many_tools_as_the_committed_list_has():
@@ -132,9 +137,9 @@ def test_trainings_and_evaluations_are_those_of_the_plan(target, small, full):
 def test_the_work_of_a_target_is_under_the_caps_and_that_of_the_full_form_is_not():
     small = SMALL | {"sweeps": SMALL["sweeps"] | {"caps": {"meta_tasks": 20, "eval_tasks": 100}}}
     capped, whole = cost.works("compare", small), cost.works("compare", FULL)
-    assert min(work.tokens for work in capped if work.rank) == pytest.approx(20 * 2 * 771)
-    assert min(work.tokens for work in whole if work.rank) == pytest.approx(80 * 2 * 771)
-    tasks = 2 * (42 * 6 * CANDIDATE + 100 * (QUESTION + 12))
+    assert min(work.tokens for work in capped if work.rank) == pytest.approx(20 * 2 * PACK)
+    assert min(work.tokens for work in whole if work.rank) == pytest.approx(80 * 2 * PACK)
+    tasks = 2 * (42 * 6 * SCORED_CANDIDATE + 100 * (SCORED_QUESTION + 12))
     assert [work.tokens for work in capped if not work.rank] == pytest.approx([tasks] * 8)
 
 
@@ -163,8 +168,8 @@ def test_an_adapter_has_as_many_numbers_as_the_trained_one():
 
 def test_hours_and_the_measured_rate():
     assert cost.hours(7.2e15, 1e12) == pytest.approx(2)
-    # 80 packs of 771 tokens in 204 seconds, 4 x 134.5 million FLOPs a token.
-    assert cost.cpu_flops() == pytest.approx(1.6267e11, rel=1e-4)
+    # 160 packs of 508 tokens in 241 seconds, 4 x 134.5 million FLOPs a token.
+    assert cost.cpu_flops() == pytest.approx(1.8145e11, rel=1e-4)
 
 
 def test_the_page_has_the_tables_as_they_are_computed():

@@ -6,6 +6,7 @@ from transformers import BatchEncoding
 
 from metatoolagent.errors import UserError
 from metatoolagent.models import backbone
+from metatoolagent.tasks import prompts
 from metatoolagent.tasks.prompts import INSTRUCTION, entry, leading_sentences, read_template
 
 SYSTEM_IN_USER = (
@@ -225,3 +226,11 @@ def test_a_sentence_that_several_tools_begin_with_stands_for_none_of_them():
         "three": "Only for members of staff",
         "four": "Counts all the shifts of a week",
     }
+
+
+def test_every_change_of_what_is_read_changes_the_form(template, tiny, monkeypatch):
+    other = read_template(with_template(tiny, SYSTEM_IN_USER))
+    assert other.form(turns=False) == template.form(turns=False) != template.form(turns=True) != other.form(turns=True)
+    before = template.form(turns=False)
+    monkeypatch.setattr(prompts, "ARROW", "=>")
+    assert template.form(turns=False) != before

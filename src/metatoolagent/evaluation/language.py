@@ -12,7 +12,7 @@ from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job
 from metatoolagent.models import adapter, backbone
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.prompts import Template, read_template
 from metatoolagent.tasks.rendering import Renderer
 
 
@@ -32,7 +32,7 @@ def load(job: Job) -> Language:
 
     Raises:
         UserError: E-CORRUPT or E-MISSING for inputs, E-BASE-MISMATCH or E-ADAPTER if the adapter was trained with another
-            backbone, method, rank, alpha or targets, and those of its tensors.
+            backbone, method, form of prompts, rank, alpha or targets, and those of its tensors.
     """
     if job.weights is None:
         return _without_adapter(job)
@@ -54,7 +54,7 @@ def adaptable(job: Job) -> tuple[Language, Tensors]:
     model = adapter.attach(plain.model, job.adapter)
     weights = adapter.initial(model, torch.Generator().manual_seed(job.seed))
     if job.weights is not None:
-        _require_fit(job, job.weights)
+        _require_fit(job, job.weights, plain.renderer.template)
         weights = adapter.load(job.weights, weights)
     return replace(plain, model=model, weights=weights), weights
 
@@ -67,13 +67,14 @@ def _without_adapter(job: Job) -> Language:
     return Language(model, None, renderer, job.evaluate.max_new_tokens if job.evaluate else 0)
 
 
-def _require_fit(job: Job, weights: Path) -> None:
+def _require_fit(job: Job, weights: Path, template: Template) -> None:
     """Refuse an adapter that was trained otherwise than it is to be used: its tensors would load and mean something else."""
     manifest, config = read_manifest(weights), json.loads(verify(weights / adapter.CONFIG).read_text(encoding="utf-8"))
     assert job.adapter is not None
     trained = {
         "method": manifest.get("method"),
         "backbone": manifest.get("backbone"),
+        "prompt": manifest.get("prompt"),  # nothing in adapters of before prompts were lines of one form
         "rank": config["r"],
         "alpha": config["lora_alpha"],
         "targets": sorted(config["target_modules"]),
@@ -81,6 +82,7 @@ def _require_fit(job: Job, weights: Path) -> None:
     asked = {
         "method": job.method,
         "backbone": backbone.fingerprint(job.model),
+        "prompt": template.form(turns=job.method == "channel"),
         "rank": job.adapter.rank,
         "alpha": job.adapter.alpha,
         "targets": sorted(job.adapter.targets),

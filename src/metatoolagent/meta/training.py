@@ -205,7 +205,8 @@ class Trainer:
         """Publish the adapter, its configuration and the log."""
         learned = inner_rates.published(self.outer.phi, self.job.mta)
         made_from = {"backbone": backbone.fingerprint(self.job.model), "dtype": name_of(self.job.backbone)}
-        extra = made_from | {"method": self.job.method, **learned}
+        read_as = {"prompt": self.tasks.renderer.template.form(turns=self.tasks.channel)}
+        extra = made_from | read_as | {"method": self.job.method, **learned}
         with publishing(self.job.out, FILES, producer="train", inputs=self.job.inputs(), extra=extra) as paths:
             weights, _ = inner_rates.split(self.outer.phi)
             adapter.save(weights, self.job.adapter, self.job.model.as_posix(), paths)

@@ -18,11 +18,12 @@ from metatoolagent.variants import Config, Variant
 
 CANDIDATES, QUESTIONS = 6, 8
 """Of the packs that were measured."""
-PACK_TOKENS, SINGLE_TOKENS = 771, 380
-"""Measured: mean tokens of a training pack of 8 questions, and of 1, over 6 candidates; our catalog, the embedded tokenizer."""
+TRAINED, SCORED = (508, 321), (636, 337)
+"""Measured: mean tokens of a pack of 8 questions, and of 1, over 6 candidates; our catalog, the embedded tokenizer. In training
+the right name alone is read, in evaluation every candidate's."""
 
-CPU_TOKENS_S = 40 * 2 * PACK_TOKENS / 204
-"""Measured: training tokens a second of ft on two cores, 40 meta-tasks of two packs in 3.4 minutes (docs/log.md)."""
+CPU_TOKENS_S = 80 * 2 * TRAINED[0] / 241
+"""Measured: training tokens a second of ft on two cores, 80 meta-tasks of two packs in 4 min 1 s (docs/log.md)."""
 H100_FLOPS = 989e12
 """A datasheet's: bfloat16, dense."""
 UTILIZATION = 0.40
@@ -37,8 +38,8 @@ OF_DOMAIN = 22
 CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
 """Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/multi_tool.csv), and at most so many prompts: one at the
 first step of a chain, and after it one for each of three histories."""
-READS = {"likelihood": 2.2, "channel": 2.3}
-"""Counted: how many times the tokens of a pack a method reads that asks each candidate apart (docs/log.md)."""
+READS_TRAINING, READS_SCORING = {"channel": 3.4}, {"likelihood": 2.7, "channel": 2.7}
+"""Counted: how many times the tokens of a pack a method reads that asks each candidate apart (1,746 for 508, 1,620 for 609)."""
 BACK = {"double_backward": 5, "finite_difference": 2}
 """Passes of a step back through the inner loop, by product: a gradient differentiated once more (2.2 and 2.6 times a gradient's
 time by the two tables of docs/log.md), and one gradient."""
@@ -104,14 +105,20 @@ class Work:
     """Parameters of its model, as a share of the one that is priced."""
 
 
-def pack_tokens(distractors: int, questions: float = QUESTIONS) -> float:
+def pack_tokens(measured: tuple[int, int], distractors: int, questions: float = QUESTIONS) -> float:
     """Return the tokens of a pack: what every question adds, and what every candidate adds to the shared prefix.
 
-    From two measurements: a question (with its answers) adds (771 - 380) / 7 tokens, and the rest is taken as six equal
-    candidates; the few tokens of the instruction are counted with them.
+    From two measurements: of a training pack a question (with its answer) adds (508 - 321) / 7 tokens, and the rest is taken as
+    six equal candidates. The names that an evaluation scores are counted with its questions, as if they did not grow with the
+    candidates.
+
+    Args:
+        measured: tokens of a pack of 8 questions and of 1: `TRAINED` or `SCORED`.
+        distractors: of the pack.
+        questions: of the pack.
     """
-    question = (PACK_TOKENS - SINGLE_TOKENS) / (QUESTIONS - 1)
-    candidate = (SINGLE_TOKENS - question) / CANDIDATES
+    question = (measured[0] - measured[1]) / (QUESTIONS - 1)
+    candidate = (measured[1] - question) / CANDIDATES
     return candidate * (distractors + 1) + question * questions
 
 
@@ -124,15 +131,18 @@ def training(method: str, chosen: params.Params) -> Work:
     that stop early take less.
     """
     meta, mta = chosen.meta_tasks, chosen.mta
-    pack = pack_tokens(chosen.distractors, meta.tasks_per_pack)
+    pack = pack_tokens(TRAINED, chosen.distractors, meta.tasks_per_pack)
     asked = meta.query_tasks or meta.query_packs * meta.tasks_per_pack
-    support, query = meta.support_packs * pack, meta.query_packs * pack_tokens(chosen.distractors, asked / meta.query_packs)
+    support, query = (
+        meta.support_packs * pack,
+        meta.query_packs * pack_tokens(TRAINED, chosen.distractors, asked / meta.query_packs),
+    )
     passed = 2 * (support + query)
     if method == "mta":
         looks = mta.inner_steps + 1 if mta.optimistic or mta.early_stop else 1
         of_step = 2 + (BACK[mta.product] if mta.hypergradient == "exact" else 0)
         passed = mta.inner_steps * of_step * pack + (looks + 1) * query
-    read = meta.count * READS.get(method, 1)
+    read = meta.count * READS_TRAINING.get(method, 1)
     return Work(read * (support + query), 2 * read * passed, chosen.adapter.rank, size(chosen.backbone))
 
 
@@ -145,7 +155,7 @@ def evaluation(method: str, chosen: params.Params, name: str = "main") -> Work:
         name: the folder of its results, below results/.
     """
     sets, tasks, distractors = _asked(chosen, name)
-    read = READS.get(method, 1) * sets * pack_tokens(distractors, tasks / sets)
+    read = READS_SCORING.get(method, 1) * sets * pack_tokens(SCORED, distractors, tasks / sets)
     reasoned = chosen.reasoning.tokens if "reasoning" in params.EVALUATED_WITH.get(method, ()) else 0
     generated = 0 if method in params.SELECTING else tasks * (chosen.evaluate.max_new_tokens + reasoned)
     tokens = read + generated

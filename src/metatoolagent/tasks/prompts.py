@@ -10,6 +10,7 @@ that no documentation or question can end its turn or open another one. A newlin
 entry of the list, so runs of white space become one space.
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -27,6 +28,8 @@ SENTINELS = ("\ue000", "\ue001", "\ue002")
 
 ARROW = "->"
 """Parts what is asked for from the name."""
+SAMPLE = {"name": "find_ship", "description": "Finds a ship.", "parameters": '{"properties": {"port": {}}, "required": []}'}
+"""A tool whose prompt stands for the form of all prompts."""
 FEW = 3
 """Spaces of a sentence, below which it is too short to stand for a question."""
 
@@ -95,6 +98,17 @@ class Template:
     def end_of_turn(self) -> int:
         """Return the token that ends a turn."""
         return self.marker(self.end)[0]
+
+    def form(self, *, turns: bool) -> str:
+        """Return a digest of the form of prompts: another one wherever a tool, a question or a name is rendered otherwise.
+
+        Args:
+            turns: whether the prompts are turns of the chat template, or lines.
+        """
+        tools, question = [entry(SAMPLE)], "Where is it?"
+        asked = [self.tools_turn(tools), self.question_turn(question)] if turns else [self.lines(tools), self.line(question)]
+        tokens = [self.beginning, *asked, self.answer(SAMPLE["name"])]
+        return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
 
 def read_template(tokenizer: Any) -> Template:
