@@ -82,6 +82,36 @@ def test_a_lock_that_another_process_holds_is_refused_with_its_number(tmp_path, 
     assert f"waiting for process {holder.pid}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_trainer_waits_for_the_same_run_while_it_saves_checkpoints(tmp_path, holder, monkeypatch, alone):
+    monkeypatch.setattr(supervision, "PATIENCE", 1.5)
+    steps = iter(range(6))
+
+    def sleep(_):
+        if (step := next(steps, None)) is None:
+            holder.kill()
+            holder.wait()
+        else:
+            (tmp_path / f"step-{step}").mkdir()
+        return time_sleep(0.5)
+
+    time_sleep = time.sleep
+    monkeypatch.setattr(supervision.time, "sleep", sleep)
+    if not alone:  # the others of its group would give up on it
+        with pytest.raises(UserError, match="E-LOCK"), locked(tmp_path, alone=False):
+            pass
+        return
+    with locked(tmp_path):
+        assert not list(steps)
+
+
+def test_a_trainer_that_waits_ends_with_its_orchestrator(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(supervision.Orchestrators, "gone", lambda self: "the orchestrator (process 1) is gone")
+    with pytest.raises(UserError, match="I-PAUSED") as raised, locked(tmp_path):
+        pass
+    assert raised.value.exit_code == 75 and holder.poll() is None
+
+
 def test_a_file_system_without_locks_is_one_clear_error(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(errno.ENOLCK, "No locks available")

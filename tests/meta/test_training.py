@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,6 +226,17 @@ def test_another_run_gives_others(job, uninterrupted, changes):
     assert other.run_id() != job.run_id()
     training.train(other)
     assert (other.out / adapter.WEIGHTS).read_bytes() != uninterrupted[0][adapter.WEIGHTS]
+
+
+def test_the_same_training_for_another_folder_is_not_done_again(job, uninterrupted, tmp_path, monkeypatch):
+    """Two sweeps have the same seed in common, each with a folder of its own."""
+    training.train(job)
+    shutil.copytree(job.tasks.parent, tmp_path / "sweep/meta_tasks")
+    other = replace(job, tasks=tmp_path / "sweep/meta_tasks" / job.tasks.name, out=tmp_path / "sweep/mta/adapter")
+    monkeypatch.setattr(training.Trainer, "_apply", lambda *_: pytest.fail("an update"))
+    training.train(other)
+    assert all((other.out / name).read_bytes() == uninterrupted[0][name] for name in training.FILES)
+    assert set(read_manifest(other.out)["inputs"]) == {path.as_posix() for path in other.inputs()}
 
 
 def test_masking_trains_as_ft_does_on_other_names_for_a_share_of_the_packs(job, monkeypatch):

@@ -221,10 +221,10 @@ def supervised(folder: Path, group: Processes) -> Iterator[Supervisor]:
     """Watch over a run, whose lock the leader holds.
 
     Raises:
-        UserError: E-LOCK if another process still holds it after a minute.
+        UserError: as `supervision.locked`.
     """
     if group.leads:
-        with locked(folder) as supervisor:
+        with locked(folder, alone=group.size == 1) as supervisor:
             group.gather(None)
             yield supervisor
     else:

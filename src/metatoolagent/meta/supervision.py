@@ -18,8 +18,9 @@ from types import FrameType
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.orchestrators import Orchestrators
 
-PATIENCE = 60.0
-"""Seconds that a second trainer waits for the lock: an orphan ends within an update of its orchestrator's death."""
+PATIENCE = 180.0
+"""Seconds without a new checkpoint after which a second trainer no longer waits for the lock. An orphan ends within an update of
+its orchestrator's death; a trainer of the same run for another folder saves a checkpoint about every minute."""
 
 
 class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
@@ -65,29 +66,34 @@ class Supervisor:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Supervisor]:
+def locked(folder: Path, *, alone: bool = True) -> Iterator[Supervisor]:
     """Hold the lock of a run and watch over it.
 
     Args:
         folder: the run's folder.
+        alone: whether no other process waits for this one: then it waits for as long as the holder saves checkpoints.
 
     Raises:
-        UserError: E-LOCK if another process still holds it after a minute, or the file system has no locks.
+        UserError: E-LOCK if another process holds it and saved nothing for some minutes, or the file system has no locks;
+            I-PAUSED if the orchestrator ends meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as file:
-        _acquire(path, file.fileno())
+        _acquire(path, file.fileno(), alone)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield Supervisor(path)
 
 
-def _acquire(path: Path, descriptor: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    told = False
+def _acquire(path: Path, descriptor: int, alone: bool) -> None:
+    orchestrators = Orchestrators()
+    deadline, told, saved = time.monotonic() + PATIENCE, False, 0
     while True:
+        if gone := orchestrators.gone():
+            what = f"{gone}: paused while another process trained this very run"
+            raise UserError("I-PAUSED", what, str(path), fix="run the same command to go on", exit_code=Exit.RETRY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -102,6 +108,8 @@ def _acquire(path: Path, descriptor: int) -> None:
             ) from None
         else:
             return
+        if alone and (changed := path.parent.stat().st_mtime_ns) != saved:  # by a checkpoint, which comes by a rename
+            deadline, saved = time.monotonic() + PATIENCE, changed
         if time.monotonic() > deadline:
             raise UserError(
                 "E-LOCK",
