@@ -1,6 +1,10 @@
 """The embedded 135M model: training beats the untrained model on new tools, and hypergradients are those of an unrolled graph."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +15,6 @@ from metatoolagent import params
 from metatoolagent.artifacts import publishing
 from metatoolagent.catalog.ingest import ingest
 from metatoolagent.evaluation import metrics, predicting
-from metatoolagent.meta import training
 from metatoolagent.meta.losses import evaluate
 from metatoolagent.meta.objectives import MetaTask, meta_learning
 from metatoolagent.models import adapter, backbone
@@ -38,6 +41,15 @@ def monkeypatch_module():
         yield patch
 
 
+def trained_by_the_command(*arguments):
+    """Train in a process of its own, whose memory is the run's alone, and return what it told."""
+    command = [sys.executable, "-m", "metatoolagent", "train", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # pytest's other worker has the other core, and two threads would wait for each other
@@ -54,21 +66,16 @@ def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
         pl.read_parquet(tasks / "eval_tasks.parquet").filter(pool="all").write_parquet(paths["eval_tasks.parquet"])
     train = committed.train.model_copy(update={"loss": "answer", "learning_rate": 0.003, "meta_batch": 1})
     trained = tmp_path / "mta/adapter"
-    training.train(
-        training.Job(
-            "mta",
-            0,
-            committed.backbone,
-            committed.adapter,
-            train,
-            committed.mta,
-            tmp_path / "meta_tasks/meta_tasks.parquet",
-            catalog,
-            embedded,
-            trained,
-            tmp_path / "work",
-        )
+    sections = {"backbone": committed.backbone, "adapter": committed.adapter, "train": train, "mta": committed.mta}
+    given = json.dumps({"seed": 0} | {name: section.model_dump() for name, section in sections.items()})
+    # fmt: off
+    told = trained_by_the_command(
+        "mta", "--tasks", tmp_path / "meta_tasks/meta_tasks.parquet", "--catalog", catalog, "--backbone", embedded,
+        "--out", trained, "--work", tmp_path / "work", "--params", given,
     )
+    # fmt: on
+    peak, expected = map(float, re.search(r"peak ([\d.]+) GiB, ([\d.]+) GiB expected", told).groups())
+    assert expected == pytest.approx(peak, rel=0.25)
     log = pl.read_csv(trained / "train_log.csv")
     assert log["loss"].tail(4).mean() < log["loss"][0] / 2  # the first is the untrained model's
     for method, lora, weights in (("base", None, None), ("mta", committed.adapter, trained)):

@@ -185,6 +185,23 @@ class Tree:
             matrix[index, path] = True
         return matrix
 
+    def packed(self, task_ids: Sequence[str], gold: Sequence[int]) -> Pack:
+        """Return the finished pack of the questions, of each of which `gold` names the right branch."""
+        return Pack(
+            task_ids=tuple(task_ids),
+            input_ids_T=torch.tensor(self.input_ids),
+            position_ids_T=torch.tensor(self.position_ids),
+            node_T=torch.tensor(self.node),
+            above_NN=self.above(),
+            keep_K=torch.tensor(self.keep),
+            ask_Q=torch.tensor(self.ask),
+            row_A=torch.tensor(self.row),
+            target_A=torch.tensor(self.target),
+            branch_A=torch.tensor(self.branch),
+            rival_AR=torch.tensor(self.rivals),
+            gold_Q=torch.tensor(gold),
+        )
+
 
 def rivals_of(answer: Sequence[int], answers: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return the tokens by which the answers go on that began as one of them did, for each of its tokens (`Pack.rival_AR`)."""
@@ -232,29 +249,21 @@ def pack(
         own = [right] if gold_only else range(len(answers))
         tree.branch_out(question, [answers[index] for index in own], [rivals[index] for index in own])
         needed_Q.append(max(tree.ends[question] + generated, *tree.ends[question:]))
-    if (needed := max(needed_Q)) > context:
-        lowered = "distractors or icl.demonstrations (icl)"
-        if max(tree.ends) <= context:  # what is generated makes it too long
-            lowered = f"evaluate.max_new_tokens, reasoning.tokens (cot, react), {lowered}"
-        raise UserError(
-            "E-CTX",
-            f"a task needs {needed} positions, the backbone has {context}",
-            f"question {task_ids[needed_Q.index(needed)]}",
-            fix=f"lower {lowered}, shorten the documentation, or choose a backbone with a longer context",
-            exit_code=Exit.DATA,
-        )
-    right_branch = [0] * len(segments) if gold_only else list(gold)
-    return Pack(
-        task_ids=tuple(task_ids),
-        input_ids_T=torch.tensor(tree.input_ids),
-        position_ids_T=torch.tensor(tree.position_ids),
-        node_T=torch.tensor(tree.node),
-        above_NN=tree.above(),
-        keep_K=torch.tensor(tree.keep),
-        ask_Q=torch.tensor(tree.ask),
-        row_A=torch.tensor(tree.row),
-        target_A=torch.tensor(tree.target),
-        branch_A=torch.tensor(tree.branch),
-        rival_AR=torch.tensor(tree.rivals),
-        gold_Q=torch.tensor(right_branch),
+    _require_room(needed_Q, max(tree.ends), context, task_ids)
+    return tree.packed(task_ids, [0] * len(segments) if gold_only else gold)
+
+
+def _require_room(needed_Q: Sequence[int], longest: int, context: int, task_ids: Sequence[str]) -> None:
+    """Refuse tasks that need more positions than the context has; `longest` of them are taken before anything is generated."""
+    if (needed := max(needed_Q)) <= context:
+        return
+    lowered = "distractors or icl.demonstrations (icl)"
+    if longest <= context:
+        lowered = f"evaluate.max_new_tokens, reasoning.tokens (cot, react), {lowered}"
+    raise UserError(
+        "E-CTX",
+        f"a task needs {needed} positions, the backbone has {context}",
+        f"question {task_ids[needed_Q.index(needed)]}",
+        fix=f"lower {lowered}, shorten the documentation, or choose a backbone with a longer context",
+        exit_code=Exit.DATA,
     )
