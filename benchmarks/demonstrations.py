@@ -15,7 +15,7 @@ from torch import nn
 from drawing import Bench, Groups, evaluation_parser, opened
 from measuring import median_time, row, write
 from metatoolagent.evaluation.job import Prediction
-from metatoolagent.evaluation.methods.icl import chosen, conversation
+from metatoolagent.evaluation.methods.icl import chosen, demonstration
 from metatoolagent.evaluation.opening import Opening, read
 from metatoolagent.evaluation.scoring import predict
 from metatoolagent.tasks.rendering import Renderer
@@ -31,7 +31,7 @@ def shown(bench: Bench, renderer: Renderer, distractors: int) -> Renderer:
     tasks = bench.chosen.meta_tasks
     packs = bench.training_packs(distractors, tasks.tasks_per_pack, tasks.count)
     rows = chosen(pl.DataFrame([task for pack in packs for task in pack]), bench.chosen.icl.demonstrations)
-    return renderer.opened([token for task in rows for token in conversation(renderer, task)])
+    return renderer.opened([token for task in rows for token in demonstration(renderer, task)])
 
 
 def answers(model: nn.Module, renderer: Renderer, groups: Groups, limit: int, opening: Opening | None = None) -> list[Prediction]:

@@ -34,7 +34,7 @@ def ours(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> li
 def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> list[str]:
     """Return the free answers from `generate`."""
     template = renderer.template
-    end = template.newline
+    ends = template.line_ends
     answers = []
     for task in (task for rows in groups for task in rows):
         prompt = torch.tensor([[*renderer.prefix(task["candidates"]), *renderer.line(task["question_id"])]], device=model.device)
@@ -43,12 +43,12 @@ def theirs(model: nn.Module, renderer: Renderer, groups: Groups, limit: int) -> 
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=limit,
             do_sample=False,
-            eos_token_id=end,
-            pad_token_id=end,
+            eos_token_id=list(ends),
+            pad_token_id=ends[0],
         )
         tokens = generated[0, prompt.shape[1] :].tolist()
-        said = template.tokenizer.decode(tokens[: tokens.index(end)] if end in tokens else tokens)
-        answers.append(said.strip().partition("\n")[0].strip())
+        end = next((index for index, token in enumerate(tokens) if token in ends), None)
+        answers.append(template.tokenizer.decode(tokens[:end]).partition("\n")[0].strip())
     return answers
 
 

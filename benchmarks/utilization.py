@@ -1,7 +1,7 @@
 """Training on one device: tokens a second, and the share of the device's own matrix rate that a step of training reaches.
 
 `python benchmarks/utilization.py` needs models/backbone and data/interim (`snakemake --cores 8 backbone ingest` makes them); it
-computes on the GPU where there is one: `python benchmarks/utilization.py --tasks-per-pack 32 280 --runs 20` has packs of some 16
+computes on the GPU where there is one: `python benchmarks/utilization.py --tasks-per-pack 32 280 --runs 20` has packs of some 8
 thousand tokens there. Writes benchmarks/results/utilization.json.
 
 A token counts 4 N FLOPs for the N weights of the layers' frozen matrices (2 N forward, 2 N back to the inputs) and 6 N for those
@@ -67,7 +67,7 @@ def main() -> None:
     results = []
     for size in given.tasks_per_pack:
         (rows,) = bench.training_packs(bench.chosen.distractors, size, 1)
-        pack = renderer.pack(rows).to(backbone.device())
+        pack = renderer.pack(rows, gold_only=True).to(backbone.device())
         seconds = statistics.median(times(lambda pack=pack: step(model, weights, pack, bench), given.runs))
         rate = 2 * side**3 / product_seconds(getattr(torch, given.dtype)) / 1e12
         reached = flops_per_token(model, weights) * pack.tokens / seconds / 1e12

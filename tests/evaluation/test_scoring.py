@@ -44,27 +44,28 @@ def theirs(tiny, weights, tmp_path_factory):
     return PeftModel.from_pretrained(base, folder).eval()
 
 
-def continuation(model, prompt, count, end):
+def continuation(model, prompt, count, ends):
     """The greedy tokens of transformers' own generation."""
-    settings = GenerationConfig(max_new_tokens=count, do_sample=False, eos_token_id=end, pad_token_id=end)
+    settings = GenerationConfig(max_new_tokens=count, do_sample=False, eos_token_id=list(ends), pad_token_id=ends[0])
     prompt = torch.tensor([prompt])
     out = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
     return out[0, prompt.shape[1] :].tolist()
 
 
 @torch.no_grad()
-def free_answers(model, weights, renderer, rows, count, end):
+def free_answers(model, weights, renderer, rows, count, ends):
     """What `generate` gives, for every task of a pack."""
     packed = renderer.pack(rows)
     cache = DynamicCache()
     out = adapter.forward(model, weights, packed, logits_to_keep=packed.keep_K, use_cache=True, past_key_values=cache)
     left = reading(packed, cache, out.logits[0], range(len(rows)))
-    return generate(model, weights, [left], renderer.template, end, count)
+    return generate(model, weights, [left], renderer.template, ends, count)
 
 
-def expected_text(template, tokens, end):
-    cut = end not in tokens
-    return template.tokenizer.decode(tokens if cut else tokens[: tokens.index(end)]).strip(), cut
+def expected_text(template, tokens, ends):
+    """The tokens before the first end: transformers stops at it, so an end can only be the last."""
+    cut = tokens[-1] not in ends
+    return template.tokenizer.decode(tokens if cut else tokens[:-1]), cut
 
 
 @dataclass
@@ -128,12 +129,12 @@ def test_the_backbone_alone_is_predicted_without_weights(model, adapted, weights
 
 
 def test_lockstep_generation_is_transformers_own(adapted, weights, renderer, rows, theirs):
-    end = renderer.template.newline
-    found = free_answers(adapted, weights, renderer, rows, 12, end)
+    ends = renderer.template.line_ends
+    found = free_answers(adapted, weights, renderer, rows, 12, ends)
     texts = set()
     for row, answer in zip(rows, found, strict=True):
         prompt = [*renderer.prefix(CANDIDATES), *renderer.line(row["question_id"])]
-        assert answer == expected_text(renderer.template, continuation(theirs, prompt, 12, end), end)
+        assert answer == expected_text(renderer.template, continuation(theirs, prompt, 12, ends), ends)
         texts.add(answer)
     assert len(texts) > 1  # the tasks differ, so an answer given to the wrong task would be seen
 
@@ -164,23 +165,25 @@ def said(theirs):
     generator = torch.Generator().manual_seed(4)
     stem = ids(generator, 20)
     segments = {f"q-{index}": ids(generator, 5 + index) for index in range(12)}
-    return stem, segments, {name: continuation(theirs, [*stem, *segment], 8, 257) for name, segment in segments.items()}
+    return stem, segments, {name: continuation(theirs, [*stem, *segment], 8, (257,)) for name, segment in segments.items()}
 
 
 def tasks_of(said, answers):
     return [{"question_id": name, "candidates": list(answers), "position": 0} for name in said]
 
 
-def test_generation_ends_at_the_end_token_of_each_task(adapted, weights, template, theirs, said):
-    """The end token is one that some greedy answers say soon, some late and some not at all."""
+@pytest.mark.parametrize("others", [(), (0,)], ids=["one end", "two"])
+def test_generation_ends_at_the_first_end_token_of_each_task(adapted, weights, template, theirs, said, others):
+    """The end token is one that some greedy answers say soon, some late and some not at all; there may be more of them."""
     stem, segments, greedy = said
     tokens = {token for tokens in greedy.values() for token in tokens if len(template.tokenizer.decode([token]).encode()) == 1}
     end = max(tokens, key=lambda token: len({found.index(token) if token in found else -1 for found in greedy.values()}))
     answers = {"a": [1, 2, 3, end], "b": [4, end]}
     renderer = Crafted(template, stem, segments, answers)
-    expected = [expected_text(template, continuation(theirs, [*stem, *segment], 8, end), end) for segment in segments.values()]
+    ends = (*(max(greedy.values(), key=len)[index] for index in others), end)
+    expected = [expected_text(template, continuation(theirs, [*stem, *segment], 8, ends), ends) for segment in segments.values()]
     assert {cut for _, cut in expected} == {True, False}
-    assert free_answers(adapted, weights, renderer, tasks_of(greedy, answers), 8, end) == expected
+    assert free_answers(adapted, weights, renderer, tasks_of(greedy, answers), 8, ends) == expected
 
 
 def test_greedy_names_agrees_with_generation(adapted, weights, template, said):
@@ -226,7 +229,7 @@ def test_generated_answers_go_to_the_tasks_that_name_no_candidate(adapted, weigh
     answers = {"other": [1, 2, 3], "spelled": greedy[names[0]][:3]}
     sets = [tasks_of(names[:2], answers), tasks_of(names[2:], answers)]
     found = scoring.predict(adapted, weights, Crafted(template, stem, segments, answers), sets, 8)
-    expected = [("spelled", False), *(expected_text(template, greedy[name], 257) for name in names[1:])]
+    expected = [("spelled", False), *(expected_text(template, greedy[name], (257,)) for name in names[1:])]
     assert [(one.free_text, one.cut) for of_set in found for one in of_set] == expected
     assert len(set(expected)) == 4
 
@@ -237,6 +240,20 @@ def test_a_generated_name_counts_only_if_it_ended(adapted, weights, template, sa
     monkeypatch.setattr(scoring, "generate", lambda *_: [("a", False), ("a", True), ("A", False)])
     found = predict(adapted, weights, Crafted(template, stem, segments, answers), tasks_of(list(greedy)[:3], answers), 8)
     assert [one.free for one in found] == ["a", None, None]
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "named", "cut"),
+    [
+        ((" a", False), "a", "a", False),
+        ((" a\nwhich is", True), "a", "a", False),  # the line ended, within a token
+        (("\n\na", False), "", None, False),  # the line was empty; the harness ends there too
+        ((" a", True), "a", None, True),
+    ],
+)
+def test_a_free_answer_is_the_first_line(said, text, named, cut):
+    found = scoring.prediction(["a", "b"], [-1.0, -2.0], said)
+    assert (found.free_text, found.free, found.cut, found.scored) == (text, named, cut, "a")
 
 
 def test_a_free_answer_that_is_no_candidate_is_none(adapted, weights, renderer, rows):

@@ -83,7 +83,7 @@ def test_a_lock_that_another_process_holds_is_refused_with_its_number(tmp_path, 
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_trainer_waits_for_the_same_run_while_it_saves_checkpoints(tmp_path, holder, monkeypatch, alone):
+def test_a_trainer_waits_for_the_same_run_while_it_gives_signs_of_life(tmp_path, holder, monkeypatch, alone):
     monkeypatch.setattr(supervision, "PATIENCE", 1.5)
     steps = iter(range(6))
 
@@ -92,7 +92,7 @@ def test_a_trainer_waits_for_the_same_run_while_it_saves_checkpoints(tmp_path, h
             holder.kill()
             holder.wait()
         else:
-            (tmp_path / f"step-{step}").mkdir()
+            os.utime(tmp_path / "lock", (step, step))
         return time_sleep(0.5)
 
     time_sleep = time.sleep
@@ -110,6 +110,15 @@ def test_a_trainer_that_waits_ends_with_its_orchestrator(tmp_path, holder, monke
     with pytest.raises(UserError, match="I-PAUSED") as raised, locked(tmp_path):
         pass
     assert raised.value.exit_code == 75 and holder.poll() is None
+
+
+def test_a_run_gives_signs_of_life_to_who_waits_for_its_lock(tmp_path):
+    with locked(tmp_path) as supervisor:
+        os.utime(supervisor.lock, (0, 0))
+        supervisor.give_sign()
+        assert time.time() - supervisor.lock.stat().st_mtime < 60
+        supervisor.lock.unlink()
+        supervisor.give_sign()
 
 
 def test_a_file_system_without_locks_is_one_clear_error(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_the_turns_are_the_tokens_of_the_whole_conversation(template):
     text, expected = rendered(template, ENTRIES, "Where to on Monday?", "plan_trip")
     found = [*template.tools_turn(ENTRIES), *template.question_turn("Where to on Monday?"), *template.content("plan_trip")]
     assert found == expected[: len(found)]
-    assert expected[len(found)] == template.end_of_turn
+    assert expected[len(found)] == template.turn_ends[0]
     assert template.tokenizer.decode(found) + "<|im_end|>\n" == text
 
 
@@ -146,7 +146,7 @@ def test_without_a_system_role_the_tools_open_the_users_turn(text, tiny):
     found = [*template.tools_turn(ENTRIES), *template.question_turn("Where to?"), *template.content("plan_trip")]
     lines = "\n".join(f"- {item}" for item in ENTRIES)
     assert template.tokenizer.decode(found) == f"[user] {INSTRUCTION}{lines}\n\nWhere to?<|im_end|>[assistant] plan_trip"
-    assert template.end_of_turn == template.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert template.turn_ends[0] == template.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_a_template_that_ends_with_the_answer_ends_with_the_end_of_sequence(tiny
     text = "{% for message in messages %}{{ '[' + message['role'] + '] ' + message['content'] }}{% endfor %}"
     template = read_template(with_template(tiny, text))
     assert template.end == "<|im_end|>"
-    assert template.end_of_turn == template.tokenizer.eos_token_id
+    assert template.turn_ends[0] == template.tokenizer.eos_token_id
 
 
 def test_white_space_before_the_special_token_that_ends_an_answer_is_left_out(tiny):
     """As in the template of Llama-2-chat."""
     text = "{% for message in messages %}{{ '[' + message['role'] + '] ' + message['content'] + ' <|im_end|>\n' }}{% endfor %}"
     template = read_template(with_template(tiny, text))
-    assert (template.end, template.end_of_turn) == ("<|im_end|>", template.tokenizer.eos_token_id)
+    assert (template.end, template.turn_ends[0]) == ("<|im_end|>", template.tokenizer.eos_token_id)
 
 
 @pytest.mark.parametrize(("after", "eos"), [("", None), ("€", "<|im_end|>")])
@@ -226,6 +226,14 @@ def test_a_sentence_that_several_tools_begin_with_stands_for_none_of_them():
         "three": "Only for members of staff",
         "four": "Counts all the shifts of a week",
     }
+
+
+def test_a_line_ends_with_a_newline_or_as_a_turn_or_a_text_does(template, tiny):
+    assert template.line_ends == (template.newline, *template.turn_ends)
+    assert template.turn_ends == (template.tokenizer.eos_token_id,)  # which ends a turn of the tiny backbone as well
+    other = backbone.load_tokenizer(tiny)
+    other.add_special_tokens({"eos_token": "<|endoftext|>"})
+    assert read_template(other).turn_ends == (*template.turn_ends, other.eos_token_id)
 
 
 def test_every_change_of_what_is_read_changes_the_form(template, tiny, monkeypatch):

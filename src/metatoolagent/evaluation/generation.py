@@ -4,7 +4,7 @@ What a pass over a pack left in its cache is gone on from. A step's time is most
 worth to read them for many questions. Each candidate set is a sequence, padded; a question sees what stands above it in its
 own pack, and its own answer.
 
-Shapes: R readings, U questions of one of them, S keys that any of these sees.
+Shapes: R readings, U questions of one of them, S keys that any of these sees, E tokens that end an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,12 @@ def reading(pack: Pack, cache: DynamicCache, logits_KV: Tensor, which: Sequence[
 
 @torch.no_grad()
 def generate(
-    model: nn.Module, weights: Tensors | None, readings: Sequence[Reading], template: Template, end: int, max_new_tokens: int
+    model: nn.Module,
+    weights: Tensors | None,
+    readings: Sequence[Reading],
+    template: Template,
+    ends: Sequence[int],
+    max_new_tokens: int,
 ) -> list[tuple[str, bool]]:
     """Return the greedy answer to each question of each reading, one after the other, and whether it was cut off.
 
@@ -63,24 +68,25 @@ def generate(
         weights: the LoRA tensors; None for the backbone alone.
         readings: at least one.
         template: the backbone's.
-        end: the token that ends an answer.
+        ends: the tokens of which each ends an answer.
         max_new_tokens: limit of an answer.
     """
     step = Step(model, cast(weights, next(model.parameters()).dtype), together(readings))
     position_RU = _padded([one.position_U for one in readings])
     # What fills a sequence up has ended from the start.
-    taken = [_padded([one.token_U for one in readings], end)]
+    taken = [_padded([one.token_U for one in readings], ends[0])]
     seen_RUS = _padded([one.seen_US for one in readings])
     own_UU = torch.eye(position_RU.shape[1], dtype=torch.bool, device=position_RU.device).expand(len(readings), -1, -1)
-    ended_RU = taken[-1] == end
+    end_E = torch.tensor(ends, device=position_RU.device)
+    ended_RU = torch.isin(taken[-1], end_E)
     while len(taken) < max_new_tokens and not bool(ended_RU.all()):
         position_RU = position_RU + 1
         seen_RUS = torch.cat([seen_RUS, own_UU], 2)
         taken.append(step(taken[-1], position_RU, seen_RUS))
-        ended_RU |= taken[-1] == end
+        ended_RU |= torch.isin(taken[-1], end_E)
     answers = torch.stack(taken, 2).tolist()
     return [
-        _text(template, tokens, end)
+        _text(template, tokens, ends)
         for one, of_set in zip(readings, answers, strict=True)
         for tokens in of_set[: len(one.token_U)]
     ]
@@ -128,8 +134,7 @@ class Step:
         return next_RU
 
 
-def _text(template: Template, tokens: list[int], end: int) -> tuple[str, bool]:
-    """Return the text up to the end token, and whether there was none."""
-    cut = end not in tokens
-    kept = tokens if cut else tokens[: tokens.index(end)]
-    return str(template.tokenizer.decode(kept)).strip(), cut
+def _text(template: Template, tokens: list[int], ends: Sequence[int]) -> tuple[str, bool]:
+    """Return the text up to the first end token, and whether there was none."""
+    end = next((index for index, token in enumerate(tokens) if token in ends), None)
+    return str(template.tokenizer.decode(tokens[:end])), end is None

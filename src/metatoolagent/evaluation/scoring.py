@@ -69,7 +69,7 @@ def predict(
     """
     asked = [Asked(renderer.pack(rows, generated=max_new_tokens), list(rows[0]["candidates"])) for rows in sets]
     template = renderer.template
-    return select(model, weights, template, template.newline, asked, max_new_tokens, opening)
+    return select(model, weights, template, template.line_ends, asked, max_new_tokens, opening)
 
 
 @torch.no_grad()
@@ -77,7 +77,7 @@ def select(
     model: nn.Module,
     weights: Tensors | None,
     template: Template,
-    end: int,
+    ends: Sequence[int],
     asked: Sequence[Asked],
     max_new_tokens: int,
     opening: Opening | None = None,
@@ -88,7 +88,7 @@ def select(
         model: as for `predict`.
         weights: as for `predict`.
         template: the backbone's.
-        end: the token that ends an answer.
+        ends: the tokens of which each ends an answer.
         asked: the packs.
         max_new_tokens: limit of a free answer that is no candidate's name.
         opening: the first tokens of each pack's prefix, if they were read already.
@@ -100,7 +100,7 @@ def select(
     for one, of_set in zip(asked, scored, strict=True):
         require_finite(one.pack.task_ids, one.candidates, of_set.scores)
     left = [one.left for one in scored if one.left]
-    generated = iter(generate(model, weights, left, template, end, max_new_tokens) if left else [])
+    generated = iter(generate(model, weights, left, template, ends, max_new_tokens) if left else [])
     predictions = []
     for one, of_set in zip(asked, scored, strict=True):
         answers = [next(generated) if index is None else (one.candidates[index], False) for index in of_set.named]

@@ -51,7 +51,7 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
     facts = {
         "parameters": dict(parameters),
         # By name, not by folder: sweeps that have a training in common do it once, and find the other's last checkpoint.
-        "inputs": {path.name: recorded_sha256(path) for path in inputs},
+        "inputs": [[path.name, recorded_sha256(path)] for path in inputs],
         "code": code,
         "versions": {name: version(name) for name in ("peft", "tokenizers", "transformers")},
         # These decide the order of sums in matrix products: with others the same inputs may round differently.

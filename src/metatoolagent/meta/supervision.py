@@ -11,16 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.orchestrators import Orchestrators
 
-PATIENCE = 180.0
-"""Seconds without a new checkpoint after which a second trainer no longer waits for the lock. An orphan ends within an update of
-its orchestrator's death; a trainer of the same run for another folder saves a checkpoint about every minute."""
+PATIENCE = 300.0
+"""Seconds without a sign of life after which a second trainer no longer waits for the lock. An orphan ends within an update of
+its orchestrator's death; a trainer of the same run for another folder gives a sign at every update."""
 
 
 class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
@@ -53,6 +53,11 @@ class Supervisor:
             return f"received {self.signal}"
         return self.orchestrators.gone()
 
+    def give_sign(self) -> None:
+        """Tell who waits for the lock that the run goes on."""
+        with suppress(FileNotFoundError):  # `assert_owner` tells of it before anything is published
+            os.utime(self.lock)
+
     def assert_owner(self) -> None:
         """Make sure that this process may publish.
 
@@ -71,29 +76,26 @@ def locked(folder: Path, *, alone: bool = True) -> Iterator[Supervisor]:
 
     Args:
         folder: the run's folder.
-        alone: whether no other process waits for this one: then it waits for as long as the holder saves checkpoints.
+        alone: whether no other process waits for this one: then it waits for as long as the holder gives signs of life.
 
     Raises:
-        UserError: E-LOCK if another process holds it and saved nothing for some minutes, or the file system has no locks;
-            I-PAUSED if the orchestrator ends meanwhile.
+        UserError: E-LOCK if another process holds it and gave no sign for some minutes, or the file system has no locks;
+            I-PAUSED if this one is asked to stop meanwhile, or its orchestrator is gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as file:
-        _acquire(path, file.fileno(), alone)
+        supervisor = Supervisor(path)
+        _acquire(supervisor, file.fileno(), alone=alone)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        yield Supervisor(path)
+        yield supervisor
 
 
-def _acquire(path: Path, descriptor: int, alone: bool) -> None:
-    orchestrators = Orchestrators()
-    deadline, told, saved = time.monotonic() + PATIENCE, False, 0
+def _acquire(supervisor: Supervisor, descriptor: int, *, alone: bool) -> None:
+    path, deadline, told, sign = supervisor.lock, time.monotonic() + PATIENCE, False, 0
     while True:
-        if gone := orchestrators.gone():
-            what = f"{gone}: paused while another process trained this very run"
-            raise UserError("I-PAUSED", what, str(path), fix="run the same command to go on", exit_code=Exit.RETRY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -108,8 +110,8 @@ def _acquire(path: Path, descriptor: int, alone: bool) -> None:
             ) from None
         else:
             return
-        if alone and (changed := path.parent.stat().st_mtime_ns) != saved:  # by a checkpoint, which comes by a rename
-            deadline, saved = time.monotonic() + PATIENCE, changed
+        if alone and (newest := path.stat().st_mtime_ns) != sign:
+            deadline, sign = time.monotonic() + PATIENCE, newest
         if time.monotonic() > deadline:
             raise UserError(
                 "E-LOCK",
@@ -118,6 +120,9 @@ def _acquire(path: Path, descriptor: int, alone: bool) -> None:
                 fix="wait for it or end it, then run the same command again",
                 exit_code=Exit.RETRY,
             )
+        if reason := supervisor.reason_to_pause():
+            what = f"{reason}: stopped waiting for process {owner}, which trains this very run"
+            raise UserError("I-PAUSED", what, str(path), fix="run the same command to go on", exit_code=Exit.RETRY)
         if not told:
             print(f"waiting for process {owner}, which trains this very run", file=sys.stderr)  # noqa: T201
             told = True

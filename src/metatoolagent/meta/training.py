@@ -175,6 +175,7 @@ class Trainer:
             saved = time.monotonic()
             for batch in self._batches():
                 contributions = self._apply(batch)
+                supervisor.give_sign()
                 progress.show(self.log, contributions)
                 self._draw(live, self.update - 1)
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")

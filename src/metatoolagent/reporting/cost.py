@@ -36,8 +36,8 @@ TOOLS = {"train": 92, "validation": 21, "test": 42}
 OF_DOMAIN = 22
 """Tools of a domain, which a fold of split hd tests: 155 of 7 domains."""
 CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
-"""Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/multi_tool.csv), and at most so many prompts: one at the
-first step of a chain, and after it one for each of three histories."""
+"""Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/turns/multi_tool.csv), and at most so many prompts: one at
+the first step of a chain, and after it one for each of three histories."""
 READS_TRAINING, READS_SCORING = {"channel": 3.4}, {"likelihood": 2.7, "channel": 2.7}
 """Counted: how many times the tokens of a pack a method reads that asks each candidate apart (1,746 for 508, 1,620 for 609)."""
 BACK = {"double_backward": 5, "finite_difference": 2}

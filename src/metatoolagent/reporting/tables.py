@@ -92,8 +92,9 @@ def read(paths: Iterable[Path], ending: str = "") -> Metrics:
 
 
 def _of_file(path: Path, ending: str) -> Metrics:
-    """Return the metrics of a file: of an artifact, or of a record in the folder of the snapshot, which git keeps."""
-    committed = path.is_file() and path.resolve().parent == SNAPSHOT.parent.resolve() and not path.with_name(MANIFEST).exists()
+    """Return the metrics of a file: of an artifact, or of a record in or below the folder of the snapshot, which git keeps."""
+    recorded = SNAPSHOT.parent.resolve() in path.resolve().parents
+    committed = path.is_file() and recorded and not path.with_name(MANIFEST).exists()
     try:
         content = json.loads((path if committed else verify(path)).read_text(encoding="utf-8"))
     except ValueError:

@@ -94,10 +94,16 @@ class Template:
         text = " ".join(question.split())
         return [*self.marker(self.before_question), *self.content(text), *self.marker(self.before_answer)]
 
-    @property
-    def end_of_turn(self) -> int:
-        """Return the token that ends a turn."""
-        return self.marker(self.end)[0]
+    @cached_property
+    def turn_ends(self) -> tuple[int, ...]:
+        """Return the tokens that end a turn: that of the chat template, and that of all text."""
+        eos = self.tokenizer.eos_token_id
+        return tuple(dict.fromkeys([self.marker(self.end)[0], *([] if eos is None else [eos])]))
+
+    @cached_property
+    def line_ends(self) -> tuple[int, ...]:
+        """Return the tokens that end a line: a newline, and what ends a turn, with which a model may end its answer as well."""
+        return (self.newline, *self.turn_ends)
 
     def form(self, *, turns: bool) -> str:
         """Return a digest of the form of prompts: another one wherever a tool, a question or a name is rendered otherwise.
@@ -107,7 +113,7 @@ class Template:
         """
         tools, question = [entry(SAMPLE)], "Where is it?"
         asked = [self.tools_turn(tools), self.question_turn(question)] if turns else [self.lines(tools), self.line(question)]
-        tokens = [self.beginning, *asked, self.answer(SAMPLE["name"])]
+        tokens = [self.beginning, *asked, [] if turns else self.answer(SAMPLE["name"])]
         return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
 

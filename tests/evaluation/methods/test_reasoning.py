@@ -138,7 +138,7 @@ def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, 
     for row, found in zip(rows, reasoned(job, style)([rows])[0], strict=True):
         packed = after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True)
         asked = [scoring.Asked(packed, row["candidates"])]
-        ((expected,),) = scoring.select(language.model, language.weights, template, template.end_of_turn, asked, 1)
+        ((expected,),) = scoring.select(language.model, language.weights, template, template.turn_ends, asked, 1)
         assert found.log_probabilities == pytest.approx(expected.log_probabilities, abs=1e-4)
         assert found.scored == row["candidates"][found.log_probabilities.index(max(found.log_probabilities))]
 

@@ -12,6 +12,7 @@ docs/decisions/0007-what-each-method-sees.md says why.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from transformers import DynamicCache
@@ -52,7 +53,7 @@ def reasoned(job: Job, style: Style) -> Answer:
             for rows, of_set in zip(sets, said, strict=True)
         ]
         template = language.renderer.template
-        found = select(language.model, language.weights, template, template.end_of_turn, asked, limit)
+        found = select(language.model, language.weights, template, template.turn_ends, asked, limit)
         return [
             [
                 replace(item, reasoning=text, reasoning_end=ending(style, text, cut=cut))
@@ -68,8 +69,8 @@ def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int)
     """Return what the model says to each task of each candidate set before it ends its turn, and whether its budget was spent."""
     readings = [_begin(language, style, rows, budget) for rows in sets]
     template = language.renderer.template
-    said = iter(generate(language.model, language.weights, readings, template, template.end_of_turn, budget))
-    return [[next(said) for _ in rows] for rows in sets]
+    said = iter(generate(language.model, language.weights, readings, template, template.turn_ends, budget))
+    return [[(text.strip(), cut) for text, cut in islice(said, len(rows))] for rows in sets]
 
 
 @torch.no_grad()
