@@ -1,7 +1,7 @@
-"""Where meta-learning helps: the differences between `mta` and `ft` on record, in one figure.
+"""Where meta-learning helps: the differences between `mta` and `ft` on record, in two figures.
 
-`python docs/results/gap.py` reads the snapshots beside it and writes gap.svg. Scored accuracy, pool `all`, unless a row says
-otherwise; 95 % intervals as the snapshots have them.
+`python docs/results/gap.py` reads the snapshots beside it and writes gap.svg, and of the former prompt turns/gap.svg. Scored
+accuracy, pool `all`, unless a row says otherwise; 95 % intervals as the snapshots have them.
 """
 
 import json
@@ -16,7 +16,8 @@ from metatoolagent.artifacts import atomic_path
 from metatoolagent.look import CONFIG, INK, QUIET, VEGA_LITE
 
 HERE = Path(__file__).parent
-FIGURE = HERE / "gap.svg"
+TURNS = HERE / "turns"
+"""Of snapshots that were made with the former prompt, turns of a chat (docs/decisions/0020)."""
 ONE, SEVERAL = "one training of each", "three or five trainings of each"
 FAULT = " *"
 """Marks adapters of mta that were trained with a fault in the optimistic choice (docs/log.md, 2026-11-29)."""
@@ -33,15 +34,15 @@ class Row:
     high: float
 
 
-def of_metrics(what: str, file: str, key: str) -> Row:
+def of_metrics(what: str, file: str, key: str, folder: Path = TURNS) -> Row:
     """Return a row from a snapshot of metrics."""
-    found = json.loads((HERE / file).read_text(encoding="utf-8"))
+    found = json.loads((folder / file).read_text(encoding="utf-8"))
     return Row(what, ONE, *(100 * found[f"{key}.{name}"] for name in ("difference", "low", "high")))
 
 
-def of_table(what: str, file: str, trainings: str = ONE, **where: str) -> Row:
+def of_table(what: str, file: str, trainings: str = ONE, folder: Path = TURNS, **where: str) -> Row:
     """Return a row from a table, by the values of its columns; pool `all` and scored answers unless they say otherwise."""
-    table = pl.read_csv(HERE / file, infer_schema=False)
+    table = pl.read_csv(folder / file, infer_schema=False)
     chosen = (
         {"method": "mta", "against": "ft", "reading": "scored"} | ({"pool": "all"} if "pool" in table.columns else {}) | where
     )
@@ -50,7 +51,23 @@ def of_table(what: str, file: str, trainings: str = ONE, **where: str) -> Row:
 
 
 def rows() -> list[Row]:
-    """Return all rows, from the top."""
+    """Return the rows of today's prompt, from the top."""
+    compared = {"file": "compare.csv", "method": "first_order", "folder": HERE}
+    five = compared | {"seed": "all", "trainings": SEVERAL}
+    return [
+        of_table("candidates of all domains", **five),
+        of_table("the same, free answers", reading="free", **five),
+        of_table("the same, every candidate new", pool="unseen", **five),
+        of_table("every candidate new, free answers", reading="free", pool="unseen", **five),
+        *[of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)],
+        of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
+        of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all", HERE),
+        of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all", HERE),
+    ]
+
+
+def rows_of_turns() -> list[Row]:
+    """Return the rows of the former prompt, from the top."""
     compared = {"file": "compare.csv", "method": "first_order"}
     five = compared | {"seed": "all", "trainings": SEVERAL}
     longer = {"file": "longer-seeds.csv", "method": "first_order", "seed": "all", "trainings": SEVERAL}
@@ -105,11 +122,11 @@ def chart(drawn: list[Row]) -> alt.LayerChart:
 
 
 def main() -> None:
-    """Write the figure."""
-    spec = chart(rows()).configure(**CONFIG).to_dict() | {"background": "white"}
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
-    with atomic_path(FIGURE) as path:
-        path.write_text(svg, encoding="utf-8")
+    """Write the figures."""
+    for folder, drawn in ((HERE, rows()), (TURNS, rows_of_turns())):
+        spec = chart(drawn).configure(**CONFIG).to_dict() | {"background": "white"}
+        with atomic_path(folder / "gap.svg") as path:
+            path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from metatoolagent.reporting import tables
 from metatoolagent.reporting.numbers import resolved
 from metatoolagent.reporting.tables import accuracies, differences, found, outcomes, show
 
+ROOT = Path(__file__).parents[2]
+
 
 def accuracy(key, mean, low, high, n):
     return {f"{key}.accuracy": mean, f"{key}.low": low, f"{key}.high": high, f"{key}.n": n}
@@ -188,11 +190,9 @@ def test_committed_records_are_shown_and_need_no_manifest(published, monkeypatch
         show([Path("elsewhere.json")])
 
 
-@pytest.mark.parametrize(
-    "record", sorted((Path(__file__).parents[2] / "docs/results").glob("*.json")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("record", sorted((ROOT / "docs/results").rglob("*.json")), ids=lambda path: path.stem)
 def test_every_committed_record_has_rows(record, monkeypatch, capsys):
-    monkeypatch.chdir(record.parents[2])
+    monkeypatch.chdir(ROOT)
     show([record])
     assert "┃" in capsys.readouterr().out
 
