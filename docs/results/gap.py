@@ -61,6 +61,8 @@ def rows() -> list[Row]:
         of_table("every candidate new, free answers", reading="free", pool="unseen", **five),
         *[of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)],
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
+        of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all", HERE),
+        of_metrics("eleven candidates, free answers", "distractors-10.json", "cd.mta_vs_ft.free.all", HERE),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all", HERE),
         of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all", HERE),
     ]
