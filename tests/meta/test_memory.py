@@ -1,5 +1,10 @@
 """The estimate of memory, against what autograd really keeps; and what is told of it."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -135,3 +140,13 @@ def test_control_groups_limit_what_is_available(groups, files, left, tmp_path):
         (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "root" / name).write_text(content)
     assert available.control_groups(tmp_path / "root", tmp_path / "own") == left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has only what it took itself")
+def test_the_peak_is_the_programs_own_and_not_of_the_process_that_started_it(tmp_path):
+    """A parent of 1.5 GiB starts a training: a notebook, a test."""
+    child = "import torch; from metatoolagent.meta.memory import Memory; print(Memory().peak())"
+    parent = f"import subprocess, sys; kept = b'x' * (3 << 29); subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(memory.__file__).parents[2])}
+    said = subprocess.run([sys.executable, "-c", parent], env=environment, capture_output=True, text=True, check=True).stdout
+    assert 2**26 < int(said) < 2**30
