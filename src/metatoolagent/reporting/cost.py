@@ -133,10 +133,8 @@ def training(method: str, chosen: params.Params) -> Work:
     meta, mta = chosen.meta_tasks, chosen.mta
     pack = pack_tokens(TRAINED, chosen.distractors, meta.tasks_per_pack)
     asked = meta.query_tasks or meta.query_packs * meta.tasks_per_pack
-    support, query = (
-        meta.support_packs * pack,
-        meta.query_packs * pack_tokens(TRAINED, chosen.distractors, asked / meta.query_packs),
-    )
+    query_pack = pack_tokens(TRAINED, chosen.distractors, asked / meta.query_packs)
+    support, query = meta.support_packs * pack, meta.query_packs * query_pack
     passed = 2 * (support + query)
     if method == "mta":
         looks = mta.inner_steps + 1 if mta.optimistic or mta.early_stop else 1
