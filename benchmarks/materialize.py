@@ -8,20 +8,17 @@ import json
 import os
 import platform
 import random
-import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import polars as pl
 import psutil
 
+from measuring import in_own_process
 from metatoolagent import artifacts, params
 from metatoolagent.catalog import schemas
 from metatoolagent.environment import processor
@@ -144,26 +141,6 @@ def loop_of_packs(gold: list[str], domain: dict[str, str], questions: dict[str, 
     return rows
 
 
-def measured(make: Callable[[Path, str], float], folder: Path, kind: str) -> tuple[float, float]:
-    """Return the seconds that `make` tells and the peak memory in MiB, in a process of its own."""
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_measure, args=(make, folder, kind, sender))
-    child.start()
-    sender.close()  # the child's end is then the only one, so that its death ends the wait
-    try:
-        seconds, peak = receiver.recv()
-    except EOFError:
-        child.join()
-        raise RuntimeError(f"{make.__name__} {kind} ended with exit code {child.exitcode}") from None
-    child.join()
-    return seconds, peak
-
-
-def _measure(make: Callable[[Path, str], float], folder: Path, kind: str, sender: Connection) -> None:
-    sender.send((make(folder, kind), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-
-
 def row(measure: str, unit: str, found: list[float], peer: float, peer_name: str) -> dict[str, object]:
     """Return a result: the median of our runs beside the peer's figure."""
     median = statistics.median(found)
@@ -189,8 +166,8 @@ def main() -> None:
         folder = Path(name)
         write_catalog(folder)
         for kind in KINDS:
-            found = [measured(ours, folder, kind) for _ in range(RUNS)]
-            loop = statistics.median(measured(peer, folder, kind)[0] for _ in range(RUNS)) * TASKS / PEER_TASKS
+            found = [in_own_process(ours, folder, kind) for _ in range(RUNS)]
+            loop = statistics.median(in_own_process(peer, folder, kind)[0] for _ in range(RUNS)) * TASKS / PEER_TASKS
             peer_name = f"plain Python loop with random.sample, {PEER_TASKS} tasks, scaled to {TASKS}"
             results.append(row(f"{TASKS} {kind} tasks", "s", [seconds for seconds, _ in found], loop, peer_name))
             peaks = [peak for _, peak in found]

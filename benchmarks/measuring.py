@@ -5,7 +5,6 @@ this module beside itself.
 """
 
 import json
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from metatoolagent import artifacts
-from metatoolagent.environment import processor
+from metatoolagent.environment import peak_resident, processor
 
 RUNS = 5
 
@@ -53,6 +50,8 @@ def row(
     packages: Sequence[str] = ("torch", "transformers"),
 ) -> dict[str, object]:
     """Return one result; `ratio` is how many times better ours is."""
+    import torch  # not above: it would count in the memory of a process that needs none of it
+
     return {
         "measure": measure,
         "ours": float(f"{ours:.4g}"),
@@ -92,4 +91,4 @@ def in_own_process(work: Callable[..., Any], *arguments: object) -> tuple[Any, f
 
 def _send(sender: Connection, work: Callable[..., Any], *arguments: object) -> None:
     result = work(*arguments)
-    sender.send((result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    sender.send((result, peak_resident() / 2**20))

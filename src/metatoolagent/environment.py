@@ -3,6 +3,9 @@
 import functools
 import os
 import platform
+import re
+import resource
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +40,17 @@ def gpus(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
     """Return the models of the GPUs that NVIDIA's driver for Linux has; others are not looked for."""
     found = [path.read_text(encoding="utf-8").splitlines() for path in sorted(folder.glob("*/information"))]
     return [name for lines in found for name in _values(lines, "Model")]
+
+
+def peak_resident(status: Path = Path("/proc/self/status")) -> int:
+    """Return the most bytes that this program ever had in memory.
+
+    Linux counts what the process that started it had in `ru_maxrss` too, so that is taken where there is nothing better.
+    """
+    if status.is_file() and (found := re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)):
+        return 1024 * int(found[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _values(lines: list[str], name: str) -> Iterator[str]:

@@ -20,11 +20,7 @@ way back through it the derivatives by all activations wait, once more as much.
 """
 
 import os
-import re
-import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -32,6 +28,7 @@ import torch
 from torch import nn
 
 from metatoolagent import params
+from metatoolagent.environment import peak_resident
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.meta.available import available
 from metatoolagent.meta.job import Job
@@ -181,19 +178,7 @@ class Memory:
         """Return the most bytes that this process ever took on the device."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated())
-        return _resident()
-
-
-def _resident() -> int:
-    """Return the most bytes that this program ever had in memory.
-
-    Linux counts what the process that started it had in `ru_maxrss` too, so that is taken where there is nothing better.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file() and (found := re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)):
-        return 1024 * int(found[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak_resident()
 
 
 def _gib(size: int) -> str:
