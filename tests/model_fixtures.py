@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from metatoolagent import cli, params
 from metatoolagent.artifacts import publishing
@@ -22,7 +24,7 @@ from metatoolagent.tasks.packing import Pack, pack
 from metatoolagent.tasks.prompts import Template, read_template
 from metatoolagent.tasks.rendering import Renderer
 
-__all__ = ["adapted", "materialized", "model", "renderer", "template", "tiny", "weights"]
+__all__ = ["adapted", "materialized", "metaspace", "model", "renderer", "template", "tiny", "weights"]
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the command line in processes of its own: the bytes depend on it
@@ -82,6 +84,30 @@ def weights(adapted: nn.Module) -> Tensors:
 def template(tiny: Path) -> Template:
     """The tiny backbone's template."""
     return read_template(backbone.load_tokenizer(tiny))
+
+
+@pytest.fixture(scope="session")
+def metaspace() -> Template:
+    """The template of a tokenizer as Llama 2 has: it begins each text with `<s>` and a space, and spells by characters."""
+    special, letters = ["<unk>", "<s>", "</s>"], "".join(map(chr, range(33, 127))) + "▁"
+    pieces = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, "->", "▁->"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    merges = [("-", ">"), ("▁", "->")]
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    stripped = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    core.decoder = decoders.Sequence(stripped)
+    core.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + message['content'] + ' [/INST]' }}"
+        "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}{% endfor %}"
+    )
+    return read_template(tokenizer)
 
 
 @pytest.fixture(scope="session")

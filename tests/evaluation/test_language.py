@@ -1,5 +1,6 @@
 """An adapter is used as it was trained, or not at all."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,7 @@ def test_an_adapter_loads_as_it_was_trained(trained, weights):
     ("facts", "changed", "code", "told"),
     [
         ({"backbone": "0" * 64}, {}, "E-BASE-MISMATCH", "backbone"),
+        ({"backbone": "0" * 64, "prompt": "0" * 64}, {}, "E-BASE-MISMATCH", "backbone"),  # other tokens, too
         ({"prompt": "0" * 64}, {}, "E-ADAPTER", "prompt"),
         ({"method": "channel"}, {}, "E-ADAPTER", 'method "channel", asked for "mta"'),
         ({}, {"alpha": ADAPTER.alpha + 1}, "E-ADAPTER", f'alpha "{ADAPTER.alpha}", asked for "{ADAPTER.alpha + 1}"'),
@@ -41,3 +43,14 @@ def test_an_adapter_that_was_trained_otherwise_is_refused(trained, facts, change
         language.load(replace(job, adapter=ADAPTER.model_copy(update=changed)))
     assert (raised.value.code, raised.value.exit_code) == (code, Exit.ARTIFACT)
     assert told in raised.value.got and str(job.weights) in raised.value.where
+
+
+def test_an_adapter_of_before_prompts_were_recorded_says_so(trained):
+    job = trained()
+    manifest = job.weights / "manifest.json"
+    facts = json.loads(manifest.read_text(encoding="utf-8"))
+    del facts["prompt"]
+    manifest.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        language.load(job)
+    assert 'prompt "of a version without lines of one form"' in raised.value.got

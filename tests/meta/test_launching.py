@@ -17,6 +17,7 @@ from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.errors import UserError
 from metatoolagent.meta import launching, training
 from metatoolagent.meta.job import Job
+from metatoolagent.meta.processes import launched
 from metatoolagent.models import gpus
 from model_fixtures import ADAPTER, BACKBONE, MTA, TRAIN, tree
 
@@ -173,3 +174,15 @@ def test_one_named_gpu_is_not_enough_for_two_processes(three, monkeypatch):
 def test_without_a_gpu_the_processes_share_the_cores(threads, each, monkeypatch):
     monkeypatch.setattr(launching.torch, "get_num_threads", lambda: threads)
     assert launching.environment(2) == {"OMP_NUM_THREADS": each}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"RANK": "0", "WORLD_SIZE": "2"}, True), ({"RANK": "0"}, False), ({"WORLD_SIZE": "2"}, False), ({}, False)],
+)
+def test_a_site_that_sets_one_of_the_variables_has_not_started_it(given, expected, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == expected

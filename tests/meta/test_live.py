@@ -64,10 +64,10 @@ def interrupt(job, monkeypatch):
     """Begin a run that stops one update behind the checkpoint of the second."""
     apply = training.Trainer._apply
 
-    def paused(trainer, batch):
+    def paused(trainer, *given):
         if trainer.update == 3:
             raise KeyboardInterrupt
-        return apply(trainer, batch)
+        return apply(trainer, *given)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(training.Trainer, "_apply", paused)

@@ -103,11 +103,11 @@ def test_a_run_in_parts_that_is_killed_goes_on_in_parts_to_the_same_bytes(job, m
         return real(model, weights, pack, train)
 
     def until(last):
-        def one(trainer, batch):
+        def one(trainer, *given):
             if trainer.update == last:
                 raise KeyboardInterrupt
             short[:] = [True] if trainer.update == 2 else []
-            return apply(trainer, batch)
+            return apply(trainer, *given)
 
         return one
 

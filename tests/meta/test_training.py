@@ -228,6 +228,18 @@ def test_another_run_gives_others(job, uninterrupted, changes):
     assert (other.out / adapter.WEIGHTS).read_bytes() != uninterrupted[0][adapter.WEIGHTS]
 
 
+def test_a_run_gives_a_sign_before_the_first_meta_task_and_after_each(job, monkeypatch):
+    """One update may take longer than who waits for its lock has patience."""
+    happened = []
+    contribute = training.Trainer._contribute
+    monkeypatch.setattr(training.Supervisor, "give_sign", lambda self: happened.append("sign"))
+    monkeypatch.setattr(
+        training.Trainer, "_contribute", lambda trainer, task: happened.append("task") or contribute(trainer, task)
+    )
+    training.train(replace(job, train=job.train.model_copy(update={"meta_batch": 3})))
+    assert happened == ["sign", *(6 * ["task", "sign"])]
+
+
 def test_the_same_training_for_another_folder_is_not_done_again(job, uninterrupted, tmp_path, monkeypatch):
     """Two sweeps have the same seed in common, each with a folder of its own."""
     training.train(job)

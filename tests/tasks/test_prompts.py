@@ -1,8 +1,6 @@
 import json
-from dataclasses import replace
 
 import pytest
-from transformers import BatchEncoding
 
 from metatoolagent.errors import UserError
 from metatoolagent.models import backbone
@@ -52,8 +50,10 @@ def test_an_entry_has_the_name_the_parameters_and_the_description():
     assert entry({"name": "a", "description": "b", "parameters": '{"type": "object"}'}) == "b () -> a"
 
 
-def test_the_parts_are_the_tokens_of_lines_of_one_form(template):
+@pytest.mark.parametrize("kind", ["template", "metaspace"])
+def test_the_parts_are_the_tokens_of_lines_of_one_form(kind, request):
     """What is asked is the line of a tool whose name is missing; the parts are the tokens of the whole text."""
+    template = request.getfixturevalue(kind)
     found = [*template.lines(ENTRIES), *template.line("Where to on Monday?"), *template.answer("plan_trip")]
     text = "Plan a trip – with €. (city, day?) -> plan_trip\nDoes it. () -> heat_oven\nWhere to on Monday? -> plan_trip\n"
     assert template.tokenizer.decode(found) == text
@@ -66,19 +66,9 @@ def test_an_answer_is_in_the_tokens_that_the_name_has_in_its_own_line(template):
     assert answer[-1] == template.newline and answer.count(template.newline) == 1
 
 
-def test_a_text_begins_as_the_tokenizer_begins_one(tiny):
-    tokenizer = backbone.load_tokenizer(tiny)
-    assert read_template(tokenizer).beginning == []
-
-    class Beginning:
-        """As the tokenizers of Llama and Gemma."""
-
-        bos_token_id = 1
-
-        def __call__(self, text):
-            return BatchEncoding({"input_ids": [1, *tokenizer(text).input_ids]})
-
-    assert replace(read_template(tokenizer), tokenizer=Beginning()).beginning == [1]
+def test_a_text_begins_as_the_tokenizer_begins_one(template, metaspace):
+    assert template.beginning == []
+    assert metaspace.beginning == [metaspace.tokenizer.bos_token_id]
 
 
 def test_the_turns_are_the_tokens_of_the_whole_conversation(template):
@@ -240,5 +230,7 @@ def test_every_change_of_what_is_read_changes_the_form(template, tiny, monkeypat
     other = read_template(with_template(tiny, SYSTEM_IN_USER))
     assert other.form(turns=False) == template.form(turns=False) != template.form(turns=True) != other.form(turns=True)
     before = template.form(turns=False)
-    monkeypatch.setattr(prompts, "ARROW", "=>")
-    assert template.form(turns=False) != before
+    for name, changed in ("ARROW", "=>"), ("entry", lambda tool: entry(tool).replace("day", "day!")):
+        with monkeypatch.context() as patched:
+            patched.setattr(prompts, name, changed)
+            assert template.form(turns=False) != before

@@ -1,6 +1,5 @@
 """Commands for the backbone and its adapters."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -36,10 +35,11 @@ def train(
     require_known("method", method, [name for name, sections in params.OF_METHOD.items() if "train" in sections])
     from metatoolagent.meta import launching, training
     from metatoolagent.meta.job import Job
+    from metatoolagent.meta.processes import launched
     from metatoolagent.models.backbone import keep_few_kernels, use_cores
 
     use_cores()
-    if processes > 1 and launching.LAUNCHED not in os.environ:
+    if processes > 1 and not launched():
         sys.exit(launching.launch(processes, sys.argv[1:]))
     keep_few_kernels()
     given = params.given(parameters)

@@ -22,7 +22,7 @@ from metatoolagent import artifacts
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.models.backbone import load_tokenizer
-from metatoolagent.tasks.prompts import read_template
+from metatoolagent.tasks.prompts import asking, listing, read_template
 from metatoolagent.tasks.rendering import Renderer, Row
 
 PRODUCER = "export_lm_eval"
@@ -119,10 +119,11 @@ def open_renderer(catalog: Path, backbone: Path) -> Renderer:
 
 
 def document(renderer: Renderer, row: Row) -> dict[str, Any]:
-    """Return a row of the table: a task as text."""
+    """Return a row of the table: a task as text, which no tokenizer has a part in."""
     kept = {name: row[name] for name in ("task_id", "question_id", "candidates", "gold", "position")}
-    answers = [_text(renderer, renderer.answers[name]) for name in row["candidates"]]
-    return kept | {"prompt": _text(renderer, _prompt(renderer, row)), "answers": answers}
+    listed = listing([renderer.entries[name] for name in row["candidates"]])
+    prompt = listed + asking(renderer.questions[row["question_id"]])
+    return kept | {"prompt": prompt, "answers": [f" {name}\n" for name in row["candidates"]]}
 
 
 def differs(renderer: Renderer, task: Mapping[str, Any]) -> bool:
@@ -187,7 +188,3 @@ def _names(tables: Mapping[str, pl.DataFrame]) -> list[str]:
 def _prompt(renderer: Renderer, row: Row) -> list[int]:
     # Without the beginning of every text, which the harness adds where the tokenizer does.
     return [*renderer.lines(row["candidates"]), *renderer.line(row["question_id"])]
-
-
-def _text(renderer: Renderer, tokens: list[int]) -> str:
-    return str(renderer.template.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))

@@ -74,7 +74,7 @@ def _require_fit(job: Job, weights: Path, template: Template) -> None:
     trained = {
         "method": manifest.get("method"),
         "backbone": manifest.get("backbone"),
-        "prompt": manifest.get("prompt"),  # nothing in adapters of before prompts were lines of one form
+        "prompt": manifest.get("prompt", "of a version without lines of one form"),
         "rank": config["r"],
         "alpha": config["lora_alpha"],
         "targets": sorted(config["target_modules"]),
@@ -87,12 +87,15 @@ def _require_fit(job: Job, weights: Path, template: Template) -> None:
         "alpha": job.adapter.alpha,
         "targets": sorted(job.adapter.targets),
     }
-    if wrong := [name for name in asked if trained[name] != asked[name]]:
+    wrong = [name for name in asked if trained[name] != asked[name]]
+    if "backbone" in wrong and "prompt" in wrong:
+        wrong.remove("prompt")  # another backbone has other tokens
+    if wrong:
         raise UserError(
             "E-BASE-MISMATCH" if wrong == ["backbone"] else "E-ADAPTER",
             f"the adapter was trained with another {', '.join(wrong)}",
             str(weights),
             "; ".join(f"{name} {shown(trained[name])}, asked for {shown(asked[name])}" for name in wrong),
-            "name the adapter, the backbone and the params that belong together",
+            "train it anew" if "prompt" in wrong else "name the adapter, the backbone and the params that belong together",
             exit_code=Exit.ARTIFACT,
         )

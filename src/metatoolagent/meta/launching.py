@@ -22,8 +22,6 @@ from metatoolagent.meta.processes import TIMEOUT
 from metatoolagent.models import gpus
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LAUNCHED = "RANK"
-"""Environment variable that a process has whom torchrun or `launch` started."""
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:

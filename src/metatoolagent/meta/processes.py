@@ -164,6 +164,11 @@ class Processes:
         return self.work / f".lost.tmp.{leader}"
 
 
+def launched() -> bool:
+    """Return whether torchrun or `launch` started this process; a site may set one of the two variables for its own ends."""
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
+
+
 @contextmanager
 def processes(work: Path) -> Iterator[Processes]:
     """Yield the processes that torchrun started; this one alone if it did not.
@@ -175,7 +180,7 @@ def processes(work: Path) -> Iterator[Processes]:
         UserError: E-RANK (exit code 75) if a process is gone; E-GPU if there are fewer GPUs than processes here; those of
             `backbone.device`.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    size = int(os.environ["WORLD_SIZE"]) if launched() else 1
     if size == 1:
         backbone.device()  # where it waits for a GPU, it has locked nothing yet and can be ended
         yield Processes(0, 1, work)

@@ -173,9 +173,9 @@ class Trainer:
                 self._warn(progress)
                 progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
             saved = time.monotonic()
+            supervisor.give_sign()
             for batch in self._batches():
-                contributions = self._apply(batch)
-                supervisor.give_sign()
+                contributions = self._apply(batch, supervisor)
                 progress.show(self.log, contributions)
                 self._draw(live, self.update - 1)
                 reason = next(filter(None, self.group.gather(supervisor.reason_to_pause())), "")
@@ -256,7 +256,7 @@ class Trainer:
             # Not in the handler: the error's traceback keeps the tensors of the failed step.
             self.parts = more_parts(self.parts, packs, self.update + 1, message)
 
-    def _apply(self, batch: range) -> list[Contribution]:
+    def _apply(self, batch: range, supervisor: Supervisor) -> list[Contribution]:
         """Do one update with the mean gradient of its meta-tasks, which the processes take in turn."""
         total: dict[str, Tensor] = {}
         contributions: list[Contribution] = []
@@ -267,6 +267,7 @@ class Trainer:
                 share = {name: tensor / len(batch) for name, tensor in contribution.step.gradient.items()}
                 total = {name: total[name] + share[name] for name in share} if total else share
                 contributions.append(contribution)
+            supervisor.give_sign()
             # All go over to parts where one has to, since a checkpoint has one number for all.
             self.parts = max(self.parts, *(contribution.parts for contribution in contributions))
         rate = learning_rate(self.update, self.updates, self.job.train)

@@ -28,7 +28,11 @@ SENTINELS = ("\ue000", "\ue001", "\ue002")
 
 ARROW = "->"
 """Parts what is asked for from the name."""
-SAMPLE = {"name": "find_ship", "description": "Finds a ship.", "parameters": '{"properties": {"port": {}}, "required": []}'}
+SAMPLE = {
+    "name": "find_ship",
+    "description": "Finds a ship.",
+    "parameters": '{"properties": {"port": {}, "day": {}}, "required": ["day"]}',
+}
 """A tool whose prompt stands for the form of all prompts."""
 FEW = 3
 """Spaces of a sentence, below which it is too short to stand for a question."""
@@ -74,11 +78,14 @@ class Template:
 
     def lines(self, entries: Sequence[str]) -> list[int]:
         """Return the tokens of the part that depends on the candidate set alone: a line for each tool."""
-        return self.content("".join(f"{entry}\n" for entry in entries))
+        return self.content(listing(entries))
 
     def line(self, question: str) -> list[int]:
-        """Return the tokens of a question, as a line that its tool's name would end."""
-        return self.content(f"{' '.join(question.split())} {ARROW}")
+        """Return the tokens of a question, as a line that its tool's name would end.
+
+        They are those that it has behind another line: some tokenizers begin a text with a space.
+        """
+        return self.content(f"\n{asking(question)}")[len(self.content("\n")) :]
 
     def answer(self, name: str) -> list[int]:
         """Return the tokens of an answer: the name, as it stands behind the arrow of its own line, and the end of the line."""
@@ -96,7 +103,7 @@ class Template:
 
     @cached_property
     def turn_ends(self) -> tuple[int, ...]:
-        """Return the tokens that end a turn: that of the chat template, and that of all text."""
+        """Return the tokens that end a turn: that of the chat template, and the tokenizer's end of sequence."""
         eos = self.tokenizer.eos_token_id
         return tuple(dict.fromkeys([self.marker(self.end)[0], *([] if eos is None else [eos])]))
 
@@ -165,6 +172,16 @@ def _end_of_turn(tokenizer: Any, after: str) -> str:
 def _unusable(tokenizer: Any, what: str) -> UserError:
     where, fix = "the backbone's chat_template.jinja", "choose a model whose template has user and assistant turns"
     return UserError("E-TEMPLATE", what, where, shown(tokenizer.chat_template), fix, exit_code=Exit.ARTIFACT)
+
+
+def listing(entries: Sequence[str]) -> str:
+    """Return the text of a candidate set: a line for each tool."""
+    return "".join(f"{entry}\n" for entry in entries)
+
+
+def asking(question: str) -> str:
+    """Return the text of a question, as a line that its tool's name would end."""
+    return f"{' '.join(question.split())} {ARROW}"
 
 
 def with_calls(question: str, called: Sequence[str]) -> str:
