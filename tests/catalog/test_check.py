@@ -48,8 +48,14 @@ def test_the_small_catalog_needs_no_mending(folder):
     assert len(places(folder, "W-PARAMETERS")) == 20
 
 
+def test_a_name_of_another_style_is_advice(folder):
+    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: wineMatch")
+    assert places(folder, "W-NAME-STYLE") == ["/tools/kitchen.yaml:10"]
+    assert places(folder, "E-NAME") == []
+
+
 def test_what_ingestion_refuses_is_found(folder):
-    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine")
+    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine!")
     edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
     assert places(folder, "E-NAME") == ["/tools/kitchen.yaml:10"]
     assert places(folder, "E-QA-KIND") == ["/questions/travel.yaml:1"]
@@ -144,7 +150,7 @@ def test_a_rejected_tool_is_told_and_what_follows_in_one_line(folder, capsys):
 
 def test_what_often_follows_from_another_finding_is_told_last(folder):
     text = (folder / "tools/kitchen.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
-    (folder / "tools/kitchen.yaml").write_text(text[0] + text[1].replace("name: ", "name: A"), encoding="utf-8")
+    (folder / "tools/kitchen.yaml").write_text(text[0] + text[1].replace("name: ", "name: A+"), encoding="utf-8")
     edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
     codes = [finding.code for finding in findings(folder) if finding.code.startswith("E")]
     assert codes.index("E-QA-KIND") < codes.index("E-DOMAIN-SIZE")

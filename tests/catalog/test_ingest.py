@@ -82,7 +82,7 @@ def test_bytes_do_not_depend_on_threads_or_the_hash_seed(catalog, fixture_catalo
 
 
 def test_rejected_rows_are_left_out_and_listed_if_that_is_allowed(folder, tmp_path, ingest_params):
-    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: Wine_Match")
+    edit(folder / "tools/kitchen.yaml", "name: wine_match", "name: wine match")
     edit(folder / "questions/travel.yaml", "tool: trail_map", "tool: trial_map")
     ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
     rejected = schemas.read(tmp_path / "out/rejected.parquet", schemas.REJECTED)
@@ -144,7 +144,7 @@ def test_a_rejected_tool_takes_its_questions_with_it(folder, tmp_path, ingest_pa
 
 def test_faults_of_all_files_are_told_at_once_and_listed(folder, tmp_path, ingest_params):
     (folder / "tools/kitchen.yaml").write_bytes(b"- name: \xff")
-    edit(folder / "tools/travel.yaml", "name: pulse", "name: p")
+    edit(folder / "tools/travel.yaml", "name: pulse", "name: p!")
     edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
     with pytest.raises(UserError) as raised:
         ingest(ingest_params(folder), tmp_path / "out")

@@ -52,7 +52,7 @@ def test_other_columns_are_no_review(folder):
 
 def test_a_dataset_with_faults_is_not_measured(folder):
     path = folder / "tools/travel.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("name: pulse", "name: p"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("name: pulse", "name: p!"), encoding="utf-8")
     with pytest.raises(UserError, match="E-NAME"):
         measures.write(folder)
     assert not (folder / "measures.json").exists()

@@ -30,7 +30,8 @@ def job(tiny, catalog, tmp_path):  # noqa: F811
 
 def rank(question, job, tools, domain):
     """Check and rank, as the command does."""
-    return room.rank(question, job, room.check(question, job, tools, domain))
+    (found,) = room.rank([question], job, room.check([question], job, tools, domain))
+    return found
 
 
 def test_tools_are_ranked_by_the_likelihood_that_the_methods_select_by(job):
@@ -68,10 +69,41 @@ def test_what_cannot_be_ranked_is_one_error(question, tools, domain, code, told,
 
 def test_the_best_are_printed(job, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    show(rank(QUESTION, job, TOOLS, None), 2)
+    show([QUESTION], [rank(QUESTION, job, TOOLS, None)], 2)
     printed = capsys.readouterr().out
     assert sum(name in printed for name in TOOLS) == 2
     assert "3 tools ranked" in printed
+
+
+def test_many_questions_are_ranked_as_each_alone_and_told_apart(job, capsys):
+    questions = [f"{QUESTION} And again, {number}." for number in range(room.TOGETHER + 1)]
+    found = room.rank(questions, job, TOOLS)
+    for question, ranked in zip(questions, found, strict=True):
+        alone = rank(question, job, TOOLS, None)
+        assert [one.name for one in ranked] == [one.name for one in alone]
+        assert [one.log_probability for one in ranked] == pytest.approx([one.log_probability for one in alone], abs=1e-3)
+    show(questions, found, 1)
+    printed = capsys.readouterr().out
+    assert all(question in printed for question in questions)
+
+
+def test_a_question_is_one_line_of_json(job):
+    ranked = rank(QUESTION, job, TOOLS, None)
+    line = room.as_json(QUESTION + " \u2028é", ranked, 2)
+    assert line.splitlines() == [line]
+    read = json.loads(line)
+    assert (read["question"], read["ranked"]) == (QUESTION + " \u2028é", 3)
+    assert read["tools"] == [
+        {"name": one.name, "probability": one.probability, "log_probability": one.log_probability} for one in ranked[:2]
+    ]
+
+
+@pytest.mark.parametrize(("given", "told"), [([], "there is no question"), ([QUESTION, " "], "the question is blank")])
+def test_no_question_and_a_blank_one_among_many_are_errors(given, told, job):
+    with pytest.raises(UserError, match="E-QUESTION") as raised:
+        room.check(given, job, TOOLS, None)
+    assert told in raised.value.what and raised.value.exit_code == 64
+    assert not given or raised.value.where == "question 2 of 2"
 
 
 def test_a_tool_named_twice_is_ranked_once(job):
@@ -89,7 +121,7 @@ def test_tools_of_another_domain_than_asked_for_are_refused(job):
 def test_the_command_takes_the_trained_adapter_where_there_is_one_and_says_where_not(job, capsys, monkeypatch, tmp_path):
     seen = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metatoolagent.reporting.rank.rank", lambda question, job, names: seen.append(job) or [])
+    monkeypatch.setattr("metatoolagent.reporting.rank.rank", lambda questions, job, names: seen.append(job) or [[]])
     given = params.load(Path(__file__).parents[2] / "params.yaml").model_dump_json()
     arguments = ["mta", "rank", QUESTION, "--catalog", str(job.catalog), "--backbone", str(job.model), "--params", given]
     monkeypatch.setattr("sys.argv", arguments)
@@ -115,7 +147,7 @@ def test_a_backbone_with_nan_is_refused(job, tmp_path):
     ("changes", "code", "exit_code", "told"),
     [
         ({"question": " "}, "E-QUESTION", 64, "blank"),
-        ({"--tool": "oven_prehaet"}, "E-TOOL", 64, "oven_preheat"),
+        ({"--only": "oven_prehaet"}, "E-TOOL", 64, "oven_preheat"),
         ({"--domain": "kitchn"}, "E-DOMAIN", 64, "kitchen"),
         ({"--catalog": "nosuch"}, "E-MISSING", 66, "nosuch/tools.parquet"),
         ({"--backbone": "nosuch"}, "E-MISSING", 66, "nosuch/config.json"),
@@ -134,6 +166,30 @@ def test_what_can_be_known_without_the_model_is_told_before_torch_is_loaded(chan
     assert ended.returncode == exit_code, ended.stderr
     assert f"error[{code}]" in ended.stderr and told in ended.stderr
     assert "torch was loaded" not in ended.stderr
+
+
+def run(arguments, job, cwd, **more):
+    """Run the command on the tiny backbone, untrained."""
+    given = json.dumps({"seed": 0, "backbone": BACKBONE.model_dump(), "adapter": ADAPTER.model_dump()})
+    command = [sys.executable, "-m", "metatoolagent", "rank", *arguments, "--backbone", str(job.model), "--params", given]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **more)
+
+
+def test_tools_that_nobody_has_asked_for_are_ranked_from_their_files(job, tmp_path):
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    entry = "- {{name: {}, description: {}, parameters: {{type: object}}}}\n"
+    (folder / "home.yaml").write_text(entry.format("setHeating", "Sets a temperature."), encoding="utf-8")
+    (folder / "desk.yaml").write_text(entry.format("a.b-c", "Lists files."), encoding="utf-8")
+    ended = run(["-", "--tools", str(folder), "--json"], job, tmp_path, input="Warm it up.\nWhich files?\n")
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["question"] for line in lines] == ["Warm it up.", "Which files?"]
+    assert all({tool["name"] for tool in line["tools"]} == {"setHeating", "a.b-c"} for line in lines)
+    (folder / "desk.yaml").write_text(entry.format("a b", "Lists files."), encoding="utf-8")
+    refused = run(["Which files?", "--tools", str(folder)], job, tmp_path)
+    assert refused.returncode == 65 and "error[E-NAME]" in refused.stderr and "desk.yaml:1" in refused.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"tools"}
 
 
 WITHOUT_TORCH = """

@@ -3,6 +3,7 @@
 Codes that begin with E must be mended; those that begin with W are advice, for a person may have a reason.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from metatoolagent.catalog.similar import similar_pairs
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError, escaped, shown
 
+STYLE = re.compile(r"[a-z][a-z0-9_]{2,63}")
 CHANCES = {"bm25_cd": 0.75, "bm25_sd": 0.55, "names_cd": 0.45, "names_sd": 0.3}
 
 
@@ -177,6 +179,9 @@ def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[str, l
 
 
 def _check_documentation(tool: Row, limits: Limits) -> None:
+    if not STYLE.fullmatch(tool.record["name"]):
+        what, fix = "a name of another style than this dataset's", f"one that matches ^{STYLE.pattern}$"
+        tool.reject("W-NAME-STYLE", what, "name", value=tool.record["name"], fix=fix)
     number = len(tool.record["description"].split())
     if not limits.description[0] <= number <= limits.description[1]:
         fix = f"say in {limits.description[0]} to {limits.description[1]} words what it does, and what it does not"

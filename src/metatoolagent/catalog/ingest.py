@@ -95,6 +95,32 @@ def _publish(params: params.Ingest, sources: Sources, spool: Spool, rejections: 
     warn(rejections, f"{len(tools)} tools and {spool.kept} questions", out / "rejected.parquet")
 
 
+def ingest_tools(folder: Path, out: Path) -> None:
+    """Publish the tools of a folder as a catalog without questions: tools can be ranked that nobody has asked for yet.
+
+    A domain may have a single tool, since no candidate sets are drawn.
+
+    Args:
+        folder: with a file <domain>.yaml for each domain.
+        out: the folder of the artifact.
+
+    Raises:
+        UserError: the first rejection, with the number of the others; E-EMPTY if there is no tool; E-CHANGED if a file
+            changed meanwhile.
+    """
+    sources = Sources()
+    sources.tools = read_folder(folder, sources, read_tools)
+    reject_twins(sources.tools)
+    raise_findings([rejection.finding() for rejection in causes_first(sources.rejections)], kept=artifacts.KEPT)
+    if not sources.tools:
+        raise UserError("E-EMPTY", "no tool is in the folder", str(folder), fix="add <domain>.yaml to it", kept=artifacts.KEPT)
+    tools, questions = frame_of(kept(sources.tools), schemas.TOOLS), frame_of([], schemas.QUESTIONS)
+    with artifacts.publishing(out, OUTPUTS[:2], producer="ingest", inputs=sorted(sources.hashes)) as paths:
+        schemas.write(tools, schemas.TOOLS, paths["tools.parquet"])
+        schemas.write(questions, schemas.QUESTIONS, paths["questions.parquet"])
+        refuse_changed(sources.hashes)
+
+
 def read_sources(tools: Path, questions: Path) -> Sources:
     """Read and check both folders, and hold all their rows; what is wrong stands in the result."""
     sources = Sources()

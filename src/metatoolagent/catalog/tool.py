@@ -9,7 +9,8 @@ from metatoolagent.catalog.rejection import MAPPING, TEXT, Row
 from metatoolagent.catalog.text import folded_name, hidden, strings
 from metatoolagent.strict_yaml import Document
 
-NAME = re.compile(r"[a-z][a-z0-9_]{2,63}")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+"""What the common interfaces for calling functions take as a name, Model Context Protocol the most of them."""
 FIELDS = {"name": TEXT, "description": TEXT, "parameters": MAPPING}
 FIXES = {
     "E-SCHEMA": "correct it: JSON Schema 2020-12, type object",

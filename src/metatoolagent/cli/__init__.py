@@ -42,6 +42,7 @@ COMMANDS = (
     reporting.figures,
     reporting.page,
     reporting.cost,
+    data.import_tools,
     data.check,
     data.measure_data,
     data.verify,

@@ -34,6 +34,17 @@ def ingest_external(benchmark: str, out: Out, log: Log = None) -> None:
     stage.ingest(benchmark, out)
 
 
+def import_tools(
+    source: Annotated[Path, typer.Argument(help="JSON: a list of tools as OpenAI, Anthropic or MCP have them.")],
+    out: Annotated[Path, typer.Option(help="The file to write, <domain>.yaml.")],
+) -> None:
+    """Write the tools of a JSON file as a domain's file of a catalog."""
+    from metatoolagent.catalog.conversion import convert
+
+    count, left_out = convert(source, out)
+    print(f"{count} tools written to {out}" + (f"; fields that documentation has not: {', '.join(left_out)}" if left_out else ""))
+
+
 def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:
     """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
     from metatoolagent.catalog import check as room

@@ -1,6 +1,7 @@
 """Commands that let a method answer tasks."""
 
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,12 +101,16 @@ def adapt(
 
 
 def rank(
-    question: str,
-    tool: Annotated[
-        list[str] | None, typer.Option(help="Name of a tool to rank, once for each; the catalog's where left out.")
+    questions: Annotated[list[str], typer.Argument(metavar="QUESTION...", help="Or - for standard input, a question a line.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Name of a tool to rank, once for each; all of them where left out.")
     ] = None,
     domain: Annotated[str | None, typer.Option(help="Rank the tools of this domain alone.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to print.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for each question.")] = False,
+    tools: Annotated[
+        Path | None, typer.Option(help="Folder of <domain>.yaml files with tools, in place of a catalog; it needs no questions.")
+    ] = None,
     catalog: Catalog = INTERIM,
     model: Model = BACKBONE,
     adapter: Annotated[
@@ -113,7 +118,7 @@ def rank(
     ] = None,
     parameters: Parameters = None,
 ) -> None:
-    """Print which tools of the catalog fit QUESTION best, by how probable each one's documentation makes it."""
+    """Print which tools fit each QUESTION best, by how probable each one's documentation makes it."""
     from metatoolagent.reporting import rank as room
 
     weights = adapter or (CHANNEL if CHANNEL.is_dir() else None)
@@ -121,9 +126,21 @@ def rank(
         fix = f"snakemake --cores 8 {CHANNEL}/adapter_model.safetensors"
         print(f"no adapter in {CHANNEL}: the backbone ranks untrained; to train one: {fix}", file=sys.stderr)
     method = "channel" if weights else "likelihood"
-    job = _job(method, params.given(parameters), Path(), catalog, Path(), model, weights)
-    names = room.check(question, job, tool or [], domain)  # before torch is loaded, which takes seconds
-    room.show(room.rank(question, _with_cores(job), names), top)
+    asked = sys.stdin.read().splitlines() if questions == ["-"] else questions
+    with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
+        if tools:
+            from metatoolagent.catalog.ingest import ingest_tools
+
+            catalog = Path(folder) / "catalog"
+            ingest_tools(tools, catalog)
+        job = _job(method, params.given(parameters), Path(), catalog, Path(), model, weights)
+        names = room.check(asked, job, only or [], domain)  # before torch is loaded, which takes seconds
+        found = room.rank(asked, _with_cores(job), names)
+    if as_json:
+        for question, ranked in zip(asked, found, strict=True):
+            print(room.as_json(question, ranked, top))
+    else:
+        room.show(asked, found, top)
 
 
 def _job(

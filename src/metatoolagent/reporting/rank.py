@@ -1,12 +1,12 @@
-"""A question in the terminal: the tools of a catalog by how probable each one's documentation makes it.
+"""Questions in the terminal: the tools of a catalog by how probable each one's documentation makes them.
 
 With the adapter of method `channel` this is the selector that the project measures as its best; without one it is `likelihood`.
 """
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +22,8 @@ from metatoolagent.reporting.show import printable
 
 NEAR = 3
 """Names that are suggested for one that is not there."""
+TOGETHER = 16
+"""Questions that are read behind a tool's documentation in one pass."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Ranked:
     """Of the question after the tool's documentation, in nats."""
 
 
-def check(question: str, job: Job, tools: Sequence[str], domain: str | None) -> list[str]:
+def check(questions: Sequence[str], job: Job, tools: Sequence[str], domain: str | None) -> list[str]:
     """Return the names of the tools to rank, once all that can be known without the model is known to be right.
 
     Args:
-        question: what a user asks.
+        questions: what users ask.
         job: method `channel` with its adapter, or `likelihood`; its tasks are not read.
         tools: names to rank; none for all of the domain.
         domain: of the catalog; None for the whole.
@@ -49,9 +51,13 @@ def check(question: str, job: Job, tools: Sequence[str], domain: str | None) -> 
         UserError: E-QUESTION for a blank question; E-TOOL or E-DOMAIN for a name that the catalog does not have; E-CORRUPT or
             E-MISSING for inputs, of which those of the model are only there or not.
     """
-    if not question.strip():
-        fix = "name what a user would ask"
-        raise UserError("E-QUESTION", "the question is blank", "argument QUESTION", shown(question), fix, exit_code=Exit.PARAMS)
+    if not questions:
+        what, fix = "there is no question", "name what a user would ask"
+        raise UserError("E-QUESTION", what, "standard input", fix=fix, exit_code=Exit.PARAMS)
+    for number, question in enumerate(questions, 1):
+        if not question.strip():
+            where, fix = f"question {number} of {len(questions)}", "name what a user would ask"
+            raise UserError("E-QUESTION", "the question is blank", where, shown(question), fix, exit_code=Exit.PARAMS)
     names = chosen(_domains(job.catalog), tools, domain)
     entry(job.catalog / "questions.parquet")
     for name in ("config.json", "model.safetensors"):
@@ -61,11 +67,11 @@ def check(question: str, job: Job, tools: Sequence[str], domain: str | None) -> 
     return names
 
 
-def rank(question: str, job: Job, names: Sequence[str]) -> list[Ranked]:
-    """Return tools by their fit, the best first; ties in the order of names.
+def rank(questions: Sequence[str], job: Job, names: Sequence[str]) -> list[list[Ranked]]:
+    """Return for each question the tools by their fit, the best first; ties in the order of names.
 
     Args:
-        question: what a user asks.
+        questions: what users ask.
         job: as `check` takes it.
         names: of the tools, as `check` gives them.
 
@@ -78,17 +84,25 @@ def rank(question: str, job: Job, names: Sequence[str]) -> list[Ranked]:
     from metatoolagent.evaluation.methods.likelihood import likelihoods
 
     language = load(job)
-    row = {"question_id": shown(question), "question": question, "position": 0}
-    nats = [
-        likelihoods(language, [row | {"candidates": [name]}]).item()
-        for name in tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
-    ]
-    log_share = torch.tensor(nats, dtype=torch.float64).log_softmax(0).tolist()
-    found = [
-        Ranked(name, language.renderer.tools[name]["description"], exp(share), value)
-        for name, share, value in zip(names, log_share, nats, strict=True)
-    ]
-    return sorted(found, key=lambda one: (-one.log_probability, one.name))
+    rows = [{"question_id": shown(question), "question": question, "position": 0} for question in questions]
+    groups = [rows[first : first + TOGETHER] for first in range(0, len(rows), TOGETHER)]
+    nats_CQ = torch.tensor(
+        [
+            [
+                value
+                for group in groups
+                for value in likelihoods(language, [row | {"candidates": [name]} for row in group])[:, 0].tolist()
+            ]
+            for name in tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
+        ],
+        dtype=torch.float64,
+    )
+    descriptions = [language.renderer.tools[name]["description"] for name in names]
+    found = []
+    for shares, nats in zip(nats_CQ.softmax(0).T.tolist(), nats_CQ.T.tolist(), strict=True):
+        ranked = [Ranked(*columns) for columns in zip(names, descriptions, shares, nats, strict=True)]
+        found.append(sorted(ranked, key=lambda one: (-one.log_probability, one.name)))
+    return found
 
 
 def _domains(catalog: Path) -> dict[str, str]:
@@ -102,30 +116,39 @@ def chosen(known: Mapping[str, str], tools: Sequence[str], domain: str | None) -
     for name in tools:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=NEAR, cutoff=0)
-            raise _unknown("tool", name, near)
+            raise _unknown("tool", "only", name, near)
     domains = sorted(set(known.values()))
     if domain is not None and domain not in domains:
-        raise _unknown("domain", domain, domains)
+        raise _unknown("domain", "domain", domain, domains)
     names = sorted({name for name in tools or known if domain in (None, known[name])})
     if not names:
-        what, where = "none of the tools is of the domain", "options --tool and --domain"
+        what, where = "none of the tools is of the domain", "options --only and --domain"
         raise UserError("E-TOOL", what, where, shown(domain), "leave one of them out", exit_code=Exit.PARAMS)
     return names
 
 
-def _unknown(what: str, name: str, instead: Sequence[str]) -> UserError:
+def _unknown(what: str, option: str, name: str, instead: Sequence[str]) -> UserError:
     fix = f"name one such as {', '.join(instead)}"
     return UserError(
-        f"E-{what.upper()}", f"the catalog has no such {what}", f"option --{what}", shown(name), fix, exit_code=Exit.PARAMS
+        f"E-{what.upper()}", f"the catalog has no such {what}", f"option --{option}", shown(name), fix, exit_code=Exit.PARAMS
     )
 
 
-def show(found: Sequence[Ranked], top: int) -> None:
-    """Print the best tools, a row each."""
-    table = Table("", "tool", "probability", "log p(question)", "description")
-    for place, one in enumerate(found[:top], 1):
-        cells = [str(place), one.name, f"{one.probability:.1%}", f"{one.log_probability:.1f}", one.description]
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+def show(questions: Sequence[str], found: Sequence[Sequence[Ranked]], top: int) -> None:
+    """Print the best tools for each question, a row each."""
     console = Console()
-    console.print(table)
-    console.print(f"{len(found)} tools ranked; the probability is among these.")
+    for question, ranked in zip(questions, found, strict=True):
+        table = Table("", "tool", "probability", "log p(question)", "description")
+        for place, one in enumerate(ranked[:top], 1):
+            cells = [str(place), one.name, f"{one.probability:.1%}", f"{one.log_probability:.1f}", one.description]
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        if len(questions) > 1:
+            console.print(Text(printable(question)))
+        console.print(table)
+        console.print(f"{len(ranked)} tools ranked; the probability is among these.")
+
+
+def as_json(question: str, ranked: Sequence[Ranked], top: int) -> str:
+    """Return the best tools for a question as one line of JSON."""
+    tools = [{"name": one.name, "probability": one.probability, "log_probability": one.log_probability} for one in ranked[:top]]
+    return json.dumps({"question": question, "ranked": len(ranked), "tools": tools})
