@@ -94,7 +94,7 @@ def read_text(path: Path) -> str:
         UserError: as `load`, for all that is wrong before the parser sees it.
     """
     if not path.exists():
-        raise UserError("E-MISSING", "a file is not there", str(path), fix="create it, or correct the path in params.yaml")
+        raise UserError("E-MISSING", "a file is not there", str(path), fix="create it, or correct the path")
     if not path.is_file():
         raise UserError("E-NOT-A-FILE", "expected a regular file", str(path), fix="put a YAML file there")
     if (size := path.stat().st_size) > MAX_BYTES:

@@ -149,7 +149,7 @@ def _files(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]
     """Yield the rows of one file after the other."""
     if not folder.is_dir():
         code, what = ("E-NOT-A-FOLDER", "expected a folder") if folder.exists() else ("E-MISSING", "a folder is not there")
-        sources.failed.append(Rejection(str(folder), 1, "", code, what, fix="correct the path in params.yaml"))
+        sources.failed.append(Rejection(str(folder), 1, "", code, what, fix="correct the path in params.yaml, or in the option"))
         return
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
