@@ -12,7 +12,10 @@ SCHEMA = {
     "type": "object",
     "properties": {
         # Words that a careless writer of YAML turns into something else.
-        "day": {"type": "string", "enum": ["no", "1", "0x1f", "2024-05-01", "~", "", "12:30"]},
+        "day": {
+            "type": "string",
+            "enum": ["no", "1", "1e5", "7E12", "-0", ".5", ".inf", "0x1f", "1_0", "2024-05-01", "~", "", "12:30", "<<", "="],
+        },
         "most": {"type": "number", "maximum": 1.5e30, "minimum": -1e-7},
     },
     "required": ["day"],
@@ -27,6 +30,7 @@ FORMS = {
     "Anthropic": {"name": "getWeather", "description": TEXT, "input_schema": SCHEMA},
     "MCP": {"name": "getWeather", "title": "Weather", "description": TEXT, "inputSchema": SCHEMA, "annotations": {}},
 }
+CUSTOM = {"type": "custom", "custom": {"name": "getWeather", "description": TEXT}}
 BARE = {"name": "clock.now", "description": "Tells the time."}
 
 
@@ -61,11 +65,36 @@ def test_every_form_becomes_the_same_entries(form, keys, source, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "parameters"),
+    [
+        ({"parameters": None}, {"type": "object", "properties": {}}),
+        ({"parameters": {}}, {"type": "object", "properties": {}}),
+        ({"inputSchema": {"properties": {"a": {}}}}, {"type": "object", "properties": {"a": {}}}),
+        ({"parameters": {"type": "object", "default": 10**300}}, {"type": "object", "default": 10**300}),
+    ],
+)
+def test_a_tool_without_arguments_need_not_say_so(given, parameters, source, tmp_path):
+    convert(source([BARE | given]), tmp_path / "home.yaml")
+    assert strict_yaml.load(tmp_path / "home.yaml").content == [BARE | {"parameters": parameters}]
+
+
+def test_a_custom_tool_is_one_level_down_too(source, tmp_path):
+    convert(source([CUSTOM]), tmp_path / "home.yaml")
+    assert [tool["name"] for tool in strict_yaml.load(tmp_path / "home.yaml").content] == ["getWeather"]
+
+
+@pytest.mark.parametrize(
     ("content", "code", "told"),
     [
         ([PLAIN, {"name": "a b", "description": "d"}], "E-NAME", "tool 2 (a b), field name"),
         ([PLAIN, {"name": "clock"}], "E-FIELD", "tool 2 (clock)"),
         ([PLAIN, 3], "E-FIELD", "tool 2"),
+        ([PLAIN, {"description": "d"}], "E-FIELD", "tool 2"),
+        ([PLAIN, {"name": "clock", "description": None}], "E-FIELD", "tool 2 (clock)"),
+        ([PLAIN, {"type": "web_search_preview"}], "E-TOOL-TYPE", "tool 2, field type"),
+        ('[{"name": "a", "description": "d", "parameters": {"default": 1e999}}]', "E-NUMBER", "tools.json"),
+        ('[{"name": "a", "description": "d", "parameters": {"default": %s}}]' % ("9" * 5000), "E-NUMBER", "tools.json"),
+        ("[" * 400 + "]" * 400, "E-DEPTH", "tools.json"),
         ([PLAIN, BARE | {"name": "GetWeather"}], "E-TOOL-COLLISION", "tool 2 (GetWeather)"),
         ([PLAIN | {"parameters": {"type": "array"}}], "E-SCHEMA", "tool 1 (getWeather), field parameters"),
         ('[{"name": "a", "description": "\\ud83d"}]', "E-CONTROL-CHAR", "tool 1 (a), field description"),

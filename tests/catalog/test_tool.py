@@ -66,6 +66,10 @@ def test_a_foreign_letter_is_shown_with_its_code_point():
     assert "U+0430" in row.rejections[0].what
 
 
+def test_an_entry_without_a_name_is_told_as_such_beside_others():
+    assert codes(tool(), {"description": "d", "parameters": OBJECT}) == [(1, "E-FIELD")]
+
+
 def test_an_unknown_field_has_the_nearest_one_as_a_hint():
     (row,) = read(tool(descripton="x"))
     assert row.rejections[0].fix == "did you mean description?"

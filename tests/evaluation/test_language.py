@@ -33,6 +33,7 @@ def test_an_adapter_loads_as_it_was_trained(trained, weights):
         ({"backbone": "0" * 64, "prompt": "0" * 64}, {}, "E-BASE-MISMATCH", "backbone"),  # other tokens, too
         ({"prompt": "0" * 64}, {}, "E-ADAPTER", "prompt"),
         ({"method": "channel"}, {}, "E-ADAPTER", 'method "channel", asked for "mta"'),
+        ({"method": "channel", "prompt": "0" * 64}, {}, "E-ADAPTER", 'method "channel", asked for "mta"'),
         ({}, {"alpha": ADAPTER.alpha + 1}, "E-ADAPTER", f'alpha "{ADAPTER.alpha}", asked for "{ADAPTER.alpha + 1}"'),
         ({}, {"rank": ADAPTER.rank + 1}, "E-ADAPTER", f'rank "{ADAPTER.rank}", asked for "{ADAPTER.rank + 1}"'),
     ],

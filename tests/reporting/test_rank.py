@@ -10,6 +10,7 @@ import pytest
 
 from metatoolagent import cli, params
 from metatoolagent.artifacts import publishing
+from metatoolagent.catalog.ingest import ingest_tools
 from metatoolagent.errors import UserError
 from metatoolagent.evaluation.job import Job
 from metatoolagent.evaluation.language import load
@@ -172,7 +173,7 @@ def run(arguments, job, cwd, **more):
     """Run the command on the tiny backbone, untrained."""
     given = json.dumps({"seed": 0, "backbone": BACKBONE.model_dump(), "adapter": ADAPTER.model_dump()})
     command = [sys.executable, "-m", "metatoolagent", "rank", *arguments, "--backbone", str(job.model), "--params", given]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **more)
+    return subprocess.run(command, cwd=cwd, capture_output=True, check=False, **more)
 
 
 def test_tools_that_nobody_has_asked_for_are_ranked_from_their_files(job, tmp_path):
@@ -181,15 +182,50 @@ def test_tools_that_nobody_has_asked_for_are_ranked_from_their_files(job, tmp_pa
     entry = "- {{name: {}, description: {}, parameters: {{type: object}}}}\n"
     (folder / "home.yaml").write_text(entry.format("setHeating", "Sets a temperature."), encoding="utf-8")
     (folder / "desk.yaml").write_text(entry.format("a.b-c", "Lists files."), encoding="utf-8")
-    ended = run(["-", "--tools", str(folder), "--json"], job, tmp_path, input="Warm it up.\nWhich files?\n")
+    ended = run(["-", "--tools", str(folder), "--json"], job, tmp_path, input=b"Warm it\x0c\xc2\x85up.\r\nWhich files?\n")
     assert ended.returncode == 0, ended.stderr
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [line["question"] for line in lines] == ["Warm it up.", "Which files?"]
+    assert [line["question"] for line in lines] == ["Warm it\x0c\x85up.", "Which files?"]  # one answer for each line
     assert all({tool["name"] for tool in line["tools"]} == {"setHeating", "a.b-c"} for line in lines)
     (folder / "desk.yaml").write_text(entry.format("a b", "Lists files."), encoding="utf-8")
     refused = run(["Which files?", "--tools", str(folder)], job, tmp_path)
-    assert refused.returncode == 65 and "error[E-NAME]" in refused.stderr and "desk.yaml:1" in refused.stderr
+    assert refused.returncode == 65 and b"error[E-NAME]" in refused.stderr and b"desk.yaml:1" in refused.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"tools"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "code", "exit_code", "told"),
+    [
+        (["-", "--tools", "tools"], b"caf\xe9\n", "E-ENCODING", 65, "standard input:1"),
+        (["-", "another"], b"one\n", "E-QUESTION", 64, "beside it"),
+        ([b"caf\xe9"], b"", "E-QUESTION", 64, "no UTF-8"),
+        (["-"], b"", "E-QUESTION", 64, "there is no question"),
+        (["-"], b"one\n\ntwo\n", "E-QUESTION", 64, "question 2 of 3"),
+        (["one", "--tools", "tools", "--catalog", "catalog"], b"", "E-OPTION", 64, "--catalog"),
+        (["one", "--tools", "nosuch"], b"", "E-MISSING", 65, "nosuch"),
+        (["one", "--tools", "file"], b"", "E-NOT-A-FOLDER", 65, "file"),
+        (["one", "--tools", "tools"], b"", "E-EMPTY", 65, "tools"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_error(arguments, given, code, exit_code, told, job, tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "file").touch()
+    where = [] if {"--tools", "--catalog"} & set(arguments) else ["--catalog", str(job.catalog)]
+    ended = run([*arguments, *where], job, tmp_path, input=given)
+    assert ended.returncode == exit_code, ended.stderr
+    assert f"error[{code}]" in ended.stderr.decode() and told in ended.stderr.decode()
+
+
+def test_a_tool_that_is_too_long_is_named(job, tmp_path, monkeypatch):
+    long = " ".join(["word"] * 3000)
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    entry = "- {{name: {}, description: {}, parameters: {{type: object}}}}\n"
+    (folder / "home.yaml").write_text(entry.format("short", "Sets.") + entry.format("endless", long), encoding="utf-8")
+    ingest_tools(folder, tmp_path / "catalog")
+    with pytest.raises(UserError, match="E-CTX") as raised:
+        rank(QUESTION, replace(job, catalog=tmp_path / "catalog"), [], None)
+    assert raised.value.where == "tool endless"
 
 
 WITHOUT_TORCH = """

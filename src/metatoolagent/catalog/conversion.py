@@ -6,27 +6,45 @@ file is a list of them, or holds one as `tools`, or as `result.tools` as the ans
 """
 
 import copy
-import json
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from metatoolagent import strict_json, strict_yaml
 from metatoolagent.artifacts import KEPT, atomic_path
 from metatoolagent.catalog.ingest import DOMAIN
 from metatoolagent.catalog.rejection import Row
 from metatoolagent.catalog.tool import read_tools, reject_twins
 from metatoolagent.errors import Exit, Finding, UserError, raise_findings, shown
-from metatoolagent.strict_yaml import Document, load, read_text
+from metatoolagent.strict_yaml import Document
 
 SCHEMAS = ("parameters", "input_schema", "inputSchema")
 """Fields that hold the JSON Schema of a tool's arguments, one of them in each tool."""
+OWN_TYPES = ("function", "custom")
+"""Types of a tool that its user has written; all others are the provider's own, such as a search of the web."""
 NOTHING = {"type": "object", "properties": {}}
 """The schema of a tool that takes no arguments and does not say so."""
 WIDTH = 128
 """Columns of the file."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes YAML that `strict_yaml` reads as it was given."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write equal parts out."""
+        del data
+        return True
+
+    def text(self, data: str) -> yaml.ScalarNode:
+        """Quote a text that would be read as a number: PyYAML leaves `1e5` as it is, by the older YAML."""
+        number = strict_yaml.NUMBER.fullmatch(data)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if number else None)
+
+
+Dumper.add_representer(str, Dumper.text)
 
 
 def convert(source: Path, out: Path) -> tuple[int, list[str]]:
@@ -40,24 +58,23 @@ def convert(source: Path, out: Path) -> tuple[int, list[str]]:
         How many tools there are, and the names of the fields that were left out, such as `strict` and `annotations`.
 
     Raises:
-        UserError: E-FILE-NAME or E-EXISTS for `out`; E-PARSE, E-DUP-KEY, E-FIELD or E-EMPTY for the file; for its tools the
-            first rejection, as ingestion tells it, with the number of the others.
+        UserError: E-FILE-NAME or E-EXISTS for `out`; E-FIELD or E-EMPTY for the file, and those of `strict_json.load`; for its
+            tools E-TOOL-TYPE, or the first rejection as ingestion tells it, with the number of the others.
     """
     if out.suffix != ".yaml" or not DOMAIN.fullmatch(out.stem):
         fix = f"name it <domain>.yaml, where a domain matches ^{DOMAIN.pattern}$"
         raise UserError("E-FILE-NAME", "not the name of a domain's file", str(out), out.name, fix, exit_code=Exit.PARAMS)
     if out.exists():
-        fix = "name another file, or remove this one first"
-        raise UserError(
-            "E-EXISTS", "the file is there, and may hold what somebody wrote", str(out), fix=fix, exit_code=Exit.CREATE
-        )
+        what, fix = "the file is there, and may hold what somebody wrote", "name another file, or remove this one first"
+        raise UserError("E-EXISTS", what, str(out), fix=fix, exit_code=Exit.CREATE)
     given = entries(source)
+    raise_findings(list(_of_providers(source, given)), kept=KEPT)
     tools = [_plain(item) for item in given]
     rows = read_tools(Document(source, tools, {}))
     reject_twins(rows)
     raise_findings([found for row in rows for found in _findings(source, row)], kept=KEPT)
     with atomic_path(out) as path:
-        path.write_text(yaml.safe_dump(tools, sort_keys=False, allow_unicode=True, width=WIDTH), encoding="utf-8")
+        path.write_text(yaml.dump(tools, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH), encoding="utf-8")
         _require_same(path, tools, source)
     return len(tools), _left_out(given)
 
@@ -68,14 +85,7 @@ def entries(source: Path) -> list[Any]:
     Raises:
         UserError: as `convert`.
     """
-    text = read_text(source)
-    try:
-        content = json.loads(text, object_pairs_hook=partial(_unique, source), parse_constant=partial(_no_number, source))
-    except json.JSONDecodeError as error:
-        where = f"{source}:{error.lineno}:{error.colno}"
-        raise UserError("E-PARSE", f"not JSON: {error.msg}", where, fix="correct this line") from None
-    except RecursionError:
-        raise UserError("E-DEPTH", "nested too deeply", str(source), fix="write the schemas with fewer levels") from None
+    content = strict_json.load(source)
     for key in ("result", "tools"):
         if isinstance(content, dict) and key in content:
             content = content[key]
@@ -87,31 +97,9 @@ def entries(source: Path) -> list[Any]:
     return content
 
 
-def _unique(source: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise UserError("E-DUP-KEY", "an object has a key twice", str(source), shown(key), "delete one")
-        found[key] = value
-    return found
-
-
-def _no_number(source: Path, constant: str) -> None:
-    raise UserError("E-NUMBER", "not a number that JSON has", str(source), shown(constant), "write a finite number")
-
-
-def _require_same(path: Path, tools: list[Any], source: Path) -> None:
-    """Make sure that ingestion reads from the new file what the JSON has."""
-    try:
-        document = load(path)
-    except UserError as error:
-        raise UserError(error.code, error.what, str(source), error.got, error.fix, KEPT) from None
-    assert document.content == tools, f"{source} reads otherwise as YAML"
-
-
 def _function(item: Any) -> Any:
-    """Return the description of a function, which some forms have one level down."""
-    return item["function"] if isinstance(item, dict) and "function" in item else item
+    """Return what describes a tool, which some forms have one level down, under the name of their type."""
+    return next((item[kind] for kind in OWN_TYPES if kind in item), item) if isinstance(item, dict) else item
 
 
 def _plain(item: Any) -> Any:
@@ -119,14 +107,24 @@ def _plain(item: Any) -> Any:
     function = _function(item)
     if not isinstance(function, dict):
         return function
-    plain = {name: function[name] for name in ("name", "description") if name in function}
-    return plain | {"parameters": next((function[name] for name in SCHEMAS if name in function), copy.deepcopy(NOTHING))}
+    plain = {name: function[name] for name in ("name", "description") if function.get(name) is not None}
+    schema = next((function[name] for name in SCHEMAS if function.get(name)), copy.deepcopy(NOTHING))
+    if isinstance(schema, dict) and "type" not in schema and "properties" in schema:
+        schema = {"type": "object", **schema}
+    return plain | {"parameters": schema}
 
 
-def _left_out(given: Iterable[Any]) -> list[str]:
-    known = {"name", "description", "type", "function", *SCHEMAS}
+def _left_out(given: Sequence[Any]) -> list[str]:
+    known = {"name", "description", "type", *OWN_TYPES, *SCHEMAS}
     fields: list[Mapping[str, Any]] = [part for item in given for part in (item, _function(item))]
     return sorted({name for part in fields for name in part} - known)
+
+
+def _of_providers(source: Path, given: Sequence[Any]) -> Iterator[Finding]:
+    for index, item in enumerate(given):
+        if isinstance(item, dict) and (kind := item.get("type", OWN_TYPES[0])) not in OWN_TYPES:
+            what, fix = "a tool of the provider's own, which has no documentation", "delete it from the list"
+            yield Finding("E-TOOL-TYPE", what, f"{source}, tool {index + 1}, field type", shown(kind), fix)
 
 
 def _findings(source: Path, row: Row) -> Iterable[Finding]:
@@ -135,3 +133,12 @@ def _findings(source: Path, row: Row) -> Iterable[Finding]:
     for one in row.rejections:
         field = f", field {one.field}" if one.field else ""
         yield Finding(one.code, one.what, where + field, shown(one.value) if one.value else "", one.fix)
+
+
+def _require_same(path: Path, tools: list[Any], source: Path) -> None:
+    """Make sure that ingestion reads from the new file what the JSON has."""
+    try:
+        document = strict_yaml.load(path)
+    except UserError as error:
+        raise UserError(error.code, error.what, str(source), error.got, error.fix, KEPT) from None
+    assert document.content == tools, f"{source} reads otherwise as YAML"

@@ -105,9 +105,12 @@ def ingest_tools(folder: Path, out: Path) -> None:
         out: the folder of the artifact.
 
     Raises:
-        UserError: the first rejection, with the number of the others; E-EMPTY if there is no tool; E-CHANGED if a file
-            changed meanwhile.
+        UserError: E-MISSING or E-NOT-A-FOLDER; the first rejection, with the number of the others; E-EMPTY if there is no tool;
+            E-CHANGED if a file changed meanwhile.
     """
+    if not folder.is_dir():
+        code, what = ("E-NOT-A-FOLDER", "expected a folder") if folder.exists() else ("E-MISSING", "a folder is not there")
+        raise UserError(code, what, str(folder), fix="name a folder of files <domain>.yaml with tools")
     sources = Sources()
     sources.tools = read_folder(folder, sources, read_tools)
     reject_twins(sources.tools)

@@ -72,7 +72,7 @@ def reject_twins(rows: list[Row]) -> None:
     """Note each tool whose name another one before it has, or all but has."""
     first: dict[str, Row] = {}
     for row in rows:
-        name = row.content["name"] if isinstance(row.content, dict) else None
+        name = row.content.get("name") if isinstance(row.content, dict) else None
         if not isinstance(name, str):
             continue
         other = first.setdefault(folded_name(name), row)

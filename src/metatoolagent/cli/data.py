@@ -7,6 +7,7 @@ import typer
 
 from metatoolagent import params
 from metatoolagent.cli.options import INTERIM, Catalog, Log, Out, Parameters
+from metatoolagent.errors import escaped
 
 
 def ingest(out: Out = INTERIM, parameters: Parameters = None, log: Log = None) -> None:
@@ -42,7 +43,7 @@ def import_tools(
     from metatoolagent.catalog.conversion import convert
 
     count, left_out = convert(source, out)
-    print(f"{count} tools written to {out}" + (f"; fields that documentation has not: {', '.join(left_out)}" if left_out else ""))
+    print(escaped(f"{count} tools written to {out}" + (f"; fields left out: {', '.join(left_out)}" if left_out else "")))
 
 
 def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:

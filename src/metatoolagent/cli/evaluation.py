@@ -23,6 +23,7 @@ from metatoolagent.cli.options import (
     require_known,
 )
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.strict_yaml import decoded
 
 if TYPE_CHECKING:
     from metatoolagent.evaluation.job import Job
@@ -111,7 +112,7 @@ def rank(
     tools: Annotated[
         Path | None, typer.Option(help="Folder of <domain>.yaml files with tools, in place of a catalog; it needs no questions.")
     ] = None,
-    catalog: Catalog = INTERIM,
+    catalog: Annotated[Path | None, typer.Option(help=f"Folder of the ingested catalog; {INTERIM} where left out.")] = None,
     model: Model = BACKBONE,
     adapter: Annotated[
         Path | None, typer.Option(help=f"Folder of an adapter of method channel; {CHANNEL} where left out, if it is there.")
@@ -126,14 +127,17 @@ def rank(
         fix = f"snakemake --cores 8 {CHANNEL}/adapter_model.safetensors"
         print(f"no adapter in {CHANNEL}: the backbone ranks untrained; to train one: {fix}", file=sys.stderr)
     method = "channel" if weights else "likelihood"
-    asked = sys.stdin.read().splitlines() if questions == ["-"] else questions
+    if tools and catalog:
+        what, fix = "tools of a folder or of a catalog, not of both", "leave one of them out"
+        raise UserError("E-OPTION", what, "options --tools and --catalog", fix=fix, exit_code=Exit.PARAMS)
+    asked = _asked(questions)
     with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
         if tools:
             from metatoolagent.catalog.ingest import ingest_tools
 
             catalog = Path(folder) / "catalog"
             ingest_tools(tools, catalog)
-        job = _job(method, params.given(parameters), Path(), catalog, Path(), model, weights)
+        job = _job(method, params.given(parameters), Path(), catalog or INTERIM, Path(), model, weights)
         names = room.check(asked, job, only or [], domain)  # before torch is loaded, which takes seconds
         found = room.rank(asked, _with_cores(job), names)
     if as_json:
@@ -141,6 +145,21 @@ def rank(
             print(room.as_json(question, ranked, top))
     else:
         room.show(asked, found, top)
+
+
+def _asked(questions: list[str]) -> list[str]:
+    """Return the questions of the command line, or of standard input: only a newline parts two of them there.
+
+    Raises:
+        UserError: E-QUESTION for `-` beside others; E-ENCODING.
+    """
+    if "-" not in questions:
+        return questions
+    if len(questions) > 1:
+        what, fix = "- stands for all questions, and there are others beside it", "leave one of them out"
+        raise UserError("E-QUESTION", what, "argument QUESTION", fix=fix, exit_code=Exit.PARAMS)
+    lines = decoded(sys.stdin.buffer.read(), Path("standard input")).replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _job(

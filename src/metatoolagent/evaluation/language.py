@@ -88,8 +88,8 @@ def _require_fit(job: Job, weights: Path, template: Template) -> None:
         "targets": sorted(job.adapter.targets),
     }
     wrong = [name for name in asked if trained[name] != asked[name]]
-    if "backbone" in wrong and "prompt" in wrong:
-        wrong.remove("prompt")  # another backbone has other tokens
+    if "prompt" in wrong and {"backbone", "method"} & set(wrong):
+        wrong.remove("prompt")  # another backbone has other tokens, and `channel` has turns in place of lines
     if wrong:
         raise UserError(
             "E-BASE-MISMATCH" if wrong == ["backbone"] else "E-ADAPTER",

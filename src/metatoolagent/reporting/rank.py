@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.console import Console
@@ -19,6 +20,9 @@ from metatoolagent.artifacts import entry, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.evaluation.job import Job
 from metatoolagent.reporting.show import printable
+
+if TYPE_CHECKING:
+    from metatoolagent.evaluation.language import Language
 
 NEAR = 3
 """Names that are suggested for one that is not there."""
@@ -48,16 +52,20 @@ def check(questions: Sequence[str], job: Job, tools: Sequence[str], domain: str 
         domain: of the catalog; None for the whole.
 
     Raises:
-        UserError: E-QUESTION for a blank question; E-TOOL or E-DOMAIN for a name that the catalog does not have; E-CORRUPT or
-            E-MISSING for inputs, of which those of the model are only there or not.
+        UserError: E-QUESTION for a question that is blank or no UTF-8; E-TOOL or E-DOMAIN for a name that the catalog does not
+            have; E-CORRUPT or E-MISSING for inputs, of which those of the model are only there or not.
     """
     if not questions:
         what, fix = "there is no question", "name what a user would ask"
         raise UserError("E-QUESTION", what, "standard input", fix=fix, exit_code=Exit.PARAMS)
     for number, question in enumerate(questions, 1):
+        where = f"question {number} of {len(questions)}"
         if not question.strip():
-            where, fix = f"question {number} of {len(questions)}", "name what a user would ask"
-            raise UserError("E-QUESTION", "the question is blank", where, shown(question), fix, exit_code=Exit.PARAMS)
+            what, fix = "the question is blank", "name what a user would ask"
+            raise UserError("E-QUESTION", what, where, shown(question), fix, exit_code=Exit.PARAMS)
+        if question.encode("utf-8", "replace").decode() != question:
+            what, fix = "the question is no UTF-8", "give it in this encoding"
+            raise UserError("E-QUESTION", what, where, shown(question), fix, exit_code=Exit.PARAMS)
     names = chosen(_domains(job.catalog), tools, domain)
     entry(job.catalog / "questions.parquet")
     for name in ("config.json", "model.safetensors"):
@@ -81,28 +89,32 @@ def rank(questions: Sequence[str], job: Job, names: Sequence[str]) -> list[list[
     import torch
 
     from metatoolagent.evaluation.language import load
-    from metatoolagent.evaluation.methods.likelihood import likelihoods
 
     language = load(job)
     rows = [{"question_id": shown(question), "question": question, "position": 0} for question in questions]
     groups = [rows[first : first + TOGETHER] for first in range(0, len(rows), TOGETHER)]
-    nats_CQ = torch.tensor(
-        [
-            [
-                value
-                for group in groups
-                for value in likelihoods(language, [row | {"candidates": [name]} for row in group])[:, 0].tolist()
-            ]
-            for name in tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
-        ],
-        dtype=torch.float64,
-    )
+    shown_names = tqdm(names, desc="rank", unit="tool", leave=False, disable=None)
+    nats_CQ = torch.tensor([_likelihoods(language, name, groups) for name in shown_names], dtype=torch.float64)
     descriptions = [language.renderer.tools[name]["description"] for name in names]
     found = []
     for shares, nats in zip(nats_CQ.softmax(0).T.tolist(), nats_CQ.T.tolist(), strict=True):
         ranked = [Ranked(*columns) for columns in zip(names, descriptions, shares, nats, strict=True)]
         found.append(sorted(ranked, key=lambda one: (-one.log_probability, one.name)))
     return found
+
+
+def _likelihoods(language: "Language", name: str, groups: Sequence[Sequence[dict[str, Any]]]) -> list[float]:
+    """Return the log-probability of each question after the documentation of a tool, in nats."""
+    from metatoolagent.evaluation.methods.likelihood import likelihoods
+
+    try:
+        found = [likelihoods(language, [row | {"candidates": [name]} for row in group]) for group in groups]
+    except UserError as error:
+        if error.code != "E-CTX":
+            raise
+        fix = "shorten its documentation, or the question"
+        raise UserError(error.code, error.what, f"tool {name}", fix=fix, exit_code=error.exit_code) from None
+    return [value for scores_QC in found for value in scores_QC[:, 0].tolist()]
 
 
 def _domains(catalog: Path) -> dict[str, str]:
@@ -130,7 +142,7 @@ def chosen(known: Mapping[str, str], tools: Sequence[str], domain: str | None) -
 def _unknown(what: str, option: str, name: str, instead: Sequence[str]) -> UserError:
     fix = f"name one such as {', '.join(instead)}"
     return UserError(
-        f"E-{what.upper()}", f"the catalog has no such {what}", f"option --{option}", shown(name), fix, exit_code=Exit.PARAMS
+        f"E-{what.upper()}", f"there is no such {what}", f"option --{option}", shown(name), fix, exit_code=Exit.PARAMS
     )
 
 
