@@ -65,6 +65,10 @@ def rows() -> list[Row]:
         of_metrics("eleven candidates, free answers", "distractors-10.json", "cd.mta_vs_ft.free.all", HERE),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all", HERE),
         of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all", HERE),
+        of_metrics("API-Bench, across hubs", "apibench.json", "apibench-cd.mta_vs_ft.scored.all", HERE),
+        of_metrics("API-Bench, across hubs, free answers", "apibench.json", "apibench-cd.mta_vs_ft.free.all", HERE),
+        of_metrics("API-Bench, within a hub", "apibench.json", "apibench-sd.mta_vs_ft.scored.all", HERE),
+        of_metrics("API-Bench, within a hub, free answers", "apibench.json", "apibench-sd.mta_vs_ft.free.all", HERE),
     ]
 
 
