@@ -69,6 +69,9 @@ def rows() -> list[Row]:
         of_metrics("API-Bench, across hubs, free answers", "apibench.json", "apibench-cd.mta_vs_ft.free.all", HERE),
         of_metrics("API-Bench, within a hub", "apibench.json", "apibench-sd.mta_vs_ft.scored.all", HERE),
         of_metrics("API-Bench, within a hub, free answers", "apibench.json", "apibench-sd.mta_vs_ft.free.all", HERE),
+        of_metrics("right, or rightly none of the candidates", "abstention.json", "abstention.mta_vs_ft.scored.balanced", HERE),
+        of_metrics("the same choice in every order", "rotation.json", "rotation.mta_vs_ft.scored.consistency", HERE),
+        of_metrics("after 8 inner steps on new tools", "adaptation.json", "adaptation.mta_vs_ft.scored.steps-8", HERE),
     ]
 
 
