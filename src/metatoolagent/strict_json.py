@@ -55,7 +55,9 @@ def _unique(path: Path, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(path: Path, text: str) -> int | float:
     whole = text.lstrip("-").isdigit()
-    if not (whole and len(text) <= MAX_DIGITS) and (whole or not math.isfinite(float(text))):
+    # Python itself refuses whole numbers of thousands of digits.
+    held = len(text) <= MAX_DIGITS if whole else math.isfinite(float(text))
+    if not held:
         raise UserError("E-NUMBER", "not a number that JSON can hold", str(path), shown(text), "quote it if it is text")
     return int(text) if whole else float(text)
 

@@ -52,9 +52,10 @@ def test_the_commands_for_clusters_name_their_targets():
         parsed(name)
     commands = re.findall(r"^snakemake (.*?)(?: +#.*)?$", PAGE.read_text(), re.M)
     named = [(options.targets, options.resources) for _, options in map(parse_args, map(str.split, commands))]
-    assert [targets for targets, _ in named] == [["eval_methods"], ["eval_cd"], ["eval_cd"], ["table2"], ["eval_cd"]]
+    expected = ["eval_methods", "eval_cd", "sweep_distractors", "eval_cd", "table2", "eval_cd"]
+    assert [targets for targets, _ in named] == [[target] for target in expected]
     # Of one machine there is a number of GPUs to say; a cluster knows its own.
-    assert ["gpu" in resources for _, resources in named] == [True, True, False, False, False]
+    assert ["gpu" in resources for _, resources in named] == [True, True, True, False, False, False]
 
 
 def test_a_training_that_is_given_two_gpus_has_two_processes(fresh, shell):

@@ -158,7 +158,11 @@ def _asked(questions: list[str]) -> list[str]:
     if len(questions) > 1:
         what, fix = "- stands for all questions, and there are others beside it", "leave one of them out"
         raise UserError("E-QUESTION", what, "argument QUESTION", fix=fix, exit_code=Exit.PARAMS)
-    lines = decoded(sys.stdin.buffer.read(), Path("standard input")).replace("\r\n", "\n").split("\n")
+    try:
+        text = decoded(sys.stdin.buffer.read(), Path("standard input"))
+    except UserError as error:
+        raise UserError(error.code, error.what, error.where, error.got, "give the questions in UTF-8") from None
+    lines = text.replace("\r\n", "\n").split("\n")
     return lines if lines[-1] else lines[:-1]
 
 
