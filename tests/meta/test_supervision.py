@@ -78,7 +78,7 @@ def test_a_lock_that_another_process_holds_is_refused_with_its_number(tmp_path, 
     with pytest.raises(UserError) as raised, locked(tmp_path):
         pass
     assert (raised.value.code, raised.value.exit_code) == ("E-LOCK", 75)
-    assert f"process {holder.pid} is training" in raised.value.what
+    assert f"process {holder.pid} is at work" in raised.value.what
     assert f"waiting for process {holder.pid}" in capsys.readouterr().err
 
 

@@ -70,6 +70,13 @@ def test_a_sweep_end_to_end(copy, shell):
     assert "Running stage" not in shell("dvc repro", copy).stdout
     assert "up to date" in shell("dvc status", copy).stdout
 
+    # Another sweep that has an evaluation in common publishes the answers of this one.
+    ((name, _),) = {job for job in jobs(output, "evaluate") if job[1] == "mta"}
+    other = f"results/{name.replace('/distractors/', '/scale/')}/mta/predictions.parquet"
+    done = shell(f"snakemake --cores 2 {other}", copy)
+    assert "16 of 16 answers were given before: taken from work/" in done.stdout + done.stderr
+    assert (copy / other).read_bytes() == (copy / f"results/{name}/mta/predictions.parquet").read_bytes()
+
     before = stage_of_sweep(copy)
 
     # Two numbers in training and in evaluation, two methods, one seed: what is new is computed.

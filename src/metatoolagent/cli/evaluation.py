@@ -13,6 +13,7 @@ from metatoolagent.cli.options import (
     BACKBONE,
     CHANNEL,
     INTERIM,
+    WORK,
     Adapter,
     Catalog,
     Log,
@@ -20,6 +21,7 @@ from metatoolagent.cli.options import (
     Out,
     Parameters,
     Tasks,
+    Work,
     require_known,
 )
 from metatoolagent.errors import Exit, UserError, shown
@@ -37,10 +39,13 @@ def evaluate(
     model: Model = BACKBONE,
     adapter: Adapter = None,
     demonstrations: Annotated[Path | None, typer.Option(help="File of the training tasks that icl is shown some of.")] = None,
+    work: Work = WORK,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
     """Let METHOD answer every evaluation task, by score and freely; random and bm25 need no backbone.
+
+    The same command goes on after a kill.
 
     Raises:
         UserError: E-DEMONSTRATIONS (exit code 64) if icl is given no training tasks, or another method is.
@@ -55,7 +60,8 @@ def evaluate(
         fix = "name it with --demonstrations" if method == "icl" else "leave --demonstrations out"
         where, came = "option --demonstrations", shown(str(demonstrations or ""))
         raise UserError("E-DEMONSTRATIONS", what, where, came, fix, exit_code=Exit.PARAMS)
-    predicting.evaluate(_with_cores(_job(method, given, tasks, catalog, out, model, adapter, demonstrations)))
+    job = _with_cores(_job(method, given, tasks, catalog, out, model, adapter, demonstrations))
+    predicting.evaluate(replace(job, work=work))
 
 
 def evaluate_chains(

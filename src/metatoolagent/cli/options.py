@@ -14,6 +14,8 @@ INTERIM, BACKBONE = Path("data/interim"), Path("models/backbone")
 """Where the workflow keeps the ingested catalog and the backbone."""
 CHANNEL = Path("results/main/channel/adapter")
 """Where the workflow keeps the adapter of method channel."""
+WORK = Path("work")
+"""Where the workflow keeps the state of trainings and evaluations."""
 
 Parameters = Annotated[str | None, typer.Option("--params", help="The params of the rule as JSON; params.yaml where left out.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the outputs.")]
@@ -21,6 +23,7 @@ Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the ingested
 Parts = Annotated[Path, typer.Option("--parts", help="Folder of the tables of the split.")]
 Model = Annotated[Path, typer.Option("--backbone", help="Folder of the backbone.")]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Folder of the adapter; for the methods that are trained.")]
+Work = Annotated[Path, typer.Option("--work", help="Folder of the state from which a stopped run goes on.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="File of tasks.")]
 Log = Annotated[Path | None, typer.Option("--log", help="File that errors are written to as well.")]
 Predictions = Annotated[list[str], typer.Option("--prediction", help="METHOD=FILE, once for each fold of each method.")]

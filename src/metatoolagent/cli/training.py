@@ -1,13 +1,12 @@
 """Commands for the backbone and its adapters."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from metatoolagent import params
-from metatoolagent.cli.options import BACKBONE, Catalog, Log, Model, Out, Parameters, Tasks, require_known
+from metatoolagent.cli.options import BACKBONE, WORK, Catalog, Log, Model, Out, Parameters, Tasks, Work, require_known
 
 
 def backbone(out: Out = BACKBONE, parameters: Parameters = None, log: Log = None) -> None:
@@ -25,7 +24,7 @@ def train(
     catalog: Catalog,
     model: Model,
     out: Out,
-    work: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = Path("work"),
+    work: Work = WORK,
     processes: Annotated[int, typer.Option(min=1, help="Number of processes on this machine that train together.")] = 1,
     parameters: Parameters = None,
     log: Log = None,

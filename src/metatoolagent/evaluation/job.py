@@ -63,6 +63,8 @@ class Job:
     """For cot and react."""
     icl: params.Icl | None = None
     """For icl."""
+    work: Path | None = None
+    """Where the answers of a method with a model are kept while they are made, and afterwards; None: nowhere."""
 
     def record(self) -> dict[str, str]:
         """Return what the manifest of the answers says of them: the method, and the dtype that its backbone computed in."""

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from metatoolagent import columns, known
 from metatoolagent.artifacts import KEPT, publishing, verify
 from metatoolagent.errors import Exit, UserError, shown
-from metatoolagent.evaluation.job import Job, Prediction, prepare
+from metatoolagent.evaluation.job import Job, Prediction, Tasks, prepare
 from metatoolagent.orchestrators import while_wanted
 from metatoolagent.params import PROBED
 from metatoolagent.tasks.abstention import NONE
@@ -26,30 +26,54 @@ SETS = 8
 def evaluate(job: Job) -> None:
     """Publish `predictions.parquet`: the tasks' columns, and what the method selects by score and freely.
 
+    With a folder of work, the same call after a kill or a pause goes on from the answers that were saved, with the same bytes.
+
     Raises:
         UserError: E-CORRUPT, E-MISSING, E-SCHEMA or E-STALE for inputs, E-METHOD (exit code 64) if the tasks are a
-            probe's that the method is not asked, E-CTX, I-PAUSED if Snakemake or DVC above this process is gone, and
-            those of the method.
+            probe's that the method is not asked, E-CTX, I-PAUSED (exit code 75) when asked to stop or when Snakemake or DVC
+            above this process is gone, E-LOCK, and those of the method.
     """
     tasks = columns.read(job.tasks, "evaluation tasks", columns.EVAL_TASKS, columns.INJECTED_TASKS)
     require_probed(job.method, tasks, job.tasks)
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
     known.require(tasks["candidates"].explode().unique(maintain_order=True), {*catalog, NONE}, job.catalog)
-    answer = prepare(job)
-    rows: list[Row] = []
-    predictions: list[Prediction] = []
     groups = tasks.group_by("pool", *(name for name in SHARED if name in tasks.columns), maintain_order=True)
-    sets = while_wanted(group.to_dicts() for _, group in groups)
-    started = time.monotonic()
-    interval = 0.5 if sys.stderr.isatty() else 15.0
-    with tqdm(total=len(tasks), desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
-        while together := list(islice(sets, SETS)):
-            predictions += chain(*answer(together))
-            rows += chain(*together)
-            bar.set_postfix_str(f"{len(rows) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
-            bar.update(len(rows) - bar.n)
+    sets = [group.to_dicts() for _, group in groups]
+    batches = [sets[start : start + SETS] for start in range(0, len(sets), SETS)]
+    predictions: list[Prediction] = []
+    if job.backbone and job.work:
+        from metatoolagent.evaluation import resuming  # with torch, which methods without a model do without
+
+        with resuming.kept(job, job.work, len(tasks)) as answers:
+            if (known_answers := len(answers.predictions)) < len(tasks):
+                _answer(job, batches, len(tasks), known_answers, answers.add)
+            else:  # the method, which would verify what it reads, has nothing to do
+                for path in job.inputs():
+                    verify(path)
+            predictions = answers.predictions
+    else:
+        _answer(job, while_wanted(batches), len(tasks), 0, predictions.extend)
     with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=job.record()) as paths:
-        table(rows, predictions, catalog).sort("task_id").write_parquet(paths[FILE])
+        table(list(chain(*sets)), predictions, catalog).sort("task_id").write_parquet(paths[FILE])
+
+
+def _answer(
+    job: Job, batches: Iterable[Sequence[Tasks]], total: int, known: int, add: Callable[[list[Prediction]], None]
+) -> None:
+    """Let the method answer all but the first `known` tasks, and hand over its predictions batch by batch.
+
+    A batch has the same sets wherever an evaluation was stopped before, so that its answers have the same bytes.
+    """
+    answer, reached, started = prepare(job), 0, time.monotonic()
+    interval = 0.5 if sys.stderr.isatty() else 15.0
+    with tqdm(total=total, initial=known, desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
+        for together in batches:
+            reached += sum(map(len, together))
+            if reached <= known:
+                continue
+            add(list(chain(*answer(together))))
+            bar.set_postfix_str(f"{(reached - known) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
+            bar.update(reached - bar.n)
 
 
 def require_probed(method: str, tasks: pl.DataFrame, where: Path) -> None:

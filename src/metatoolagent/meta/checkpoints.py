@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training run, outside of all declared outputs.
+"""Checkpoints: the whole state of a training run, or of an evaluation, outside of all declared outputs.
 
 DVC removes a stage's outputs before it runs, and Snakemake those of a failed job, so state lives in `work/<run id>/`.
 The run id is a hash of all that decides the result: a changed parameter, input or line of code never resumes a
@@ -27,30 +27,33 @@ from metatoolagent.errors import UserError
 KEPT = 2
 """Checkpoints of a run that are kept: the newest, and the one before in case the newest is damaged."""
 TENSORS, RECORD = "state.safetensors", "state.json"
+OF_TRAINING = ("meta", "models", "tasks")
+"""The rooms whose code decides what a training gives."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after an update."""
+    """The state after an update; of an evaluation, after a task."""
 
     update: int
     tensors: dict[str, Tensor]
     record: dict[str, Any]
 
 
-def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """Return a name for all that decides the result of a training: 16 hexadecimal digits.
+def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path], rooms: Sequence[str] = OF_TRAINING) -> str:
+    """Return a name for all that decides the result of a run: 16 hexadecimal digits.
 
     Args:
         parameters: method and params.
         inputs: the artifacts that are read.
+        rooms: the folders of this package whose code decides it.
     """
     package = Path(__file__).parents[1]
-    files = [path for room in ("meta", "models", "tasks") for path in package.glob(f"{room}/*.py")]
+    files = [path for room in rooms for path in package.glob(f"{room}/*.py")]
     code = {path.relative_to(package).as_posix(): sha256(path) for path in files}
     facts = {
         "parameters": dict(parameters),
-        # By name, not by folder: sweeps that have a training in common do it once, and find the other's last checkpoint.
+        # By name, not by folder: sweeps that have a run in common do it once, and find the other's last checkpoint.
         "inputs": [[path.name, recorded_sha256(path)] for path in inputs],
         "code": code,
         "versions": {name: version(name) for name in ("peft", "tokenizers", "transformers")},

@@ -1,7 +1,7 @@
-"""One trainer a run, that ends when its orchestrator is gone and pauses when it is asked to.
+"""One process a run, that ends when its orchestrator is gone and pauses when it is asked to.
 
 A killed Snakemake or DVC leaves its jobs running. Such an orphan would later overwrite what the next run made, so
-the trainer looks for its orchestrator at every update, holds a lock for its whole life, and makes sure that the lock
+a run looks for its orchestrator at every update or batch, holds a lock for its whole life, and makes sure that the lock
 is still its own before it publishes.
 """
 
@@ -19,8 +19,8 @@ from metatoolagent.errors import Exit, UserError
 from metatoolagent.orchestrators import Orchestrators
 
 PATIENCE = 300.0
-"""Seconds without a sign of life after which a second trainer no longer waits for the lock. An orphan ends within an update of
-its orchestrator's death; a trainer of the same run for another folder gives a sign at every update."""
+"""Seconds without a sign of life after which a second process no longer waits for the lock. An orphan ends within an update of
+its orchestrator's death; who makes the same for another folder gives a sign at each."""
 
 
 class Pause(Exception):  # noqa: N818  (not an error: the run goes on later)
@@ -115,15 +115,15 @@ def _acquire(supervisor: Supervisor, descriptor: int, *, alone: bool) -> None:
         if time.monotonic() > deadline:
             raise UserError(
                 "E-LOCK",
-                f"process {owner} is training this very run",
+                f"process {owner} is at work on this very run",
                 str(path),
                 fix="wait for it or end it, then run the same command again",
                 exit_code=Exit.RETRY,
             )
         if reason := supervisor.reason_to_pause():
-            what = f"{reason}: stopped waiting for process {owner}, which trains this very run"
+            what = f"{reason}: stopped waiting for process {owner}, which is at work on this very run"
             raise UserError("I-PAUSED", what, str(path), fix="run the same command to go on", exit_code=Exit.RETRY)
         if not told:
-            print(f"waiting for process {owner}, which trains this very run", file=sys.stderr)  # noqa: T201
+            print(f"waiting for process {owner}, which is at work on this very run", file=sys.stderr)  # noqa: T201
             told = True
         time.sleep(0.5)
