@@ -119,6 +119,15 @@ EVERYTHING = "sweep/x/adapter.rank=2,distractors=1,eval_tasks.count=8,eval_tasks
         ("evaluation_tasks", None, "sweep/x/distractors=1,eval_tasks.distractors=2", "main"),
         ("predictions", "ft", "sweep/x/distractors=1,eval_tasks.distractors=1", "sweep/x/distractors=1"),
         ("predictions", "ft", "sweep/x/distractors=1,eval_tasks.distractors=2", "sweep/x/distractors=1,eval_tasks.distractors=2"),
+        # A benchmark's tasks are its own, and asked of what was trained on split cd.
+        ("training_tasks", None, "sweep/x/seed=7,split=toolalpaca-cd", "sweep/x/seed=7"),
+        ("adapter", "ft", "sweep/x/seed=7,split=apibench-sd", "sweep/x/seed=7"),
+        ("adapter", "ft", "sweep/x/split=apibench-sd", "main"),
+        ("evaluation_tasks", None, EVERYTHING.replace("split=sd", "split=toolalpaca-cd"), "toolalpaca-cd"),
+        ("predictions", "ft", "sweep/x/eval_tasks.count=8,seed=7,split=apibench-sd", "sweep/x/seed=7,split=apibench-sd"),
+        ("predictions", "base", "sweep/x/eval_tasks.count=8,split=toolalpaca-sd", "toolalpaca-sd"),
+        ("predictions", "base", "sweep/x/backbone.layers=1,split=toolalpaca-sd", "sweep/x/backbone.layers=1,split=toolalpaca-sd"),
+        ("predictions", "mta", "sweep/x/seed=0,split=toolalpaca-sd", "toolalpaca-sd"),
         # Tasks of training tools depend on which tools those are.
         (
             "evaluation_tasks",

@@ -168,7 +168,7 @@ class Builder:
         next(self.events)  # the stream begins
         event = next(self.events)
         if isinstance(event, yaml.StreamEndEvent):
-            raise UserError("E-EMPTY", "nothing is in the file", str(self.path), fix="add content, or delete the file")
+            raise UserError("E-EMPTY", "nothing is in the file", str(self.path), fix="add content, or restore or delete the file")
         content = self.value(next(self.events), ())
         next(self.events)  # the document ends
         if not isinstance(event := next(self.events), yaml.StreamEndEvent):

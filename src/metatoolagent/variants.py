@@ -1,6 +1,7 @@
 """Variants: the same pipeline under other params, as folders of results named after what differs.
 
-`main` is params.yaml itself, `sd` and `hd-<domain>` are it on another split, and
+`main` is params.yaml itself, `sd` and `hd-<domain>` are it on another split, `<benchmark>-cd` and `<benchmark>-sd` are a
+benchmark's tasks with what was trained on split cd, and
 `sweep/<name>/<key>=<value>,...` overrides some of its keys, such as `sweep/distractors/distractors=10,seed=1`. Keys are
 dotted (`mta.inner_lr=0.01`) and sorted; the key `split` stands for the split; characters that a path or this notation
 cannot hold are percent-encoded.
@@ -94,7 +95,7 @@ class Variant:
             if not (key and equals and text) or key in overrides:
                 raise _error("an override is not key=value, or its key stands twice", name, item)
             overrides[key] = _value(name, unquote(text))
-        if not re.fullmatch(SPLITS, str(overrides.get(SPLIT, "cd"))):
+        if not re.fullmatch(f"{SPLITS}|{params.EXTERNAL}", str(overrides.get(SPLIT, "cd"))):
             raise _error("no such kind of split", name, str(overrides[SPLIT]))
         return cls(sweep, overrides)
 
@@ -129,6 +130,11 @@ class Variant:
     def split(self) -> str:
         """The split: `cd` where none is named."""
         return str(self.overrides.get(SPLIT, "cd"))
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the tasks are a benchmark's, on whose tools nothing is trained."""
+        return bool(re.fullmatch(params.EXTERNAL, self.split))
 
     def apply(self, config: Config) -> dict[str, Any]:
         """Return params.yaml under the overrides, checked.
@@ -176,6 +182,8 @@ class Variant:
     def keep(self, config: Config, sections: Iterable[str]) -> "Variant":
         """Return the variant with the overrides of some sections that say something else than params.yaml."""
         kept = {key: value for key, value in self.overrides.items() if key.partition(".")[0] in sections}
+        if self.is_external:
+            kept.pop(SPLIT, None)
         return replace(self, overrides={key: value for key, value in kept.items() if not _says(config, key, value)})
 
 
@@ -194,6 +202,8 @@ def evaluation_tasks(variant: Variant, config: Config) -> Variant:
     Tasks of training tools are drawn from what this run trains on, so they depend on its meta-tasks too.
     """
     changed = variant.apply(config)
+    if variant.is_external:
+        return replace(variant, overrides={SPLIT: variant.split})
     if value_of(changed, "eval_tasks.part") == "train":
         return variant.keep(config, {*TRAINING_TASKS, *EVALUATION_TASKS})
     kept = {key: value for key, value in variant.keep(config, EVALUATION_TASKS).overrides.items() if key != IN_TRAINING}
@@ -217,6 +227,8 @@ def predictions(variant: Variant, method: str, config: Config) -> Variant:
         own = ("evaluate",) if method in params.MODEL_FREE else ("evaluate", "backbone")
         return replace(tasks, overrides={**tasks.overrides, **variant.keep(config, own).overrides})
     trained = adapter(variant, method, config).overrides
+    if variant.is_external:
+        return replace(tasks, overrides={**tasks.overrides, **trained, **variant.keep(config, ("evaluate",)).overrides})
     told = {**trained, **variant.keep(config, ("eval_tasks", "evaluate")).overrides}
     changed = variant.apply(config)
     without = value_of(config, IN_EVALUATION) or value_of(changed, IN_TRAINING)

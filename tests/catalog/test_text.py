@@ -88,6 +88,11 @@ def test_text_without_letters_is_itself():
 def test_names_fold_case_forms_and_separators():
     assert folded_name("Send-Mail") == folded_name("send_mail") == folded_name("sendmail") == folded_name("ｓend.mail")
     assert folded_name("send_mail") != folded_name("send_mails")
+    # Unicode's confusable characters within ASCII.
+    assert folded_name("get_list") == folded_name("get_1ist") == folded_name("get_Iist") == folded_name("Get_List")
+    assert folded_name("apple_marble") == folded_name("apple_rnarble")
+    assert folded_name("zoo") == folded_name("z0O")
+    assert folded_name("get_list") != folded_name("get_iist")
 
 
 def test_strings_are_found_at_any_depth():

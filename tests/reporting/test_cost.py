@@ -113,8 +113,9 @@ def test_every_sweep_is_priced():
     ("target", "small", "full"),
     [
         ("eval_cd", [2, 3], [2, 3]),
-        # 9 folds: ft and mta by 2 seeds, and base; 4 trained methods by 5 seeds, and 6 untrained ones with a model.
-        ("table2", [36, 45], [180, 234]),
+        # 9 folds: ft and mta by 2 seeds, and base; 4 trained methods by 5 seeds, and 6 untrained ones with a model;
+        # of the benchmarks no adapter is trained.
+        ("table2", [36, 45], [180, 338]),
         ("compare", [8, 8], [20, 20]),
         ("search", [16, 16], [320, 320]),
         ("sweep_distractors", [16, 64], [40, 160]),
@@ -123,8 +124,8 @@ def test_every_sweep_is_priced():
         # 3 + 4 + 4 sizes, 6 + 4 + 4 in the full form, of which one of each is the same: 8 questions are a pack, and 0 is all.
         ("sweep_queries", [36, 72], [120, 240]),
         ("sweep_sensitivity", [16, 16], [320, 320]),
-        # 4 levels and siblings, by base, ft and mta; the adapters are those of the main job.
-        ("sweep_overlap", [2, 15], [2, 15]),
+        # 4 levels and siblings, by base, ft and mta, in the full form by all ten with a model; the adapters are those of the main run.
+        ("sweep_overlap", [2, 15], [4, 50]),
         # Our chains and a benchmark's.
         ("multi_tool", [2, 6], [2, 6]),
     ],

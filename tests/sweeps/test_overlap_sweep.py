@@ -4,7 +4,8 @@ from metatoolagent.params import MAIN_JOB
 from metatoolagent.sweeps import overlap
 from metatoolagent.sweeps.runs import planned
 
-CONFIG = {"seed": 3, "sweeps": {"overlap": [0, 60, 60], "caps": {"meta_tasks": 20, "eval_tasks": 100}}}
+OVERLAP = {"shares": [0, 60, 60], "methods": list(MAIN_JOB)}
+CONFIG = {"seed": 3, "sweeps": {"overlap": OVERLAP, "caps": {"meta_tasks": 20, "eval_tasks": 100}}}
 
 
 def test_every_method_is_run_at_every_share_and_among_siblings():

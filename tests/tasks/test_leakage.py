@@ -96,6 +96,16 @@ def test_tools_with_one_documentation_are_found():
     assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "mail_reader and mail_readers")
 
 
+def test_one_description_under_two_names_is_found():
+    twins = tools(
+        ("lamp_activation_controller", "Switch a light on or off in a room.", "train"),
+        ("toggle_bulb", "Switch a light on or off, in a room", "test"),
+        ("toggle_bell", "Rings.", "test"),
+    )
+    (finding,) = leaks(twins, questions())
+    assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "lamp_activation_controller and toggle_bulb")
+
+
 def test_a_tool_in_two_parts_is_found():
     (finding, *_) = leaks(tools(("train_tool", "Other words entirely.", "test")), questions())
     assert (finding.code, finding.where, finding.got) == ("E-SPLIT-LEAK", "tool train_tool", "test, train")

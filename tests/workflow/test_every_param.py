@@ -115,24 +115,35 @@ EXPECTED = {
     "sweeps.search.meta_tasks": ([2], set()),
     "sweeps.search.support_share": ([0.0], set()),
     "sweeps.search.hypergradient": (["exact"], set()),
-    "sweeps.overlap": ([30], set()),
+    "sweeps.overlap.shares": ([30], set()),
+    "sweeps.overlap.methods": (["base"], set()),
 }
 """A new value of each key, and the stages of `eval_cd` and `eval_methods` that it puts out of date."""
 
 CHAINS = {"ingest_chains", "materialize_chains-chains", "report_chains"} | {
     f"evaluate_chains-chains-{method}" for method in params.MAIN_JOB
 }
+ADAPTED = {"metrics_probe-adaptation", *(f"adapt-{method}" for method in params.PROBED)}
 PROBES = {f"metrics_probe-{probe}" for probe in params.PROBES} | {
     *("materialize_adaptation", *(f"materialize_probe-{probe}" for probe in params.PROBES[:-1])),
     *(f"adapt-{method}" for method in params.PROBED),
     *(f"evaluate-probe-{probe}-{method}" for probe in params.PROBES[:-1] for method in params.PROBED),
 }
+BENCHMARKS = {
+    f"evaluate-{benchmark}-{split}-{method}"
+    for benchmark in ("toolalpaca", "apibench")
+    for split in ("cd", "sd")
+    for method in params.MAIN_JOB
+}
 SWEEPS = {f"sweep-{name}" for name in NAMES}
 
 BEYOND = {
     "held_out": {"metrics_hd", "sweep-table2"},
-    **dict.fromkeys(("chains.folder", "chains.benchmarks"), CHAINS),
-    **dict.fromkeys(("probes.count", "probes.shots", "probes.steps"), PROBES),
+    "chains.folder": CHAINS,
+    "chains.benchmarks": {"report_chains"},
+    "probes.count": PROBES,
+    "probes.shots": ADAPTED | {"materialize_adaptation"},
+    "probes.steps": ADAPTED,
     "sweeps.seeds": SWEEPS - {"sweep-overlap"},  # it has the adapters of the main run
     **dict.fromkeys(("sweeps.caps.meta_tasks", "sweeps.caps.eval_tasks"), SWEEPS),
 }
@@ -167,8 +178,13 @@ def test_an_edit_of_any_key_runs_what_depends_on_it_in_both_engines(with_methods
 def test_an_edit_of_a_key_of_another_target_runs_what_depends_on_it_in_both_engines(fresh, shell):
     folder = fresh("beyond")
     edits = {key: value for key, (value, stages) in EXPECTED.items() if not stages}
-    (folder.parent / "edits.json").write_text(json.dumps(edits))
+    asked = edits | {"eval_tasks.count": 5, "eval_tasks.part": "validation"}
+    (folder.parent / "edits.json").write_text(json.dumps(asked))
     found = json.loads(shell(f"python {HERE / 'forced_dags.py'} < {folder.parent / 'edits.json'}", folder).stdout)
+    # Of the main job's keys, those of evaluation say nothing to what has a number of questions or a part of its own.
+    for key, spared in {"eval_tasks.count": PROBES, "eval_tasks.part": BENCHMARKS}.items():
+        of_key = found.pop(key)
+        assert not spared & {*of_key["snakemake"], *of_key["dvc"]}
     # The page shows params.yaml.
     expected = {key: {"page"} | (BEYOND.get(key) or {f"sweep-{key.split('.')[1]}"}) for key in edits}
     assert {key: set(runs["snakemake"]) for key, runs in found.items()} == expected

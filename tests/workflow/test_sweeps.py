@@ -123,6 +123,18 @@ def test_table2_makes_what_does_not_train_once_for_all_seeds_and_shares_the_spli
         }
 
 
+def test_table2_asks_benchmarks_of_what_was_trained_on_split_cd(planned):
+    listed = planned("table2", "{seeds: [0, 1], table2: {splits: [toolalpaca-cd, apibench-sd]}}")
+    assert jobs(listed, "train") == {(variant("table2", "seed=1"), method) for method in ("ft", "mta")}
+    assert not jobs(listed, "materialize_evaluation")
+    # Seed 0 and what does not train are as eval_toolalpaca and eval_apibench have them.
+    for name in ("toolalpaca-cd", "apibench-sd"):
+        evaluated = {method for of, method in jobs(listed, "evaluate") if of == name}
+        assert evaluated == {"random", "base", "ft", "mta"}
+        seeded = {method for of, method in jobs(listed, "evaluate") if of == variant("table2", f"seed=1,split={name}")}
+        assert seeded == {"ft", "mta"}
+
+
 def test_a_fold_of_table2_that_has_no_tools_stops_before_anything_is_planned(copy, shell):
     text = (copy / "params.yaml").read_text()
     (copy / "params.yaml").write_text(re.sub(r"splits: \[[^]]*\]", "splits: [cd, hd-nosuch]", text, count=1))

@@ -28,7 +28,7 @@ rule ingest_chains:
     log:
         "logs/chains/ingest.log",
     params:
-        given=pick("chains", "ingest"),
+        given=pick("chains.folder", "ingest"),
     shell:
         "python -m metatoolagent ingest-chains --catalog data/interim --out data/interim/chains --params {params.given:q}"
         " --log {log:q}"
@@ -159,8 +159,8 @@ rule report_chains:
     log:
         "logs/multi_tool.log",
     params:
-        # With the chains, which say whose predictions there are.
-        given=pick("chains", "metrics", "seed"),
+        # With the benchmarks, which say whose predictions there are.
+        given=pick("chains.benchmarks", "metrics", "seed"),
         predictions=lambda wildcards, input: by_variant_and_method(input.predictions),
     shell:
         "python -m metatoolagent report-chains {params.predictions} --out results/multi_tool --params {params.given:q}"

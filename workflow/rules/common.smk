@@ -4,6 +4,7 @@ import functools
 import glob
 import json
 import re
+import typing
 from types import SimpleNamespace
 
 import yaml
@@ -16,10 +17,10 @@ METHODS_METRICS = "results/main/methods/metrics.json"
 METHODS = list(checked.MAIN_JOB)
 ALL_METHODS = list(checked.OF_METHOD)
 TRAINED = f"main|sd|hd-[a-z0-9_]+|{variants.PATTERN}"
-BENCHMARKS = ["toolalpaca", "apibench"]
+BENCHMARKS = list(typing.get_args(checked.Benchmark))
 CHAINS = "chains|toolalpaca-chains"
 OVERLAP = "overlap-(?:[0-9]+|siblings)"
-EXTERNAL = f"(?:{'|'.join(BENCHMARKS)})-(?:cd|sd)"
+EXTERNAL = checked.EXTERNAL
 # Of a backbone's folder: weights, tokenizer and configuration, not what a training left beside them.
 READ_OF_BACKBONE = (".safetensors", ".json", ".jinja", ".model", ".txt")
 PROBED = f"probe-(?:{'|'.join(checked.PROBES[:-1])})"
@@ -176,7 +177,10 @@ def trained_variant(wildcards):
 
 def benchmark_of(wildcards):
     """Return the benchmark that a variant is evaluated on; nothing for a variant of our own data."""
-    benchmark = wildcards.variant.split("-")[0]
+    variant = wildcards.variant
+    own = re.fullmatch(TRAINED, variant)
+    name = variants.Variant.parse(variant).split if own else variant
+    benchmark = name.split("-")[0]
     return benchmark if benchmark in BENCHMARKS else ""
 
 
@@ -227,7 +231,9 @@ def backbone_of(wildcards):
 
 def training_tasks(wildcards):
     """Return the meta-tasks that a variant trains on, and their manifest."""
-    folder = f"{folder_of(variants.training_tasks, wildcards.variant)}/meta_tasks"
+    folder = (
+        f"{folder_of(variants.training_tasks, trained_variant(wildcards))}/meta_tasks"
+    )
     return [f"{folder}/meta_tasks.parquet", f"{folder}/manifest.json"]
 
 

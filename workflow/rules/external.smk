@@ -63,7 +63,14 @@ rule materialize_external:
     wildcard_constraints:
         variant=EXTERNAL,
     params:
-        given=pick("distractors", "eval_tasks", "seed"),
+        given=pick(
+            "distractors",
+            "eval_tasks.count",
+            "eval_tasks.distractor_kind",
+            "eval_tasks.distractors",
+            "eval_tasks.tasks_per_set",
+            "seed",
+        ),
         split=lambda wildcards: wildcards.variant.split("-")[1],
         catalog=lambda wildcards, input: os.path.dirname(input.catalog[0]),
     shell:

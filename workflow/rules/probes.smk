@@ -39,7 +39,15 @@ rule materialize_probe:
     wildcard_constraints:
         probe="|".join(checked.PROBES[:-1]),
     params:
-        given=pick("distractors", "eval_tasks", "probes", "seed"),
+        given=pick(
+            "distractors",
+            "eval_tasks.distractor_kind",
+            "eval_tasks.distractors",
+            "eval_tasks.part",
+            "eval_tasks.tasks_per_set",
+            "probes.count",
+            "seed",
+        ),
     shell:
         "python -m metatoolagent materialize-probe {wildcards.probe:q} --catalog data/interim"
         " --parts data/processed/cd --out results/probe-{wildcards.probe:q}/tasks"
@@ -70,7 +78,14 @@ rule materialize_adaptation:
     log:
         "logs/probe-adaptation/materialize.log",
     params:
-        given=pick("distractors", "eval_tasks", "probes", "seed"),
+        given=pick(
+            "distractors",
+            "eval_tasks.distractors",
+            "eval_tasks.part",
+            "probes.count",
+            "probes.shots",
+            "seed",
+        ),
     shell:
         "python -m metatoolagent materialize-adaptation --parts data/processed/cd"
         " --out results/probe-adaptation/tasks --params {params.given:q} --log {log:q}"
@@ -125,7 +140,9 @@ rule adapt:
         mem_mb=at_each_attempt(6000),
         runtime=120,
     params:
-        given=pick("adapter", "backbone", "evaluate", "mta", "probes", "seed", "train"),
+        given=pick(
+            "adapter", "backbone", "evaluate", "mta", "probes.steps", "seed", "train"
+        ),
         adapter=lambda wildcards, input: (
             f"--adapter {os.path.dirname(input.adapter[0])}" if input.adapter else ""
         ),

@@ -28,6 +28,10 @@ rule split:
         manifest="data/processed/{split}/manifest.json",
     log:
         "logs/split/{split}.log",
+    resources:
+        # Ten million questions take an hour and 2.8 GiB (docs/cluster.md).
+        mem_mb=at_each_attempt(4000),
+        runtime=180,
     params:
         given=pick("seed", "split"),
     shell:

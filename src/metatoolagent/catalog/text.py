@@ -9,7 +9,7 @@ from metatoolagent.strict_yaml import Pointer
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 INVISIBLE = re.compile(
-    r"[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2028\u2029\u2060-\u2065\u206a-\u206f\u3164"
+    r"[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2028\u2029\u2060-\u2065\u206a-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 SELECTORS, JOINERS = "\ufe0e\ufe0f", "\u200c\u200d"
@@ -76,8 +76,12 @@ def normalised(text: str) -> str:
 
 
 def folded_name(name: str) -> str:
-    """Return what names share that differ in case, compatibility forms or separators alone."""
-    return re.sub(r"[_.-]+", "", unicodedata.normalize("NFKC", name).casefold())
+    """Return what names share that differ in case, compatibility forms, separators or confusable characters alone.
+
+    Names are ASCII, of which Unicode knows four confusable characters (UTS 39, confusables.txt): I and 1 are l, 0 is O, m is rn.
+    """
+    written = unicodedata.normalize("NFKC", name).translate(str.maketrans("I1", "ll")).casefold()
+    return re.sub(r"[_.-]+", "", written).replace("0", "o").replace("m", "rn")
 
 
 def strings(content: object, pointer: Pointer = ()) -> Iterator[tuple[Pointer, str]]:

@@ -82,5 +82,7 @@ def reject_twins(rows: list[Row]) -> None:
             what = f"a tool stands twice, first in {other.where}"
             row.reject("E-TOOL-DUP", what, "name", value=name, fix="delete or rename one")
         else:
-            what = f"a name differs in case or separators alone from {other.content['name']} in {other.where}"
+            what = (
+                f"a name differs in case, separators or confusable characters alone from {other.content['name']} in {other.where}"
+            )
             row.reject("E-TOOL-COLLISION", what, "name", value=name, fix="rename one")

@@ -24,7 +24,12 @@ def ingest_chains(out: Out, catalog: Catalog = INTERIM, parameters: Parameters =
     from metatoolagent.catalog import chain_stage as stage
 
     given = params.given(parameters)
-    stage.ingest(given.section(params.Chains), catalog, allow_rejected=given.section(params.Ingest).allow_rejected, out=out)
+    stage.ingest(
+        given.part(params.Chains, "chains", benchmarks=[]),
+        catalog,
+        allow_rejected=given.section(params.Ingest).allow_rejected,
+        out=out,
+    )
 
 
 def ingest_external(benchmark: str, out: Out, log: Log = None) -> None:

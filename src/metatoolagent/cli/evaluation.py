@@ -103,8 +103,8 @@ def adapt(
     # An adapter is adapted in any case, a fresh one where none is named.
     job = _with_cores(_job(method, given, tasks, catalog, out, model, adapter))
     job = replace(job, adapter=given.section(params.Adapter))
-    train, mta, probes = given.section(params.Train), given.section(params.Mta), given.section(params.Probes)
-    adapting.run(adapting.Adaptation(job, support, train, mta, probes.steps))
+    steps = given.part(params.InnerSteps, "probes").steps
+    adapting.run(adapting.Adaptation(job, support, given.section(params.Train), given.section(params.Mta), steps))
 
 
 def rank(

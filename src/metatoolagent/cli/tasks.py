@@ -61,7 +61,8 @@ def materialize_evaluation(
 
     given = params.given(parameters)
     evaluation, variant = given.section(params.EvalTasks), Variant.of(out.parent)
-    eval_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, evaluation, given.trained_on, out, variant)
+    trained_on = given.part(params.TrainedOn, "meta_tasks")
+    eval_tasks.materialize(parts, catalog, kind, given.distractors, given.seed, evaluation, trained_on, out, variant)
 
 
 def _require_split(kind: str) -> None:
@@ -76,7 +77,8 @@ def materialize_external(kind: str, catalog: Catalog, out: Out, parameters: Para
     from metatoolagent.tasks import external
 
     given = params.given(parameters)
-    external.materialize(catalog, kind, given.distractors, given.seed, given.section(params.EvalTasks), out)
+    evaluation = given.part(params.EvalTasks, "eval_tasks", part=external.PART)
+    external.materialize(catalog, kind, given.distractors, given.seed, evaluation, out)
 
 
 def materialize_chains(
@@ -115,8 +117,8 @@ def materialize_probe(
     from metatoolagent.tasks.probes import stage
 
     given = params.given(parameters)
-    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
-    stage.materialize(probe, parts, catalog, given.distractors, given.seed, evaluation, probes, out)
+    evaluation = given.part(params.EvalTasks, "eval_tasks", count=given.number("probes.count", params.Count))
+    stage.materialize(probe, parts, catalog, given.distractors, given.seed, evaluation, out)
 
 
 def materialize_adaptation(parts: Parts, out: Out, parameters: Parameters = None, log: Log = None) -> None:
@@ -125,5 +127,5 @@ def materialize_adaptation(parts: Parts, out: Out, parameters: Parameters = None
     from metatoolagent.tasks.probes import stage
 
     given = params.given(parameters)
-    evaluation, probes = given.section(params.EvalTasks), given.section(params.Probes)
-    stage.materialize_adaptation(parts, given.distractors, given.seed, evaluation, probes, out)
+    evaluation, sizes = given.part(params.Evaluated, "eval_tasks"), given.part(params.ProbeSizes, "probes")
+    stage.materialize_adaptation(parts, given.distractors, given.seed, evaluation, sizes, out)

@@ -7,6 +7,7 @@ result is one folder with one `model.safetensors`, so that every later stage has
 import functools
 import os
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -73,7 +74,7 @@ def build(chosen: params.Backbone, out: Path) -> None:
             raise _error("the tokenizer has no chat template", chosen.source, "choose an instruction-tuned model")
         with publishing(out, FILES, producer="backbone", extra={"source": chosen.source, "layers": chosen.layers}) as paths:
             for name, path in paths.items():
-                path.write_bytes((folder / name).read_bytes())
+                shutil.copyfile(folder / name, path)  # in pieces: the model itself is still in memory
 
 
 def keep_layers(model: Any, count: int) -> None:

@@ -80,8 +80,24 @@ class Given:
             UserError: E-PARAMS (exit code 64) if it was not given, or has a wrong, missing or unknown key.
         """
         name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()
+        return self._validated(model, name, self._value(name))
+
+    def part(self, model: type[S], name: str, **fixed: Any) -> S:
+        """Return what `model` describes of a section that has other keys beside; errors as `section`.
+
+        A rule that names the keys of the part alone is not run again for the others.
+
+        Args:
+            model: of the part.
+            name: of the section.
+            fixed: values that params.yaml has no say in.
+        """
+        found = {key: self._value(f"{name}.{key}") for key in model.model_fields if key not in fixed}
+        return self._validated(model, name, found | fixed)
+
+    def _validated(self, model: type[S], name: str, value: Any) -> S:
         try:
-            return model.model_validate(self._value(name))
+            return model.model_validate(value)
         except ValidationError as error:
             findings = [_finding({**item, "loc": (name, *item["loc"])}, None) for item in error.errors()]
             raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
@@ -90,20 +106,20 @@ class Given:
     @property
     def seed(self) -> int:
         """The seed that every generator is derived from; errors as `section`."""
-        return self._number("seed", sections.Seed)
+        return self.number("seed", sections.Seed)
 
     @property
     def distractors(self) -> int:
         """How many wrong tools a candidate set holds; errors as `section`."""
-        return self._number("distractors", sections.Count)
+        return self.number("distractors", sections.Count)
 
-    @property
-    def trained_on(self) -> sections.TrainedOn:
-        """How much of the training part is trained on, as `meta_tasks` has it beside other keys; errors as `section`."""
-        tools, questions = (self._number(f"meta_tasks.{key}", sections.OrAll) for key in sections.TrainedOn.model_fields)
-        return sections.TrainedOn(tools=tools, questions_per_tool=questions)
+    def number(self, key: str, kind: Any) -> int:
+        """Return the number of a dotted key; errors as `section`.
 
-    def _number(self, key: str, kind: Any) -> int:
+        Args:
+            key: as it stands in params.yaml.
+            kind: its type among those of `sections`, such as `Count`.
+        """
         value = self._value(key)
         try:
             return int(TypeAdapter(kind).validate_python(value, strict=True))

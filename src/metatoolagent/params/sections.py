@@ -56,6 +56,10 @@ class Ingest(Section):
     allow_rejected: bool
 
 
+Benchmark = Literal["toolalpaca", "apibench"]
+"""A published benchmark, of which each has the splits cd and sd."""
+
+
 class Chains(Section):
     """The questions that need several tools: where our own lie, and the benchmarks whose chains are asked beside them."""
 
@@ -104,12 +108,17 @@ class MetaTasks(TrainedOn):
         return self
 
 
-class EvalTasks(Section):
-    """The size and the making of evaluation tasks."""
+class Evaluated(Section):
+    """Which tools are evaluated, and beside how many others."""
 
     part: Literal["train", "validation", "test"]
-    count: Count
     distractors: OrAll
+
+
+class EvalTasks(Evaluated):
+    """The size and the making of evaluation tasks."""
+
+    count: Count
     tasks_per_set: Count
     distractor_kind: DistractorKind
 
@@ -197,11 +206,16 @@ class Metrics(Section):
     bootstrap: Annotated[int, Field(ge=100, le=10**6)]
 
 
-class Probes(Section):
-    """The sizes of the probes: abstention, rotation, injection and adaptation."""
+class ProbeSizes(Section):
+    """How many questions are answered, and how many of each tool are adapted on."""
 
     count: Count
     shots: Count
+
+
+class InnerSteps(Section):
+    """Numbers of inner steps after which an adapted model answers."""
+
     steps: Annotated[list[OrAll], Field(min_length=2)]
 
     @model_validator(mode="after")
@@ -209,3 +223,7 @@ class Probes(Section):
         if self.steps[0] != 0 or self.steps != sorted(set(self.steps)):
             raise ValueError("steps must begin with 0, which the others are compared with, and rise")
         return self
+
+
+class Probes(ProbeSizes, InnerSteps):
+    """The sizes of the probes: abstention, rotation, injection and adaptation."""

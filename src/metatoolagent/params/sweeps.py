@@ -1,16 +1,27 @@
 """The section of params.yaml that says what each sweep varies."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from metatoolagent.params.methods import OF_METHOD
-from metatoolagent.params.sections import BackboneSource, Count, Hypergradient, OrAll, Positive, Section, Seed, Share
+from metatoolagent.params.sections import BackboneSource, Benchmark, Count, Hypergradient, OrAll, Positive, Section, Seed, Share
 
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value, between which the logarithm is uniform."""
 Steps = Annotated[list[Count], Field(min_length=1)]
 Hypergradients = Annotated[list[Hypergradient], Field(min_length=1)]
+EXTERNAL = f"(?:{'|'.join(get_args(Benchmark))})-(?:cd|sd)"
+"""Of the name of a benchmark's split, whose candidates are of all its domains or of the right tool's."""
+
+
+def _known(methods: list[str]) -> list[str]:
+    if unknown := sorted(set(methods) - set(OF_METHOD)):
+        raise ValueError(f"unknown methods {', '.join(unknown)}; some of {', '.join(OF_METHOD)}")
+    return methods
+
+
+Methods = Annotated[list[str], Field(min_length=1), AfterValidator(_known)]
 
 
 class Caps(Section):
@@ -23,14 +34,8 @@ class Caps(Section):
 class Table2(Section):
     """Which methods are compared on which splits."""
 
-    methods: Annotated[list[str], Field(min_length=1)]
-    splits: Annotated[list[Annotated[str, Field(pattern="^(?:sd|cd|hd|hd-[a-z0-9_]+)$")]], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _know_the_methods(self) -> Self:
-        if unknown := sorted(set(self.methods) - set(OF_METHOD)):
-            raise ValueError(f"unknown methods {', '.join(unknown)}; some of {', '.join(OF_METHOD)}")
-        return self
+    methods: Methods
+    splits: Annotated[list[Annotated[str, Field(pattern=f"^(?:sd|cd|hd|hd-[a-z0-9_]+|{EXTERNAL})$")]], Field(min_length=1)]
 
 
 class Scale(Section):
@@ -77,6 +82,13 @@ class Search(Section):
     hypergradient: Hypergradients
 
 
+class Overlap(Section):
+    """Shares of the words of a description that all tools have, in per cent, and which methods read them."""
+
+    shares: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
+    methods: Methods
+
+
 class Sweeps(Section):
     """The programme: what each sweep varies. A sweep reads its own key, the seeds and the caps."""
 
@@ -89,4 +101,4 @@ class Sweeps(Section):
     queries: Queries
     sensitivity: Sensitivity
     search: Search
-    overlap: Annotated[list[Annotated[int, Field(ge=0, le=90)]], Field(min_length=1)]
+    overlap: Overlap

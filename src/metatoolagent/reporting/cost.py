@@ -38,6 +38,8 @@ OF_DOMAIN = 22
 CHAINS = {"chains": (463, 955), "toolalpaca-chains": (60, 120)}
 """Steps of our 217 unseen chains and of ToolAlpaca's 30 (docs/results/turns/multi_tool.csv), and at most so many prompts: one at
 the first step of a chain, and after it one for each of three histories."""
+BENCHMARKS = {"toolalpaca-cd": (76, 146), "toolalpaca-sd": (33, 49), "apibench-cd": (300, 300), "apibench-sd": (300, 300)}
+"""Candidate sets and tasks of the benchmarks' splits, whose documentation and names are taken to be as long as ours."""
 READS_TRAINING, READS_SCORING = {"channel": 3.4}, {"likelihood": 2.7, "channel": 2.7}
 """Counted: how many times the tokens of a pack a method reads that asks each candidate apart (1,746 for 508, 1,620 for 609)."""
 BACK = {"double_backward": 5, "finite_difference": 2}
@@ -164,8 +166,11 @@ def _asked(chosen: params.Params, name: str) -> tuple[int, int, int]:
     """Return the candidate sets of an evaluation, its tasks and its distractors."""
     if name in CHAINS:  # all the gold tools of a chain are candidates, two or three
         return *CHAINS[name], chosen.distractors + 1
+    split = Variant.parse(name).split
+    if split in BENCHMARKS:
+        return *BENCHMARKS[split], chosen.distractors
     asked = chosen.eval_tasks
-    tools = OF_DOMAIN if Variant.parse(name).split.startswith("hd-") else TOOLS[asked.part]
+    tools = OF_DOMAIN if split.startswith("hd-") else TOOLS[asked.part]
     if asked.part == "train":
         tools = chosen.meta_tasks.tools or tools
     tools = min(tools, asked.count)

@@ -48,7 +48,7 @@ def headline(metrics: Metrics) -> str:
 
 
 def sentences(metrics: Metrics, part: str) -> list[str]:
-    """Return the findings on split cd, then which methods beat both ft and mta, on whatever split.
+    """Return the findings on split cd, then what other splits tell of mta and ft, and which methods beat both.
 
     Args:
         metrics: of all splits.
@@ -60,7 +60,16 @@ def sentences(metrics: Metrics, part: str) -> list[str]:
     found += [compared(metrics, f"cd.mta_vs_ft.{reading}.{pool}") for pool, reading in _cells(metrics)]
     mta, ft = (f"{100 * metrics[f'cd.{name}.invalid']:.0f} %" for name in ("mta", "ft"))
     found.append(f"Of free answers {mta} of mta's and {ft} of ft's name no candidate.")
-    return found + list(rivals(metrics))
+    return found + list(elsewhere(metrics)) + list(rivals(metrics))
+
+
+def elsewhere(metrics: Metrics) -> Iterator[str]:
+    """Say where else than on split cd mta and ft are told apart, in whichever direction."""
+    for split in splits(metrics):
+        keys = [f"{split}.mta_vs_ft.{reading}.{pool}" for pool in POOLS for reading in READINGS]
+        for key in keys if split != "cd" else []:
+            if f"{key}.difference" in metrics and _sign(metrics, key):
+                yield f"On {split}: {compared(metrics, key)}"
 
 
 def compared(metrics: Metrics, key: str) -> str:

@@ -86,6 +86,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("metatoolagent.reporting", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {}  # Jinja's own would sort the splits, of which the first is shown first
     return environment.get_template("page.html").render(
         headline=findings.headline(metrics),
         tools=findings.TOOLS[params["eval_tasks"]["part"]],

@@ -34,7 +34,7 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     """Return accuracy against distractors in evaluation, a line for each number in training."""
     numbers = alt.Scale(domain=sorted(set(table["training"])))
     base = alt.Chart(at(table)).encode(
-        x=alt.X("evaluation:O", title="distractors in evaluation"),
+        x=alt.X("evaluation:O", title="distractors in evaluation", axis=alt.Axis(labelAngle=0)),
         color=alt.Color("training:O", title=LEGEND, scale=numbers),
         xOffset="training:O",
     )

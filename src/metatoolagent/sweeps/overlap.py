@@ -15,8 +15,9 @@ SIBLINGS = "siblings"
 
 
 def runs(plan: Plan) -> list[Run]:
-    """Return every method of the main job at each share of shared words, and among siblings."""
-    levels = [str(share) for share in dict.fromkeys(plan.config["sweeps"]["overlap"])]
+    """Return every method at each share of shared words, and among siblings."""
+    chosen = plan.config["sweeps"]["overlap"]
+    levels = [str(share) for share in dict.fromkeys(chosen["shares"])]
     return [
         Run(
             {"overlap": level},
@@ -25,7 +26,8 @@ def runs(plan: Plan) -> list[Run]:
             [f"results/overlap-{level}/{method}/predictions.parquet"],
         )
         for level in [*levels, SIBLINGS]
-        for method in params.MAIN_JOB
+        for method in params.OF_METHOD  # in its order, which comparisons are named by
+        if method in chosen["methods"]
     ]
 
 

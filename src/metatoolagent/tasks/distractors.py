@@ -82,7 +82,7 @@ def draw(gold_N: Ints, allowed_NT: Bools, keys_NT: Floats, distractors: int) -> 
     return chosen_ND
 
 
-def in_evaluation(evaluation: params.EvalTasks, distractors: int) -> tuple[int, str]:
+def in_evaluation(evaluation: params.Evaluated, distractors: int) -> tuple[int, str]:
     """Return the number of distractors in evaluation, and the key of params.yaml that has it.
 
     Args:

@@ -40,7 +40,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
         split: `sd`, where the candidates of a task are of one domain, or `cd`.
         distractors: wrong tools in each candidate set, unless `evaluation` has a number of its own.
         seed: the experiment's seed.
-        evaluation: the number of tasks, how many share a candidate set, and the kind of distractors.
+        evaluation: the number of tasks, of part `PART`, how many share a candidate set, and the kind of distractors.
         out: the folder of the artifact.
 
     Raises:
@@ -64,7 +64,7 @@ def materialize(catalog: Path, split: str, distractors: int, seed: int, evaluati
     part = pl.lit(PART).alias("part")
     choices = Choices.of(tools.select("name", "domain", part), [kept.with_columns(part)])
     sampling = Sampling(distractors, by_domain, similarity_ranks(tools) if evaluation.distractor_kind == "hard" else None, seed)
-    evaluation = evaluation.model_copy(update={"part": PART, "count": min(evaluation.count, len(kept))})
+    evaluation = evaluation.model_copy(update={"count": min(evaluation.count, len(kept))})
     tasks = pl.concat(list(eval_tasks(choices, sampling, evaluation)))
     unused = counted.join(tasks, on="question_id", how="anti", maintain_order="left").with_columns(
         pl.when(pl.col("distractors") < distractors).then(pl.lit(TOO_FEW)).otherwise(pl.lit(BEYOND)).alias("reason")

@@ -1,4 +1,4 @@
-"""The split: which tools train, which choose settings, and which are looked at once."""
+"""The split: which tools train, which choose settings, and on which nothing is chosen."""
 
 import csv
 import hashlib

@@ -145,7 +145,7 @@ def probe(catalog, committed, parts, tmp_path):
             materialize_adaptation(parts, distractors, 0, evaluating, probes, tmp_path)
             tables = {TASKS: schemas.EVAL_TASKS, SUPPORT: schemas.META_TASKS}
         else:
-            materialize(name, parts, catalog, distractors, 0, evaluating, probes, tmp_path)
+            materialize(name, parts, catalog, distractors, 0, evaluating.model_copy(update={"count": probes.count}), tmp_path)
             tables = {TASKS: schemas.INJECTED_TASKS if name == "injection" else schemas.EVAL_TASKS}
         return [schemas.read(tmp_path / file, schema) for file, schema in tables.items()]
 

@@ -15,18 +15,30 @@ function cell(tag, value) {
   return element;
 }
 
+// What a row is of comes before its numbers.
+const ORDER = ["split", "pool", "reading", "method", "value", "pair", "distractor", "candidates", "update", "accuracy", "low", "high"];
+
+function place_of(column) {
+  const place = ORDER.indexOf(column);
+  return place < 0 ? ORDER.length : place;
+}
+
+function written(value) {
+  return typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : value ?? "";
+}
+
 function fill(name) {
   const figure = figures[name];
   const rows = chosen(figure);
   const place = document.querySelector(`#figure-${name} .numbers .scroll`);
   const table = document.createElement("table");
-  const columns = Object.keys(figure.rows[0] || {});
+  const columns = Object.keys(figure.rows[0] || {}).sort((one, other) => place_of(one) - place_of(other));
   const head = table.createTHead().insertRow();
   columns.forEach((column) => head.append(cell("th", column)));
   const body = table.createTBody();
   rows.forEach((row) => {
     const line = body.insertRow();
-    columns.forEach((column) => line.append(cell("td", row[column] ?? "")));
+    columns.forEach((column) => line.append(cell("td", written(row[column]))));
   });
   place.replaceChildren(table);
 }

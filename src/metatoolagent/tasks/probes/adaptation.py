@@ -31,7 +31,7 @@ class Asked:
 
 
 def tasks(
-    questions: pl.DataFrame, distractors: int, key: str, seed: int, part: str, probes: params.Probes
+    questions: pl.DataFrame, distractors: int, key: str, seed: int, part: str, sizes: params.ProbeSizes
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the support tasks, an episode's as the one support pack of a meta-task, and the evaluation tasks.
 
@@ -44,7 +44,7 @@ def tasks(
         key: where in params.yaml their number stands.
         seed: of all draws.
         part: whose tools are evaluated.
-        probes: how many questions are answered, and how many of each tool are adapted on.
+        sizes: how many questions are answered, and how many of each tool are adapted on.
 
     Raises:
         UserError: E-DISTRACTORS if the part has too few tools; E-QUESTIONS if a tool has too few sentence frames.
@@ -54,10 +54,10 @@ def tasks(
     generator = generator_of(seed, "probes", "adaptation")
     names = sorted(set(usable["tool"]))
     require({f"tools of part {part}": len(names) - 1}, distractors, key)
-    _require_frames(usable, probes.shots)
+    _require_frames(usable, sizes.shots)
     order = [names[index] for index in generator.permutation(len(names))]
-    quota = {name: probes.count // len(order) + (rank < probes.count % len(order)) for rank, name in enumerate(order)}
-    asked = {name: _asked(usable.filter(tool=name), quota[name], probes.shots, generator) for name in order}
+    quota = {name: sizes.count // len(order) + (rank < sizes.count % len(order)) for rank, name in enumerate(order)}
+    asked = {name: _asked(usable.filter(tool=name), quota[name], sizes.shots, generator) for name in order}
     support: list[Row] = []
     answered: list[Row] = []
     for number, (tools, new) in enumerate(_episodes(order, distractors + 1)):

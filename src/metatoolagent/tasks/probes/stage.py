@@ -23,7 +23,6 @@ def materialize(
     distractors: int,
     seed: int,
     evaluation: params.EvalTasks,
-    probes: params.Probes,
     out: Path,
 ) -> None:
     """Publish `eval_tasks.parquet` of probe `abstention`, `rotation` or `injection`.
@@ -34,8 +33,7 @@ def materialize(
         catalog: the artifact of ingestion.
         distractors: wrong tools in each candidate set, unless `evaluation` has a number of its own.
         seed: the experiment's seed.
-        evaluation: the part that is evaluated, how many questions share a candidate set, and the kind of distractors.
-        probes: how many questions.
+        evaluation: the part that is evaluated, how many questions, how many share a candidate set, and the kind of distractors.
         out: the folder of the artifact.
 
     Raises:
@@ -46,7 +44,7 @@ def materialize(
     # What stands in the place of a gold tool that is left out is a distractor too.
     extra = 1 if probe == "abstention" else 0
     number, key = in_evaluation(evaluation, distractors)
-    base = _base(source, number, key, extra, seed, evaluation, probes.count)
+    base = _base(source, number, key, extra, seed, evaluation)
     if probe == "abstention":
         tasks, schema = abstention.tasks(base, seed), schemas.EVAL_TASKS
     elif probe == "rotation":
@@ -58,13 +56,11 @@ def materialize(
         schemas.write(tasks, schema, paths[TASKS])
 
 
-def _base(
-    source: Source, distractors: int, key: str, extra: int, seed: int, evaluation: params.EvalTasks, count: int
-) -> pl.DataFrame:
+def _base(source: Source, distractors: int, key: str, extra: int, seed: int, evaluation: params.EvalTasks) -> pl.DataFrame:
     """Return the evaluation tasks, pool `all`, that a probe makes its own from, with some more distractors than asked for."""
     choices = source.choices
     questions = int((choices.part_T[choices.tool_Q] == evaluation.part).sum())
-    chosen = evaluation.model_copy(update={"count": min(count, questions)})
+    chosen = evaluation.model_copy(update={"count": min(evaluation.count, questions)})
     sampling = source.sampling(evaluation.distractor_kind, distractors + extra, seed)
     scopes = pools.available(choices, sampling.by_domain, seed, chosen)
     require({scope: number - extra for scope, number in scopes.items()}, distractors, key)
@@ -72,9 +68,9 @@ def _base(
 
 
 def materialize_adaptation(
-    parts: Path, distractors: int, seed: int, evaluation: params.EvalTasks, probes: params.Probes, out: Path
+    parts: Path, distractors: int, seed: int, evaluation: params.Evaluated, sizes: params.ProbeSizes, out: Path
 ) -> None:
-    """Publish `eval_tasks.parquet` and `support.parquet` of probe `adaptation`; arguments as `materialize`.
+    """Publish `eval_tasks.parquet` and `support.parquet` of probe `adaptation`; arguments as `materialize`, and the sizes.
 
     Raises:
         UserError: E-DISTRACTORS, E-QUESTIONS, or an error of the inputs.
@@ -82,7 +78,7 @@ def materialize_adaptation(
     source = parts / "questions.parquet"
     questions = schemas.read(source, schemas.QUESTION_PARTS)
     number, key = in_evaluation(evaluation, distractors)
-    support, answered = adaptation.tasks(questions, number, key, seed, evaluation.part, probes)
+    support, answered = adaptation.tasks(questions, number, key, seed, evaluation.part, sizes)
     with artifacts.publishing(out, (TASKS, SUPPORT), producer="materialize_adaptation", inputs=[source]) as paths:
         schemas.write(answered, schemas.EVAL_TASKS, paths[TASKS])
         schemas.write(support, schemas.META_TASKS, paths[SUPPORT])
