@@ -201,7 +201,7 @@ def explain(folder: Path) -> str:
     if unseen := [holder for holder in left.values() if not holder.is_left_over() and holder.pid not in seen]:
         return (
             f"{folder}: process {unseen[0].pid} of machine {unseen[0].host} holds it, and is not known to have ended: wait until"
-            f" it does, then run the same command again; if that machine or container is gone (docs/troubleshooting.md): {UNLOCK}"
+            " it does, then run the same command again (docs/troubleshooting.md says what to do if that machine is gone)"
         )
     if running:
         listed = ", ".join(str(process.pid) for process in running)

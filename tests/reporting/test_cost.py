@@ -124,7 +124,7 @@ def test_every_sweep_is_priced():
         # 3 + 4 + 4 sizes, 6 + 4 + 4 in the full form, of which one of each is the same: 8 questions are a pack, and 0 is all.
         ("sweep_queries", [36, 72], [120, 240]),
         ("sweep_sensitivity", [16, 16], [320, 320]),
-        # 4 levels and siblings, by base, ft and mta, in the full form by all ten with a model; the adapters are those of the main run.
+        # 4 levels and siblings, by base, ft and mta, in the full form by all ten with a model; the adapters are the main job's.
         ("sweep_overlap", [2, 15], [4, 50]),
         # Our chains and a benchmark's.
         ("multi_tool", [2, 6], [2, 6]),
