@@ -4,7 +4,7 @@ import typing
 import pytest
 
 from metatoolagent import params
-from metatoolagent.reporting.findings import TOOLS, compared, headline, rivals, sentences
+from metatoolagent.reporting.findings import TOOLS, compared, elsewhere, headline, rivals, sentences
 
 
 def comparison(reading, pool, difference, half, mdd=0.07):
@@ -32,6 +32,14 @@ def test_the_headline_says_where_mta_is_ahead_and_where_behind():
     both = headline(AHEAD | BEHIND)
     assert "ahead of fine-tuning in free" in both and "behind fine-tuning in scored" in both
     assert headline(OPEN) == "Meta-learning and fine-tuning are not told apart"
+
+
+def test_what_other_splits_tell_of_the_two_is_said_in_either_direction_and_nothing_else():
+    other = {key.replace("cd.", "web.", 1): value for key, value in (AHEAD | OPEN | BEHIND).items()}
+    assert list(elsewhere(AHEAD | OPEN | other)) == [
+        "On web: Free answers among the whole catalog: mta +10.0 points against ft [+5.0, +15.0], p over tools = 0.0400.",
+        "On web: Scored choices among tools that are all new: mta -9.0 points against ft [-14.0, -4.0], p over tools = 0.0400.",
+    ]
 
 
 def test_an_interval_without_zero_is_no_finding_where_the_test_over_tools_finds_nothing():

@@ -329,7 +329,26 @@ def test_what_a_reader_chooses_changes_the_figures_and_their_numbers(opened):
         "[...document.querySelectorAll('#figure-accuracy .numbers tbody tr')].every(row => row.innerText.includes('free'))"
     )
     assert cells.count() == len(METHODS)
+    heads = page.locator("#figure-accuracy .numbers th").all_inner_texts()
+    assert heads[:7] == ["split", "pool", "reading", "method", "accuracy", "low", "high"]
+    assert all(len(text) <= 6 for text in cells.first.locator("td").all_inner_texts()[4:7])
     assert wrong == []
+
+
+def long_names(tasks):
+    """Give tools names as long as those of API-Bench."""
+    for tools in tasks["catalogs"].values():
+        for number, tool in enumerate(tools):
+            tool[0] = f"universal_sentence_encoder_cmlm_multilingual_preprocess_bert_large_cased_whole_word_masking_{number}"
+
+
+def test_long_names_of_tools_do_not_make_a_phone_scroll_sideways(html, browser, tmp_path):
+    context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(changed(html, tmp_path, "tasks", long_names).as_uri())
+    page.locator(".task").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
 
 
 def another_split(tasks):
