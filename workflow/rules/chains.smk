@@ -141,6 +141,7 @@ rule report_chains:
             "evaluation/chain_metrics",
             "evaluation/metrics",
             "evaluation/statistics",
+            "look",
             "reporting/chains",
         ),
     output:

@@ -10,6 +10,7 @@ import vl_convert
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.evaluation.chain_metrics import ALL, KEY, Files, table
 from metatoolagent.evaluation.statistics import resolved
+from metatoolagent.look import CONFIG
 
 FILES = ("metrics.json", "table.csv", "figure.json", "figure.svg", "figure.png", "finding.md")
 MARKS = {"order": ("#12355b", "circle"), "set": ("#e08a00", "square"), "prefix": ("#5f8f9f", "triangle-up")}
@@ -31,7 +32,7 @@ def report(predictions: Files, resamples: int, seed: int, out: Path) -> None:
         UserError: E-CORRUPT or E-MISSING for inputs; E-UNPAIRED if the methods of a variant were given different tasks.
     """
     made = table(predictions, resamples, seed)
-    drawn = figure(made).to_json()
+    drawn = figure(made).configure(**CONFIG | {"background": "white"}).to_json()
     inputs = [path for files in predictions.values() for path in files.values()]
     with publishing(out, FILES, producer="report_chains", inputs=inputs) as paths:
         paths["metrics.json"].write_text(canonical_json(metrics(made)), encoding="utf-8")
@@ -67,7 +68,7 @@ def figure(made: pl.DataFrame) -> alt.FacetChart:
         xOffset=alt.XOffset("measure:N", sort=measures),
         color=alt.Color("measure:N", title="accuracy", scale=alt.Scale(domain=measures, range=colours)),
     )
-    points = base.mark_point(filled=True, size=60).encode(
+    points = base.mark_point().encode(
         y=alt.Y("value:Q", title="scored accuracy", scale=alt.Scale(domain=[0, 1])),
         shape=alt.Shape("measure:N", title="accuracy", scale=alt.Scale(domain=measures, range=shapes)),
     )
