@@ -1,5 +1,6 @@
 """Few-shot adaptation on the tiny model: it begins where the plain evaluation stands, and takes the inner loop's steps."""
 
+import signal
 from dataclasses import replace
 
 import polars as pl
@@ -90,6 +91,29 @@ def test_each_task_is_answered_in_the_episode_of_its_tool(drawn):
     assert sum(asked.height for _, asked in parts) == tasks.height
     for examples, asked in parts:
         assert set(asked["gold"]) <= set(examples["gold"])
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_paused_adaptation_goes_on_with_the_episode_that_comes_next(adaptation, tmp_path, monkeypatch):
+    adapting.run(adaptation)
+    expected, adapted = (adaptation.job.out / predicting.FILE).read_bytes(), []
+
+    def counted(language, phi, examples, given, real=adapting.iterates):
+        adapted.append(examples["meta_task"][0])
+        if len(adapted) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return real(language, phi, examples, given)
+
+    monkeypatch.setattr(adapting, "iterates", counted)
+    kept = replace(adaptation, job=replace(adaptation.job, work=tmp_path / "work", out=tmp_path / "kept"))
+    with pytest.raises(UserError, match="I-PAUSED"):
+        adapting.run(kept)
+    adapting.run(kept)
+    assert len(adapted) == len(set(adapted)) == 2
+    assert (kept.job.out / predicting.FILE).read_bytes() == expected
+    # Other steps are other answers.
+    adapting.run(replace(kept, steps=[0, 1]))
+    assert len(adapted) == 4
 
 
 def test_steps_into_infinity_end_with_one_error_and_no_output(adaptation):

@@ -1,5 +1,6 @@
 """The selector step by step, by a method whose every answer is written down."""
 
+import signal
 from dataclasses import replace
 
 import polars as pl
@@ -9,6 +10,7 @@ from metatoolagent import params
 from metatoolagent.catalog import schemas
 from metatoolagent.catalog.chain_stage import ingest
 from metatoolagent.errors import UserError
+from metatoolagent.evaluation import chains
 from metatoolagent.evaluation.chains import FILE, WITHOUT, best, evaluate, follow
 from metatoolagent.evaluation.job import Prediction, set_by_set
 from metatoolagent.params import Chains
@@ -111,3 +113,27 @@ def test_bm25_takes_the_next_best_document_and_does_not_read_the_names_of_calls(
         schemas.write(tasks, schemas.CHAIN_TASKS, paths["chain_tasks.parquet"])
     evaluate(replace(job, tasks=job.out / "chain_tasks.parquet", out=job.out / "found"))
     assert pl.read_parquet(job.out / "found" / FILE)["scored"].to_list() == [["trail_map", "timer_begin"]]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_paused_evaluation_goes_on_with_the_chain_that_comes_next(chain_job, tmp_path, monkeypatch):
+    job = chain_job("base")
+    evaluate(job)
+    expected, asked = (job.out / FILE).read_bytes(), []
+    total = len(pl.read_parquet(job.tasks))
+    assert total >= 3
+
+    def counted(answer, task, real=follow):
+        asked.append(task["task_id"])
+        if len(asked) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return real(answer, task)
+
+    monkeypatch.setattr(chains, "follow", counted)
+    kept = replace(job, work=tmp_path / "work", out=tmp_path / "kept")
+    with pytest.raises(UserError, match="I-PAUSED") as raised:
+        evaluate(kept)
+    assert f"after answer 2 of {total}" in raised.value.what and not kept.out.exists()
+    evaluate(kept)
+    assert len(asked) == len(set(asked)) == total
+    assert (kept.out / FILE).read_bytes() == expected

@@ -1,5 +1,5 @@
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,15 +15,7 @@ from metatoolagent.models.adapter import WEIGHTS
 from metatoolagent.params import Evaluate
 from model_fixtures import ADAPTER, BACKBONE, published
 
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Bring the signal handlers back that a supervisor replaces."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("handlers")
 
 
 @pytest.fixture
@@ -80,7 +72,7 @@ def test_a_paused_evaluation_goes_on_where_it_was_and_ends_with_the_same_bytes(t
         with pytest.raises(UserError) as raised:
             evaluate(job)
         assert (raised.value.code, raised.value.exit_code) == ("I-PAUSED", 75)
-        assert f"received SIGTERM: paused after task {sum(sizes[:stop])} of {sum(sizes)}" in raised.value.what
+        assert f"received SIGTERM: paused after answer {sum(sizes[:stop])} of {sum(sizes)}" in raised.value.what
         assert not job.out.exists()
         capsys.readouterr()
         evaluate(job)
@@ -163,6 +155,10 @@ def test_the_name_of_an_evaluation_changes_with_all_that_decides_its_answers(tra
     ]
     names = [run_id(replace(trained, **change)) for change in changed]
     assert len({run_id(trained), run_id(job), *names}) == len(changed) + 2
+    assert (
+        len({run_id(trained), run_id(trained, [tasks]), run_id(trained, [], {"steps": 1}), run_id(trained, [], {"steps": 2})})
+        == 4
+    )
     for change in ({"out": tmp_path / "elsewhere"}, {"work": None}):
         assert run_id(replace(trained, **change)) == run_id(trained)
 
@@ -178,6 +174,6 @@ def test_all_of_a_prediction_is_kept(job, tmp_path):
     full = Prediction([-0.1, -1e-300, float("-1.7976931348623157e308")], "ü\n", "\U0001f600 \x00", None, True, "reason", "cut")
     selecting = Prediction(None, "a", "a", "a", False)
     with resuming.kept(job, tmp_path / "work", 2) as answers:
-        answers.add([full, selecting])
+        answers.add([asdict(full), asdict(selecting)])
     with resuming.kept(job, tmp_path / "work", 2) as answers:
-        assert answers.predictions == [full, selecting]
+        assert [Prediction(**item) for item in answers.given] == [full, selecting]

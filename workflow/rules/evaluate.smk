@@ -18,6 +18,7 @@ rule evaluate:
         demonstrations=demonstration_files,
         method=method_code,
         code=code(
+            "evaluation/answers",
             "evaluation/generation",
             "evaluation/job",
             "evaluation/language",

@@ -106,6 +106,7 @@ rule adapt:
         adapter=adapter_files,
         code=code(
             "evaluation/adapting",
+            "evaluation/answers",
             "evaluation/generation",
             "evaluation/job",
             "evaluation/language",

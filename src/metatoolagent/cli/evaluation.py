@@ -71,16 +71,17 @@ def evaluate_chains(
     out: Out,
     model: Model = BACKBONE,
     adapter: Adapter = None,
+    work: Work = WORK,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
-    """Apply METHOD step by step to every chain, after its own choices and after the gold ones."""
+    """Apply METHOD step by step to every chain, after its own choices and after the gold ones; goes on after a kill."""
     del log
     require_known("method", method, list(params.OF_METHOD))
     from metatoolagent.evaluation import chains
 
     given = params.given(parameters)
-    chains.evaluate(_with_cores(_job(method, given, tasks, catalog, out, model, adapter)))
+    chains.evaluate(replace(_with_cores(_job(method, given, tasks, catalog, out, model, adapter)), work=work))
 
 
 def adapt(
@@ -91,6 +92,7 @@ def adapt(
     out: Out,
     model: Model = BACKBONE,
     adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; none for base, which gets a fresh one.")] = None,
+    work: Work = WORK,
     parameters: Parameters = None,
     log: Log = None,
 ) -> None:
@@ -102,7 +104,7 @@ def adapt(
     given = params.given(parameters)
     # An adapter is adapted in any case, a fresh one where none is named.
     job = _with_cores(_job(method, given, tasks, catalog, out, model, adapter))
-    job = replace(job, adapter=given.section(params.Adapter))
+    job = replace(job, adapter=given.section(params.Adapter), work=work)
     steps = given.part(params.InnerSteps, "probes").steps
     adapting.run(adapting.Adaptation(job, support, given.section(params.Train), given.section(params.Mta), steps))
 

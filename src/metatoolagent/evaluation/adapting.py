@@ -4,8 +4,8 @@ Each episode starts anew from the method's own LoRA tensors and takes the inner 
 episode's one support pack, with the training's loss and rate: theta_{k+1} = theta_k - inner_lr grad L(theta_k).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from tqdm import tqdm
 from metatoolagent import columns, known, params
 from metatoolagent.artifacts import KEPT, publishing, verify
 from metatoolagent.errors import Exit, UserError, shown
-from metatoolagent.evaluation.job import Job, Prediction
+from metatoolagent.evaluation.answers import Answers, answers
+from metatoolagent.evaluation.job import Job, Prediction, Tasks
 from metatoolagent.evaluation.language import Language, adaptable
 from metatoolagent.evaluation.predicting import FILE, table
 from metatoolagent.evaluation.scoring import predict
@@ -24,9 +25,7 @@ from metatoolagent.meta.inner_loop import adapt
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.models import backbone
 from metatoolagent.models.adapter import Tensors
-from metatoolagent.orchestrators import while_wanted
 from metatoolagent.tasks.channel import AnyPack
-from metatoolagent.tasks.rendering import Row
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,9 @@ def run(adaptation: Adaptation) -> None:
     """Publish `predictions.parquet` with a column `steps`: every task once for each number of steps.
 
     Raises:
-        UserError: E-CORRUPT, E-MISSING, E-SCHEMA, E-STALE or E-SUPPORT for inputs; E-CTX; I-PAUSED if Snakemake or DVC
-            above this process is gone; E-NONFINITE if the inner steps lead to NaN or infinity.
+        UserError: E-CORRUPT, E-MISSING, E-SCHEMA, E-STALE or E-SUPPORT for inputs; E-CTX; I-PAUSED (exit code 75)
+            when asked to stop or when Snakemake or DVC above this process is gone; E-LOCK; E-NONFINITE if the inner
+            steps lead to NaN or infinity.
     """
     job = adaptation.job
     tasks = columns.read(job.tasks, "evaluation tasks", columns.EVAL_TASKS)
@@ -58,20 +58,36 @@ def run(adaptation: Adaptation) -> None:
     require_support(tasks, support, f"{job.tasks}, {adaptation.support}")
     catalog = set(pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name"])["name"])
     known.require(tasks["candidates"].explode().unique(maintain_order=True), catalog, job.catalog)
-    language, phi = adaptable(job)
-    rows: list[Row] = []
-    predictions: list[Prediction] = []
-    with tqdm(total=len(tasks) * len(adaptation.steps), desc=f"{job.method} adaptation", unit="task", mininterval=15.0) as bar:
-        for examples, asked in while_wanted(episodes(support, tasks)):
-            theta_K = iterates(language, phi, examples, adaptation)
-            for steps in adaptation.steps:
-                sets = [group.to_dicts() for _, group in asked.group_by("candidates", maintain_order=True)]
-                predictions += chain(*predict(language.model, theta_K[steps], language.renderer, sets, language.max_new_tokens))
-                rows += [row | {"steps": steps} for row in chain(*sets)]
-                bar.update(len(asked))
+    parted = [
+        (examples, [group.to_dicts() for _, group in asked.group_by("candidates", maintain_order=True)])
+        for examples, asked in episodes(support, tasks)
+    ]
+    rows = [row | {"steps": steps} for _, sets in parted for steps in adaptation.steps for row in chain(*sets)]
+    decide = {name: getattr(adaptation, name).model_dump() for name in ("train", "mta")} | {"steps": adaptation.steps}
+    with answers(job, len(rows), inputs=[adaptation.support], parameters=decide) as found:
+        if len(found.given) < len(rows):
+            _answer(adaptation, parted, len(rows), found)
+    predictions = [Prediction(**item) for item in found.given]
     inputs = [*job.inputs(), adaptation.support]
     with publishing(job.out, (FILE,), producer="adapt", inputs=inputs, extra=job.record()) as paths:
         table(rows, predictions, catalog).sort("steps", "task_id").write_parquet(paths[FILE])
+
+
+def _answer(adaptation: Adaptation, parted: Sequence[tuple[pl.DataFrame, Sequence[Tasks]]], total: int, found: Answers) -> None:
+    """Adapt in all episodes but those whose tasks are answered, and let the adapted model answer, an episode at a time."""
+    language, phi = adaptable(adaptation.job)
+    reached, known_answers, name = 0, len(found.given), f"{adaptation.job.method} adaptation"
+    with tqdm(total=total, initial=known_answers, desc=name, unit="task", mininterval=15.0) as bar:
+        for examples, sets in parted:
+            reached += len(adaptation.steps) * sum(map(len, sets))
+            if reached <= known_answers:
+                continue
+            theta_K = iterates(language, phi, examples, adaptation)
+            predictions: list[Prediction] = []
+            for steps in adaptation.steps:
+                predictions += chain(*predict(language.model, theta_K[steps], language.renderer, sets, language.max_new_tokens))
+            found.add([asdict(prediction) for prediction in predictions])
+            bar.update(reached - bar.n)
 
 
 def require_support(tasks: pl.DataFrame, support: pl.DataFrame, where: str) -> None:

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from metatoolagent.artifacts import KEPT, publishing
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.evaluation.answers import answers
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, prepare, set_by_set
-from metatoolagent.orchestrators import while_wanted
 from metatoolagent.params import OF_METHOD, SELECTING
 from metatoolagent.tasks.prompts import with_calls
 from metatoolagent.tasks.rendering import Row
@@ -41,19 +41,21 @@ def evaluate(job: Job) -> None:
         job: the method, and the table of chain tasks as its tasks.
 
     Raises:
-        UserError: E-METHOD (exit code 64) for the methods of `WITHOUT`, E-CORRUPT or E-MISSING for inputs, E-CTX, I-PAUSED if
-            Snakemake or DVC above this process is gone, and those of the method.
+        UserError: E-METHOD (exit code 64) for the methods of `WITHOUT`, E-CORRUPT or E-MISSING for inputs, E-CTX, I-PAUSED
+            (exit code 75) when asked to stop or when Snakemake or DVC above this process is gone, E-LOCK, and those of
+            the method.
     """
     if job.method in WITHOUT:
         known = ", ".join(name for name in OF_METHOD if name not in WITHOUT)
         what, where = "the method does not answer chains", str(job.tasks)
         raise UserError("E-METHOD", what, where, shown(job.method), f"name one of {known}", KEPT, exit_code=Exit.PARAMS)
-    tasks = schemas.read(job.tasks, schemas.CHAIN_TASKS)
-    answer = prepare(job)
-    if job.method in SELECTING:
-        answer = among_uncalled(answer)
-    asked = tqdm(while_wanted(tasks.to_dicts()), total=len(tasks), desc=f"{job.method} chains", unit="chain")
-    rows = [{**row, **follow(answer, row)} for row in asked]
+    tasks = schemas.read(job.tasks, schemas.CHAIN_TASKS).to_dicts()
+    with answers(job, len(tasks)) as found:
+        if left := tasks[len(found.given) :]:
+            answer = among_uncalled(prepare(job)) if job.method in SELECTING else prepare(job)
+            for row in tqdm(left, total=len(tasks), initial=len(found.given), desc=f"{job.method} chains", unit="chain"):
+                found.add([follow(answer, row)])
+    rows = [row | {reading: choices[reading] for reading in READINGS} for row, choices in zip(tasks, found.given, strict=True)]
     frame = pl.DataFrame(rows, schema_overrides=dict.fromkeys(READINGS, schemas.TEXTS))
     with publishing(job.out, (FILE,), producer="evaluate_chains", inputs=job.inputs(), extra=job.record()) as paths:
         schemas.write(frame, schemas.CHAIN_PREDICTIONS, paths[FILE])

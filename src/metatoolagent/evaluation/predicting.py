@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from tqdm import tqdm
 from metatoolagent import columns, known
 from metatoolagent.artifacts import KEPT, publishing, verify
 from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.evaluation.answers import Answers, answers
 from metatoolagent.evaluation.job import Job, Prediction, Tasks, prepare
-from metatoolagent.orchestrators import while_wanted
 from metatoolagent.params import PROBED
 from metatoolagent.tasks.abstention import NONE
 from metatoolagent.tasks.rendering import SHARED, Row
@@ -40,39 +41,28 @@ def evaluate(job: Job) -> None:
     groups = tasks.group_by("pool", *(name for name in SHARED if name in tasks.columns), maintain_order=True)
     sets = [group.to_dicts() for _, group in groups]
     batches = [sets[start : start + SETS] for start in range(0, len(sets), SETS)]
-    predictions: list[Prediction] = []
-    if job.backbone and job.work:
-        from metatoolagent.evaluation import resuming  # with torch, which methods without a model do without
-
-        with resuming.kept(job, job.work, len(tasks)) as answers:
-            if (known_answers := len(answers.predictions)) < len(tasks):
-                _answer(job, batches, len(tasks), known_answers, answers.add)
-            else:  # the method, which would verify what it reads, has nothing to do
-                for path in job.inputs():
-                    verify(path)
-            predictions = answers.predictions
-    else:
-        _answer(job, while_wanted(batches), len(tasks), 0, predictions.extend)
+    with answers(job, len(tasks)) as found:
+        if len(found.given) < len(tasks):
+            _answer(job, batches, len(tasks), found)
+    predictions = [Prediction(**item) for item in found.given]
     with publishing(job.out, (FILE,), producer="evaluate", inputs=job.inputs(), extra=job.record()) as paths:
         table(list(chain(*sets)), predictions, catalog).sort("task_id").write_parquet(paths[FILE])
 
 
-def _answer(
-    job: Job, batches: Iterable[Sequence[Tasks]], total: int, known: int, add: Callable[[list[Prediction]], None]
-) -> None:
-    """Let the method answer all but the first `known` tasks, and hand over its predictions batch by batch.
+def _answer(job: Job, batches: Iterable[Sequence[Tasks]], total: int, found: Answers) -> None:
+    """Let the method answer all tasks but those that are answered, batch by batch.
 
     A batch has the same sets wherever an evaluation was stopped before, so that its answers have the same bytes.
     """
-    answer, reached, started = prepare(job), 0, time.monotonic()
+    answer, reached, started, known_answers = prepare(job), 0, time.monotonic(), len(found.given)
     interval = 0.5 if sys.stderr.isatty() else 15.0
-    with tqdm(total=total, initial=known, desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
+    with tqdm(total=total, initial=known_answers, desc=f"{job.method} evaluation", unit="task", mininterval=interval) as bar:
         for together in batches:
             reached += sum(map(len, together))
-            if reached <= known:
+            if reached <= known_answers:
                 continue
-            add(list(chain(*answer(together))))
-            bar.set_postfix_str(f"{(reached - known) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
+            found.add([asdict(prediction) for prediction in chain(*answer(together))])
+            bar.set_postfix_str(f"{(reached - known_answers) / (time.monotonic() - started):.1f} tasks/s", refresh=False)
             bar.update(reached - bar.n)
 
 

@@ -6,14 +6,14 @@ decides them. So the second of two sweeps that have an evaluation in common take
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from metatoolagent.errors import Exit, UserError
-from metatoolagent.evaluation.job import Job, Prediction
+from metatoolagent.evaluation.answers import Answers, Given
+from metatoolagent.evaluation.job import Job
 from metatoolagent.meta import checkpoints
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.supervision import Supervisor, locked
@@ -25,73 +25,76 @@ ROOMS = (*checkpoints.OF_TRAINING, "evaluation", "evaluation/methods")
 """Whose code decides the answers."""
 
 
-class Answers:
-    """The predictions of an evaluation, in the order of its tasks, as far as they are known.
+class KeptAnswers(Answers):
+    """Answers that are saved while they are given."""
 
-    Attributes:
-        predictions: of the first tasks, those that were kept and those that were added.
-    """
-
-    def __init__(self, folder: Path, tasks: int, supervisor: Supervisor) -> None:
+    def __init__(self, folder: Path, total: int, supervisor: Supervisor) -> None:
         """Take what was kept.
 
         Args:
             folder: of the evaluation in the folder of work; it exists.
-            tasks: number of tasks.
+            total: number of answers.
             supervisor: of the lock on the folder.
         """
-        self._folder, self._tasks, self._supervisor = folder, tasks, supervisor
-        newest = checkpoints.newest(folder)
-        self.predictions = [Prediction(**item) for item in newest.record["predictions"]] if newest else []
+        super().__init__()
+        self._folder, self._total, self._supervisor = folder, total, supervisor
+        if newest := checkpoints.newest(folder):
+            self.given = newest.record["answers"]
         self._saved = time.monotonic()
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Add the predictions of the next tasks, and save all of them if it is time to.
+    def add(self, found: Sequence[Given]) -> None:
+        """Add the next ones, and save all of them if it is time to.
 
         Raises:
             UserError: I-PAUSED (exit code 75) when asked to stop or when the orchestrator is gone; all are saved then.
         """
-        self.predictions += predictions
+        self.given += found
         self._supervisor.give_sign()
-        is_last = len(self.predictions) == self._tasks
+        is_last = len(self.given) == self._total
         reason = "" if is_last else self._supervisor.reason_to_pause()
         if is_last or reason or time.monotonic() - self._saved > INTERVAL:
-            self._save()
+            checkpoints.save(self._folder, Checkpoint(len(self.given), {}, {"answers": self.given}))
+            self._saved = time.monotonic()
         if reason:
-            what = f"{reason}: paused after task {len(self.predictions)} of {self._tasks}"
+            what = f"{reason}: paused after answer {len(self.given)} of {self._total}"
             raise UserError("I-PAUSED", what, str(self._folder), fix="run the same command to go on", exit_code=Exit.RETRY)
 
-    def _save(self) -> None:
-        record = {"predictions": [asdict(prediction) for prediction in self.predictions]}
-        checkpoints.save(self._folder, Checkpoint(len(self.predictions), {}, record))
-        self._saved = time.monotonic()
 
+def run_id(job: Job, inputs: Sequence[Path] = (), parameters: Mapping[str, Any] | None = None) -> str:
+    """Return the name of an evaluation by a model, which changes with all that decides its answers, and with nothing else.
 
-def run_id(job: Job) -> str:
-    """Return the name of an evaluation by a model, which changes with all that decides its answers, and with nothing else."""
-    parameters: dict[str, Any] = {**job.record(), "seed": job.seed}
+    Args:
+        job: the evaluation.
+        inputs: what is read beside the job's own inputs.
+        parameters: what decides the answers beside the job's own.
+    """
+    told: dict[str, Any] = {**job.record(), "seed": job.seed, **(parameters or {})}
     for name in ("backbone", "adapter", "evaluate", "reasoning", "icl"):
         section = getattr(job, name)
-        parameters[name] = section.model_dump() if section else None
+        told[name] = section.model_dump() if section else None
     prompts = [job.model / name for name in FILES if name != "model.safetensors"]
-    return checkpoints.run_id(parameters, [*job.inputs(), *prompts], ROOMS)
+    return checkpoints.run_id(told, [*job.inputs(), *inputs, *prompts], ROOMS)
 
 
 @contextmanager
-def kept(job: Job, work: Path, tasks: int) -> Iterator[Answers]:
+def kept(
+    job: Job, work: Path, total: int, inputs: Sequence[Path] = (), parameters: Mapping[str, Any] | None = None
+) -> Iterator[KeptAnswers]:
     """Hold the answers of an evaluation; a second process that makes the same ones waits for the first.
 
     Args:
         job: the evaluation, by a method with a model.
         work: the folder in which those of all evaluations are kept.
-        tasks: number of tasks.
+        total: number of answers.
+        inputs: as for `run_id`.
+        parameters: as for `run_id`.
 
     Raises:
         UserError: as `meta.supervision.locked`.
     """
-    folder = work / run_id(job)
+    folder = work / run_id(job, inputs, parameters)
     with locked(folder) as supervisor:
-        answers = Answers(folder, tasks, supervisor)
-        if known := len(answers.predictions):
-            print(f"{known} of {tasks} answers were given before: taken from {folder}", file=sys.stderr)  # noqa: T201
-        yield answers
+        found = KeptAnswers(folder, total, supervisor)
+        if known := len(found.given):
+            print(f"{known} of {total} answers were given before: taken from {folder}", file=sys.stderr)  # noqa: T201
+        yield found
