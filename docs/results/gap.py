@@ -63,6 +63,24 @@ def rows() -> list[Row]:
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all", HERE),
         of_metrics("eleven candidates, free answers", "distractors-10.json", "cd.mta_vs_ft.free.all", HERE),
+        *[
+            of_table(
+                f"{training} wrong candidates in training, 5 in evaluation",
+                "distractors.csv",
+                folder=HERE,
+                training=training,
+                evaluation="5",
+            )
+            for training in ("2", "10")
+        ],
+        *[
+            of_table(f"{share} % of each description shared", "overlap.csv", folder=HERE, overlap=share)
+            for share in ("30", "60", "90")
+        ],
+        of_table("siblings that differ in one constraint", "overlap.csv", folder=HERE, overlap="siblings"),
+        of_table(
+            "chains, exact order", "multi_tool.csv", folder=HERE, variant="chains", chains="test", length="all", measure="order"
+        ),
         of_metrics("ToolAlpaca, across APIs", "toolalpaca.json", "toolalpaca-cd.mta_vs_ft.scored.all", HERE),
         of_metrics("ToolAlpaca, within an API", "toolalpaca.json", "toolalpaca-sd.mta_vs_ft.scored.all", HERE),
         of_metrics("API-Bench, across hubs", "apibench.json", "apibench-cd.mta_vs_ft.scored.all", HERE),
