@@ -60,6 +60,8 @@ def rows() -> list[Row]:
         of_table("the same, every candidate new", pool="unseen", **five),
         of_table("every candidate new, free answers", reading="free", pool="unseen", **five),
         *[of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)],
+        of_table("the same, exact hypergradient, seed 0", "hypergradients.csv", folder=HERE, method="exact", seed="all"),
+        of_table("the same, reptile, seed 0", "hypergradients.csv", folder=HERE, method="reptile", seed="all"),
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all", HERE),
         of_metrics("eleven candidates, free answers", "distractors-10.json", "cd.mta_vs_ft.free.all", HERE),
