@@ -1,7 +1,8 @@
 """Fixtures that several tests share."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,13 @@ def published() -> dict[str, Path]:
     if len(found) < len(names):
         pytest.skip(f"{MIRRORS} names no folder with the benchmarks")
     return {name: fetch_file(source(name, table), table.parent) for name in names}
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Bring the signal handlers back that a supervisor replaces."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

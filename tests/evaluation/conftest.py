@@ -1,6 +1,5 @@
 """The fixtures of the model side, and a job over them."""
 
-import signal
 from dataclasses import replace
 
 import pytest
@@ -33,13 +32,3 @@ def job_of(job, materialized):
         return replace(job, method=method, backbone=backbone, evaluate=short, demonstrations=demonstrations, out=job.out / method)
 
     return make
-
-
-@pytest.fixture
-def handlers():
-    """Bring the signal handlers back that the supervisor of an evaluation replaces."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)

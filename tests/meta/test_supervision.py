@@ -12,6 +12,8 @@ from metatoolagent.errors import UserError
 from metatoolagent.meta import supervision
 from metatoolagent.meta.supervision import locked
 
+pytestmark = pytest.mark.usefixtures("handlers")
+
 HOLD = """
 import sys
 from pathlib import Path
@@ -36,16 +38,6 @@ ORCHESTRATE = """
 import subprocess, sys
 subprocess.run(["bash", "-c", '"$@"; true', "job", sys.executable, "-c", sys.argv[1], sys.argv[2]], stdout=sys.stdout)
 """
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Bring the signal handlers back that a supervisor replaces."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.fixture

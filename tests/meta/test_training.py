@@ -29,6 +29,8 @@ from metatoolagent.tasks.abstention import NONE
 from metatoolagent.tasks.prompts import read_template
 from model_fixtures import ADAPTER, BACKBONE, MTA, SPOILT, TRAIN, run_cli, spoilt, tree
 
+pytestmark = pytest.mark.usefixtures("handlers")
+
 UPDATES = 6
 RESUMED = [
     {"hypergradient": "exact", "product": "double_backward", "learn_inner_lr": True},
@@ -50,16 +52,6 @@ def test_a_run_of_dtype_auto_is_another_one_on_machines_of_another_kind(job, mon
         monkeypatch.setattr(precision, "multiplies_bfloat16", lambda faster=faster: faster)
         names.add(auto.run_id())
     assert len(names) == 2
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Bring the signal handlers back that a supervisor replaces."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
