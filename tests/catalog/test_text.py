@@ -10,6 +10,7 @@ from metatoolagent.catalog.text import folded_name, hidden, normalised, strings
         ("a\u2066b", "E-BIDI", "U+2066"),
         ("a\u200fb", "E-BIDI", "U+200F"),
         ("a\u200bb", "E-INVISIBLE", "U+200B"),
+        ("a\u2800b", "E-INVISIBLE", "U+2800"),
         ("a\u00adb", "E-INVISIBLE", "U+00AD"),
         ("a\U000e0041b", "E-INVISIBLE", "U+E0041"),
         ("a\ufe0fb", "E-INVISIBLE", "U+FE0F"),

@@ -133,6 +133,9 @@ def test_table2_asks_benchmarks_of_what_was_trained_on_split_cd(planned):
         assert evaluated == {"random", "base", "ft", "mta"}
         seeded = {method for of, method in jobs(listed, "evaluate") if of == variant("table2", f"seed=1,split={name}")}
         assert seeded == {"ft", "mta"}
+    # icl is shown what was trained on, which is no benchmark's.
+    shown = planned("table2", "{seeds: [0], table2: {methods: [icl], splits: [toolalpaca-cd]}}")
+    assert ("toolalpaca-cd", "icl") in jobs(shown, "evaluate") and not jobs(shown, "materialize")
 
 
 def test_a_fold_of_table2_that_has_no_tools_stops_before_anything_is_planned(copy, shell):
