@@ -2,8 +2,10 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
+from metatoolagent.artifacts import MADE
 from metatoolagent.sweeps import runs
 
 ROOT = Path(__file__).parents[1]
@@ -129,3 +131,14 @@ def test_the_contents_of_the_log_have_every_entry():
     linked = re.findall(r"\]\(#([^)]+)\)", contents)
     anchors = [re.sub(r"[^\w\- ]", "", entry.splitlines()[0].lower()).replace(" ", "-") for entry in entries]
     assert sorted(linked) == sorted(anchors)
+
+
+def test_nothing_stands_in_git_where_the_workflow_publishes():
+    """A link there leads nowhere in another clone, and its first command would end with E-CREATE."""
+    listed = subprocess.run(["git", "ls-files", "-s", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    entries = [(line.split()[0], Path(line.partition("\t")[2])) for line in listed.split("\0") if line]
+    assert len(entries) > 500
+    assert [str(path) for mode, path in entries if mode == "120000" or any(path.is_relative_to(made) for made in MADE)] == []
+    tried = [f"{made}/x" for made in (*MADE, "logs", "work")] + list(MADE)
+    ignored = subprocess.run(["git", "check-ignore", *tried], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert ignored.split() == tried
