@@ -82,7 +82,7 @@ def test_it_takes_one_training_tool_more(draw):
     draw(0.0, distractors=4)
     with pytest.raises(UserError, match="E-DISTRACTORS") as raised:
         draw(0.1, distractors=4)
-    assert raised.value.fix.startswith("set distractors: 3,")
+    assert raised.value.fix.startswith("set distractors: 3 (")
     draw(0.1, distractors=3)
 
 

@@ -37,9 +37,9 @@ def splits(catalog, committed, tmp_path_factory):
 def draw(catalog, committed, splits, tmp_path):
     """Materializes the tasks of a split: `meta_tasks`, which are trained on, or `tasks`, which are evaluated."""
 
-    def draw(what, kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None, variant=MAIN):
+    def draw(what, kind, out="out", *, seed=0, distractors=2, meta=None, evaluation=None, variant=MAIN, parts=None):
         training, evaluated = committed.meta_tasks.model_copy(update=meta), committed.eval_tasks.model_copy(update=evaluation)
-        given, folder = (splits / kind, catalog, kind, distractors, seed), tmp_path / out / what
+        given, folder = (parts or splits / kind, catalog, kind, distractors, seed), tmp_path / out / what
         if what == "meta_tasks":
             stage.materialize(*given, training, folder, variant)
             return schemas.read(folder / stage.FILE, schemas.META_TASKS)
@@ -246,12 +246,12 @@ IN_EVALUATION = "domain kitchen in pool unseen (at most 4), domain travel in poo
 @pytest.mark.parametrize(
     ("what", "kind", "distractors", "where", "largest"),
     [
-        ("meta_tasks", "sd", 5, IN_TRAINING, 4),
-        ("meta_tasks", "cd", 20, "training tools (at most 4)", 4),
+        ("meta_tasks", "sd", 5, f"{IN_TRAINING}, {IN_EVALUATION}", 4),
+        ("meta_tasks", "cd", 20, "training tools (at most 4), pool all (at most 19), pool unseen (at most 9)", 4),
         ("meta_tasks", "hd-kitchen", 4, "training tools (at most 3)", 3),
-        ("tasks", "sd", 5, IN_EVALUATION, 4),
-        ("tasks", "cd", 10, "pool unseen (at most 9)", 9),
-        ("tasks", "cd", 20, "pool all (at most 19), pool unseen (at most 9)", 9),
+        ("tasks", "sd", 5, f"{IN_EVALUATION}, {IN_TRAINING}", 4),
+        ("tasks", "cd", 10, "pool unseen (at most 9), training tools (at most 4)", 4),
+        ("tasks", "cd", 20, "pool all (at most 19), pool unseen (at most 9), training tools (at most 4)", 4),
     ],
 )
 def test_too_many_distractors_are_refused(draw, what, kind, distractors, where, largest):
@@ -260,8 +260,24 @@ def test_too_many_distractors_are_refused(draw, what, kind, distractors, where, 
     error = raised.value
     assert (error.code, error.exit_code) == ("E-DISTRACTORS", 65)
     assert error.where == where
-    assert error.fix.startswith(f"set distractors: {largest},")
-    draw(what, kind, distractors=largest)
+    assert error.fix.startswith(f"set distractors: {largest} (for training and evaluation tasks of split {kind}, ")
+    for each in ("meta_tasks", "tasks"):
+        draw(each, kind, distractors=largest)
+
+
+@pytest.mark.parametrize("first", ["meta_tasks", "tasks"])
+@pytest.mark.parametrize(("share", "largest"), [(0.1, 1), (0.2, 3), (0.3, 3)])
+def test_whichever_tasks_are_refused_first_the_number_told_is_possible_for_both(
+    draw, catalog, committed, tmp_path, first, share, largest
+):
+    """Of 10 tools a domain: few unseen ones leave evaluation the fewest distractors, many leave training the fewest."""
+    params = committed.split.model_copy(update={"test": share, "validation": share})
+    split(catalog, "sd", params, 0, tmp_path / "parts")
+    with pytest.raises(UserError, match="E-DISTRACTORS") as raised:
+        draw(first, "sd", distractors=9, parts=tmp_path / "parts", evaluation={"count": 12})
+    assert raised.value.fix.startswith(f"set distractors: {largest} (")
+    for each in ("meta_tasks", "tasks"):
+        draw(each, "sd", distractors=largest, parts=tmp_path / "parts", evaluation={"count": 12})
 
 
 @pytest.mark.parametrize(("what", "where"), [("meta_tasks", IN_TRAINING), ("tasks", IN_EVALUATION)])
@@ -269,7 +285,7 @@ def test_distractors_of_the_same_domain_count_each_domain(draw, what, where):
     changes = {"distractor_kind": "same_domain"}
     with pytest.raises(UserError) as raised:
         draw(what, "cd", distractors=5, meta=changes, evaluation=changes)
-    assert raised.value.where == where
+    assert raised.value.where.startswith(where)
 
 
 def test_more_evaluation_tasks_than_questions_are_refused(draw):
@@ -459,13 +475,13 @@ def test_evaluation_can_have_its_own_number_of_distractors(make):
             "distractors/distractors=5",
             {"distractors": 5},
             "sweeps.distractors: 5",
-            "take what is above 4 out of sweeps.distractors,",
+            "take what is above 4 out of sweeps.distractors (for training and evaluation tasks of split cd, ",
         ),
         (
             "distractors/eval_tasks.distractors=30",
             {"evaluation": {"distractors": 30}},
             "sweeps.distractors: 30",
-            "take what is above 9 out of sweeps.distractors,",
+            "take what is above 4 out of sweeps.distractors (for training and evaluation tasks of split cd, ",
         ),
         (
             "queries/meta_tasks.tools=99",

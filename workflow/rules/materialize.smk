@@ -21,6 +21,7 @@ rule materialize:
             "tasks/drawing",
             "tasks/meta_tasks",
             "tasks/packs",
+            "tasks/pools",
             "tasks/turns",
         ),
     output:

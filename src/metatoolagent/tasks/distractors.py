@@ -4,7 +4,7 @@ Legend: N tasks, T tools of the catalog, D distractors. Tools are numbers: their
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,27 +92,44 @@ def in_evaluation(evaluation: params.Evaluated, distractors: int) -> tuple[int, 
     return (evaluation.distractors, "eval_tasks.distractors") if evaluation.distractors else (distractors, "distractors")
 
 
-def require(available: Mapping[str, int], distractors: int, key: str = "distractors") -> None:
+@dataclass(frozen=True)
+class Beside:
+    """The other tasks that a number of distractors is for, in training or in evaluation."""
+
+    available: Callable[[], Mapping[str, int]] = dict
+    """Returns how many distractors each of their scopes can give; asked only where the number is too large anyway."""
+
+    reach: str = ""
+    """What the largest number is possible for with them, in words."""
+
+
+ALONE = Beside()
+
+
+def require(available: Mapping[str, int], distractors: int, key: str = "distractors", beside: Beside = ALONE) -> None:
     """Refuse a number of distractors that some scope has too few tools for.
 
     Args:
         available: how many distractors each scope, such as the tools of a domain, can give.
         distractors: how many are asked for.
         key: where in params.yaml; a sweep's key has a list of numbers.
+        beside: the other tasks that the number is for.
 
     Raises:
         UserError: E-DISTRACTORS, naming each scope that is too small and the largest possible number.
     """
-    small = [f"{scope} (at most {max(number, 0)})" for scope, number in available.items() if number < distractors]
-    if not small:
+    if all(number >= distractors for number in available.values()):
         return
+    available = {**available, **beside.available()}
+    small = [f"{scope} (at most {max(number, 0)})" for scope, number in available.items() if number < distractors]
     largest = min(available.values())
+    possible = lowered(key, largest) + (f" ({beside.reach})" if beside.reach else "")
     raise UserError(
         "E-DISTRACTORS",
         "there are not enough tools for so many distractors",
         ", ".join(small),
         got=f"{key}: {distractors}",
-        fix=(f"{lowered(key, largest)}, or " if largest > 0 else "") + "add tools there",
+        fix=(f"{possible}, or " if largest > 0 else "") + "add tools there",
         kept=artifacts.KEPT,
     )
 

@@ -1,14 +1,14 @@
 """Materialization of what is evaluated: a split becomes evaluation tasks."""
 
+from functools import partial
 from pathlib import Path
 
 from metatoolagent import params
 from metatoolagent.catalog import schemas
-from metatoolagent.tasks import pools
-from metatoolagent.tasks.distractors import in_evaluation, require
+from metatoolagent.tasks import packs, pools
+from metatoolagent.tasks.distractors import ALONE, Beside, in_evaluation, require
 from metatoolagent.tasks.drawing import Source, publish
-from metatoolagent.tasks.packs import Training
-from metatoolagent.variants import MAIN, Variant
+from metatoolagent.variants import IN_EVALUATION, MAIN, Variant
 
 FILE = "eval_tasks.parquet"
 
@@ -43,9 +43,15 @@ def materialize(
     source = Source.read(split_folder, catalog, split)
     number, key = in_evaluation(evaluation, distractors)
     sampling = source.sampling(evaluation.distractor_kind, number, seed)
-    asked = source.choices
-    if evaluation.part == "train":
-        asked = asked.only(Training.of(asked, seed, trained_on, variant).question_Q)
-    require(pools.available(asked, sampling.by_domain, seed, evaluation), number, variant.named(key))
+    trains = partial(packs.Training.of, source.choices, seed, trained_on, variant)
+    asked = source.choices.only(trains().question_Q) if evaluation.part == "train" else source.choices
+
+    def in_training() -> dict[str, int]:
+        return packs.available(source.choices, trains(), sampling.by_domain, trained_on.tools, left_out=0)
+
+    # Training has this number too, unless evaluation has its own. Nothing is read of training but what part `train` asks.
+    reach = f"for training and evaluation tasks of split {split}, if meta_tasks has the same distractor_kind and no abstention"
+    beside = ALONE if variant.named(key) == IN_EVALUATION else Beside(in_training, reach)
+    require(pools.available(asked, sampling.by_domain, seed, evaluation), number, variant.named(key), beside)
     rows = pools.eval_tasks(asked, sampling, evaluation)
     publish(rows, schemas.EVAL_TASKS, out, FILE, "materialize_evaluation", source, 2 * evaluation.count * (number + 3))

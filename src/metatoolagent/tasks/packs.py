@@ -105,15 +105,23 @@ def left_out(params: params.MetaTasks) -> int:
     return 1 if params.abstention else 0
 
 
-def available(choices: Choices, training: Training, by_domain: bool, params: params.MetaTasks) -> dict[str, int]:
-    """Return how many distractors each scope of training candidates can give."""
+def available(choices: Choices, training: Training, by_domain: bool, tools: int, left_out: int) -> dict[str, int]:
+    """Return how many distractors each scope of training candidates can give.
+
+    Args:
+        choices: the tools and questions of the split.
+        training: those that train.
+        by_domain: whether the candidates of a task are of one domain.
+        tools: how many training tools params.yaml leaves, 0 for all, for the name of the scope.
+        left_out: what `left_out` returns.
+    """
     size_U = np.bincount(training.domain_T)
-    others = 1 + left_out(params)
+    others = 1 + left_out
     if by_domain and (size_U > 0).sum() > 1:
         units = np.flatnonzero(size_U)
         return {f"training tools of domain {choices.domains[unit]}": int(size_U[unit]) - others for unit in units}
     # Two disjoint candidate sets come from one scope.
-    limited = f", meta_tasks.tools being {params.tools}" if params.tools else ""
+    limited = f", meta_tasks.tools being {tools}" if tools else ""
     return {f"training tools{limited}": len(training.domain_T) // 2 - others}
 
 

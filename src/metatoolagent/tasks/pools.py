@@ -89,15 +89,26 @@ def available(choices: Choices, by_domain: bool, seed: int, params: params.EvalT
     Raises:
         UserError: E-QUESTIONS.
     """
-    question_Q = chosen_questions(choices, seed, params)
+    return _available(choices, by_domain, chosen_questions(choices, seed, params), params.tasks_per_set, params.part)
+
+
+def available_to_any(choices: Choices, by_domain: bool) -> dict[str, int]:
+    """Return how many distractors each scope can give whichever questions of unseen tools are asked; empty without any."""
+    question_Q = np.flatnonzero(choices.part_T[choices.tool_Q] != "train")
+    question_Q = question_Q[np.argsort(choices.tool_Q[question_Q], kind="stable")]
+    return _available(choices, by_domain, question_Q, len(question_Q), "test") if len(question_Q) else {}
+
+
+def _available(choices: Choices, by_domain: bool, question_Q: Ints, per_set: int, part: str) -> dict[str, int]:
+    """Return how many distractors each scope of a pool can give to the questions, those of a tool standing together."""
     gold_Q = choices.tool_Q[question_Q]
-    group_Q = candidate_set(gold_Q, params.tasks_per_set)
+    group_Q = candidate_set(gold_Q, per_set)
     group_of = np.full(len(choices.tool_Q), -1)
     group_of[question_Q] = group_Q
     group_A, tool_A = group_of[choices.second_2A[0]], choices.second_2A[1]
     scope_T = choices.domain_T if by_domain else np.zeros_like(choices.domain_T)
     found: dict[str, int] = {}
-    for pool, pool_T in pools(choices, params.part).items():
+    for pool, pool_T in pools(choices, part).items():
         in_scope_A = scope_T[tool_A] == scope_T[choices.tool_Q[choices.second_2A[0]]]
         taken_A = (group_A >= 0) & pool_T[tool_A] & in_scope_A
         # The questions of a set may share a second answer, which is one tool less.
