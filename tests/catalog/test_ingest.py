@@ -106,9 +106,58 @@ def test_a_blank_question_is_told_with_its_line_and_can_be_left_out(folder, tmp_
     assert rejected.select("line", "code").rows() == [(41, "E-QA-EMPTY")]
     assert pl.read_parquet(tmp_path / "out/questions.parquet").height == 241
     assert capsys.readouterr().err.splitlines() == [
-        "warning[W-REJECTED] rows with 1 findings are left out, 20 tools and 241 questions are kept; "
-        f"the findings are in {tmp_path}/out/rejected.parquet"
+        "warning[W-REJECTED] 262 rows read, 261 kept (20 tools and 241 questions), 1 left out; "
+        f"1 findings, all in {tmp_path}/out/rejected.parquet"
     ]
+
+
+def test_a_row_of_two_faults_is_one_row_and_two_findings(folder, tmp_path, ingest_params, capsys):
+    edit(
+        folder / "tools/kitchen.yaml",
+        "name: wine_match, description: Suggest which bottle goes with a meal.",
+        "name: w m, description: ''",
+    )
+    edit(folder / "questions/travel.yaml", "- {tool: trail_map, kind: direct", "- {tool: trial_map, kind: drect")
+    (folder / "questions/Travel.yml").write_text("[]")
+    ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
+    told = capsys.readouterr().err
+    rejected = schemas.read(tmp_path / "out/rejected.parquet", schemas.REJECTED)
+    rows = rejected.filter(pl.col("field") != "").select("file", "line").unique().height
+    assert (rejected.height, rows) == (9, 6)
+    assert told == (
+        "warning[W-REJECTED] 250 rows read, 244 kept (19 tools and 225 questions), 6 left out, 1 files could not be read; "
+        f"9 findings, all in {tmp_path}/out/rejected.parquet\n"
+    )
+
+
+def test_a_domain_without_a_file_of_tools_is_told_once_and_first(folder, tmp_path, ingest_params):
+    (folder / "tools/kitchen.yaml").unlink()
+    edit(folder / "questions/travel.yaml", "kind: direct", "kind: drect")
+    with pytest.raises(UserError, match="E-QA-NO-TOOLS") as raised:
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert raised.value.where == f"{folder}/questions/kitchen.yaml:1"
+    assert raised.value.what.endswith("whose 40 entries are all rejected")
+    assert raised.value.fix == f"add {folder}/tools/kitchen.yaml, or give both files one name"
+    assert raised.value.more.splitlines()[1].split()[0] == "E-QA-KIND"
+    codes = pl.read_parquet(tmp_path / "out/errors/rejected.parquet")["code"].value_counts().sort("code").rows()
+    assert codes == [("E-QA-KIND", 1), ("E-QA-NO-TOOLS", 1), ("E-QA-TOOL-UNREAD", 40)]
+
+
+def test_files_of_one_domain_under_two_names_are_told_once(folder, tmp_path, ingest_params):
+    (folder / "tools/kitchen.yaml").rename(folder / "tools/cooking.yaml")
+    with pytest.raises(UserError, match="E-QA-NO-TOOLS") as raised:
+        ingest(ingest_params(folder), tmp_path / "out")
+    assert raised.value.fix.endswith("or give both files one name (answers are tools of cooking)")
+    codes = pl.read_parquet(tmp_path / "out/errors/rejected.parquet")["code"].value_counts().sort("code").rows()
+    assert codes == [("E-QA-NO-TOOLS", 1), ("E-QA-TOOL-UNREAD", 40)]
+
+
+def test_where_the_folder_of_tools_is_not_there_that_alone_is_the_cause(folder, tmp_path, ingest_params):
+    shutil.rmtree(folder / "tools")
+    with pytest.raises(UserError, match="E-MISSING"):
+        ingest(ingest_params(folder), tmp_path / "out")
+    codes = pl.read_parquet(tmp_path / "out/errors/rejected.parquet")["code"].value_counts().sort("code").rows()
+    assert codes == [("E-MISSING", 1), ("E-QA-TOOL-UNREAD", 80)]
 
 
 def test_where_nothing_is_left_the_rejections_are_told(folder, tmp_path, ingest_params):
@@ -170,10 +219,10 @@ def test_the_list_of_errors_goes_when_they_are_mended(folder, tmp_path, ingest_p
 def test_a_file_that_changes_meanwhile_stops_the_run(folder, tmp_path, monkeypatch, ingest_params):
     read = module.read_questions
 
-    def change(document, *tools):
+    def change(document, *tools, **options):
         with document.path.open("a", encoding="utf-8") as file:
             file.write("# changed\n")
-        return read(document, *tools)
+        return read(document, *tools, **options)
 
     monkeypatch.setattr(module, "read_questions", change)
     with pytest.raises(UserError, match="E-CHANGED"):

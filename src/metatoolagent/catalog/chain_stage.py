@@ -17,6 +17,7 @@ from metatoolagent.catalog.ingest import (
     warn,
 )
 from metatoolagent.catalog.questions import Tools
+from metatoolagent.catalog.rejection import Tally
 from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError
 
@@ -51,9 +52,10 @@ def ingest(given: params.Chains, catalog: Path, *, allow_rejected: bool, out: Pa
         stop(sources.rejections, out)
     if not chains:
         raise UserError("E-EMPTY", "no chain is left", given.folder, fix="add <domain>.yaml there", kept=artifacts.KEPT)
+    tally = Tally(len(sources.chains), sum(bool(row.rejections) for row in sources.chains), {"chains": len(chains)})
     with artifacts.publishing(out, OUTPUTS, producer="ingest_chains", inputs=[*inputs, *sorted(sources.hashes)]) as paths:
         schemas.write(frame_of(chains, schemas.CHAINS), schemas.CHAINS, paths[OUTPUTS[0]])
         schemas.write(rejected_frame(sources.rejections), schemas.REJECTED, paths[OUTPUTS[1]])
         refuse_changed(sources.hashes)
-    warn(sources.rejections, f"{len(chains)} chains", out / OUTPUTS[1])
+    warn(sources.rejections, tally, len(sources.failed), out / OUTPUTS[1])
     errors_of(out).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import polars as pl
 from metatoolagent import artifacts, params, strict_yaml
 from metatoolagent.catalog import json_schema, schemas
 from metatoolagent.catalog.questions import Tools, read_questions, reject_repeated
-from metatoolagent.catalog.rejection import Rejection, Row, of_file
+from metatoolagent.catalog.rejection import Rejection, Row, Tally, of_file
 from metatoolagent.catalog.spool import Spool
 from metatoolagent.catalog.tool import read_tools, reject_twins
 from metatoolagent.errors import Finding, UserError, escaped, raise_findings
@@ -38,13 +38,15 @@ class Sources:
     chains: list[Row] = field(default_factory=list)
     failed: list[Rejection] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
-    """The domains whose tools could not be read."""
+    """The domains whose tools could not be read, or whose questions have no file of tools."""
+    homeless: list[Rejection] = field(default_factory=list)
+    """One for each file of questions of a domain without a file of tools."""
 
     @property
     def rejections(self) -> list[Rejection]:
         """Everything that is wrong: files first, then tools, questions and chains."""
         rows = self.tools + self.questions + self.chains
-        return self.failed + [rejection for row in rows for rejection in row.rejections]
+        return self.failed + self.homeless + [rejection for row in rows for rejection in row.rejections]
 
 
 def ingest(params: params.Ingest, out: Path) -> None:
@@ -62,10 +64,10 @@ def ingest(params: params.Ingest, out: Path) -> None:
             E-EMPTY if nothing is left; E-CHANGED if a file changed meanwhile.
     """
     sources = Sources()
-    answers = _read_tools(Path(params.tools), sources)
+    read = _reader(Path(params.tools), Path(params.questions), sources)
     with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
         spool = Spool(Path(folder))
-        for rows in _files(Path(params.questions), sources, lambda document: read_questions(document, answers, sources.unread)):
+        for rows in _files(Path(params.questions), sources, read):
             spool.add(rows)
         spool.reject_repeated()
         rejections = sources.rejections + spool.rejections
@@ -86,13 +88,15 @@ def _publish(params: params.Ingest, sources: Sources, spool: Spool, rejections: 
             fix="add <domain>.yaml to both folders",
             kept=artifacts.KEPT,
         )
+    rejected = sum(bool(row.rejections) for row in sources.tools) + spool.rejected
+    tally = Tally(len(sources.tools) + spool.rows, rejected, {"tools": len(tools), "questions": spool.kept})
     with artifacts.publishing(out, OUTPUTS, producer="ingest", inputs=sorted(sources.hashes)) as paths:
         schemas.write(frame_of(tools, schemas.TOOLS), schemas.TOOLS, paths["tools.parquet"])
         spool.write(paths["questions.parquet"])
         schemas.write(rejected_frame(rejections), schemas.REJECTED, paths["rejected.parquet"])
         # The manifest records the hashes of the inputs, so they must still be what was read.
         refuse_changed(sources.hashes)
-    warn(rejections, f"{len(tools)} tools and {spool.kept} questions", out / "rejected.parquet")
+    warn(rejections, tally, len(sources.failed), out / "rejected.parquet")
 
 
 def ingest_tools(folder: Path, out: Path) -> None:
@@ -127,20 +131,41 @@ def ingest_tools(folder: Path, out: Path) -> None:
 def read_sources(tools: Path, questions: Path) -> Sources:
     """Read and check both folders, and hold all their rows; what is wrong stands in the result."""
     sources = Sources()
-    answers = _read_tools(tools, sources)
-    sources.questions = read_folder(questions, sources, lambda document: read_questions(document, answers, sources.unread))
+    sources.questions = read_folder(questions, sources, _reader(tools, questions, sources))
     reject_repeated(sources.questions)
     return sources
 
 
-def _read_tools(folder: Path, sources: Sources) -> Tools:
-    """Read and check the tools of a folder into `sources`; return what questions may be answered by."""
-    sources.tools = read_folder(folder, sources, read_tools)
+def _reader(tools: Path, questions: Path, sources: Sources) -> Callable[[Document], list[Row]]:
+    """Read and check the tools of a folder into `sources`; return what reads a file of the folder of questions."""
+    sources.tools = read_folder(tools, sources, read_tools)
     # A misnamed file, such as Office.yml, keeps the tools of its domain from being read too.
     sources.unread = {Path(rejection.file).stem.lower() for rejection in sources.failed}
+    without = (
+        {path.stem for path in questions.glob("*.yaml")} - {row.document.path.stem for row in sources.tools} - sources.unread
+    )
+    sources.unread |= without
     reject_twins(sources.tools)
     _reject_lonely(sources.tools)
-    return answers_of(sources.tools)
+    answers = answers_of(sources.tools)
+
+    def read(document: Document) -> list[Row]:
+        homeless = document.path.stem in without
+        if homeless and tools.is_dir():  # without the folder, that alone is told
+            sources.homeless.append(_without_tools(document, tools, answers))
+        return read_questions(document, answers, sources.unread, homeless=homeless)
+
+    return read
+
+
+def _without_tools(document: Document, tools: Path, answers: Tools) -> Rejection:
+    """Return why all questions of a file are rejected: its domain has no file of tools."""
+    asked = [entry.get("tool") for entry in document.content if isinstance(entry, dict)]
+    homes = sorted({answers[name][0] for name in asked if isinstance(name, str) and name in answers})
+    what = f"no file of tools is there for this file of questions, whose {len(document.content)} entries are all rejected"
+    fix = f"add {tools / document.path.name}, or give both files one name"
+    fix += f" (answers are tools of {', '.join(homes)})" if homes else ""
+    return Rejection(str(document.path), 1, "", "E-QA-NO-TOOLS", what, fix=fix)
 
 
 def read_folder(folder: Path, sources: Sources, read: Callable[[Document], list[Row]]) -> list[Row]:
@@ -203,10 +228,7 @@ def answers_of(tools: Sequence[Row]) -> Tools:
 
 def kept(rows: Sequence[Row]) -> list[dict[str, object]]:
     """Return the records of the rows that nothing is wrong with."""
-    records = [row.record for row in rows if not row.rejections]
-    rejected = sum(bool(row.rejections) for row in rows)
-    assert len(rows) == len(records) + rejected, f"{len(rows)} rows in, {len(records)} kept, {rejected} rejected"
-    return records
+    return [row.record for row in rows if not row.rejections]
 
 
 def frame_of(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.DataFrame:
@@ -216,7 +238,7 @@ def frame_of(records: Sequence[dict[str, object]], schema: schemas.Table) -> pl.
 
 
 def rejected_frame(rejections: Sequence[Rejection]) -> pl.DataFrame:
-    """Return the table of rejected rows."""
+    """Return the table of what is wrong, a row for each finding."""
     return frame_of([rejection.record() for rejection in rejections], schemas.REJECTED)
 
 
@@ -237,10 +259,11 @@ def stop(rejections: Sequence[Rejection], out: Path) -> None:
     raise_findings(findings, kept=artifacts.KEPT, report=str(errors_of(out)))
 
 
-def warn(rejections: Sequence[Rejection], left: str, path: Path) -> None:
-    """Say in one line on standard error that rows were left out; nothing where none was."""
+def warn(rejections: Sequence[Rejection], tally: Tally, failed: int, path: Path) -> None:
+    """Say in one line on standard error that rows were left out, or files that could not be read; nothing where none was."""
     if rejections:
-        told = f"rows with {len(rejections)} findings are left out, {left} are kept; the findings are in {path}"
+        files = f", {failed} files could not be read" if failed else ""
+        told = f"{tally}{files}; {len(rejections)} findings, all in {path}"
         print(f"warning[W-REJECTED] {escaped(told)}", file=sys.stderr)  # noqa: T201
 
 

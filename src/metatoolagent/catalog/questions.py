@@ -28,7 +28,7 @@ Tools = Mapping[str, tuple[str, Any]]
 """Domain and argument validator of each tool by name; the validator is None where the tool itself was rejected."""
 
 
-def read_questions(document: Document, tools: Tools, unread: Collection[str] = ()) -> list[Row]:
+def read_questions(document: Document, tools: Tools, unread: Collection[str] = (), *, homeless: bool = False) -> list[Row]:
     """Return the questions of one domain's file, each with what is wrong with it.
 
     A frame that cannot be expanded is one row.
@@ -36,14 +36,15 @@ def read_questions(document: Document, tools: Tools, unread: Collection[str] = (
     Args:
         document: the file.
         tools: what questions may be answered by.
-        unread: the domains whose tools could not be read.
+        unread: the domains whose tools could not be read, or are not there.
+        homeless: whether there is no file of tools of this domain, which is told once for all its questions.
     """
     rows: list[Row] = []
     frames: dict[str, Row] = {}
     for index in range(len(document.content)):
         frame = Row(document, index)
         if frame.has_shape(FIELDS, REQUIRED):
-            _check_frame(frame, tools, unread)
+            _check_frame(frame, tools, unread, homeless)
             _check_id(frame, frames)
         rows += [frame] if frame.rejections else _expand(frame, tools)
     return rows
@@ -54,10 +55,10 @@ def frame_id(tool: str, ask: str) -> str:
     return f"{tool}-{hashlib.sha256(ask.encode()).hexdigest()[:8]}"
 
 
-def _check_frame(frame: Row, tools: Tools, unread: Collection[str]) -> None:
+def _check_frame(frame: Row, tools: Tools, unread: Collection[str], homeless: bool) -> None:
     check_hidden(frame, frame.content)
     check_ask(frame)
-    _check_answers(frame, tools, unread)
+    _check_answers(frame, tools, unread, homeless)
     _check_fill(frame)
 
 
@@ -71,12 +72,13 @@ def check_ask(row: Row) -> None:
         row.reject("E-QA-KIND", "an unknown kind of question", "kind", value=content["kind"], fix=fix)
 
 
-def _check_answers(frame: Row, tools: Tools, unread: Collection[str]) -> None:
+def _check_answers(frame: Row, tools: Tools, unread: Collection[str], homeless: bool) -> None:
     gold, domain = frame.content["tool"], frame.document.path.stem
     check_known(frame, tools, gold, "tool", unread=domain in unread)
     if gold in tools and tools[gold][0] != domain:
         what = f"the answer is a tool of the domain {tools[gold][0]}"
-        frame.reject("E-QA-ANSWER-UNKNOWN", what, "tool", value=gold, fix=f"move the frame to {tools[gold][0]}.yaml")
+        code = "E-QA-TOOL-UNREAD" if homeless else "E-QA-ANSWER-UNKNOWN"
+        frame.reject(code, what, "tool", value=gold, fix=f"move the frame to {tools[gold][0]}.yaml")
     for index, name in enumerate(frame.content.get("also", [])):
         check_known(frame, tools, name, "also", index, unread=bool(unread))
         if name == gold or name in frame.content["also"][:index]:
@@ -86,8 +88,8 @@ def _check_answers(frame: Row, tools: Tools, unread: Collection[str]) -> None:
 def check_known(frame: Row, tools: Tools, name: object, *pointer: str | int, unread: bool) -> None:
     """Note an answer that is no tool of the catalog, or one that was rejected or, if `unread`, may stand in an unread file."""
     if unread and isinstance(name, str) and name not in tools:
-        what = "the answer may be a tool of a file that could not be read"
-        frame.reject("E-QA-TOOL-UNREAD", what, *pointer, value=name, fix="mend the file of tools first")
+        what = "the answer may be a tool of a file that could not be read or is not there"
+        frame.reject("E-QA-TOOL-UNREAD", what, *pointer, value=name, fix="mend the files of tools first")
     elif not isinstance(name, str) or name not in tools:
         fix = nearest(str(name), list(tools)) or f"correct it, or add the tool to the tools of {frame.document.path.stem}"
         frame.reject("E-QA-ANSWER-UNKNOWN", "the answer is not a tool of the catalog", *pointer, value=name, fix=fix)

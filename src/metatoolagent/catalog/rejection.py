@@ -1,6 +1,7 @@
 """Rows under check, and what was found wrong with them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -47,6 +48,26 @@ class Rejection:
         # A lone surrogate has no UTF-8 form; the name of a file may have one too.
         file, value = (text.encode("utf-8", "backslashreplace").decode("utf-8") for text in (self.file, self.value[:STORED]))
         return {"file": file, "line": self.line, "field": self.field, "value": value, "code": self.code, "reason": reason}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the rows of the files that could be read: each is kept or rejected, however many findings it has."""
+
+    read: int
+    rejected: int
+    kept: Mapping[str, int]
+    """Of each table."""
+
+    def __post_init__(self) -> None:
+        """Hold the numbers against each other."""
+        kept = sum(self.kept.values())
+        assert self.read == kept + self.rejected, f"{self.read} rows in, {kept} kept, {self.rejected} rejected"
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        tables = " and ".join(f"{number} {table}" for table, number in self.kept.items())
+        return f"{self.read} rows read, {sum(self.kept.values())} kept ({tables}), {self.rejected} left out"
 
 
 def of_file(file: str, error: UserError) -> Rejection:

@@ -43,7 +43,7 @@ class Spool:
         self.number = 0
         self.found: list[tuple[tuple[int, bool], Rejection]] = []
         self.repeated: list[int] = []
-        self.kept = 0
+        self.rows = self.kept = self.rejected = 0
 
     @property
     def rejections(self) -> list[Rejection]:
@@ -54,6 +54,8 @@ class Spool:
         """Write the questions of one file; a row that could not be expanded to one is a rejection alone."""
         first = self.number
         recorded = [row for row in rows if row.record]
+        self.rows += len(rows)
+        self.rejected += sum(bool(row.rejections) for row in rows)
         for row in rows:
             self.found += [((self.number, bool(row.record)), rejection) for rejection in row.rejections]
             self.number += bool(row.record)
@@ -91,6 +93,7 @@ class Spool:
             if row.rejections:
                 self.repeated.append(number)
                 self.kept -= not before
+                self.rejected += not before
 
     def _look_alike(self) -> NDArray[np.int64]:
         """Return the numbers of the questions that share a hash with another, in order: the texts decide."""
