@@ -139,6 +139,16 @@ def test_a_wrong_list_is_refused(tmp_path, text, place, told):
     assert f"mta split-list --out {path}" in error.fix
 
 
+def test_all_faults_of_a_list_are_told_at_once_and_none_that_it_has_not(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("tool,part\na,dev\na,tset\nnosuch,dev\nb\n", encoding="utf-8")
+    with pytest.raises(UserError, match="E-SPLIT-LIST") as raised:
+        read_list(path, ["a", "b", "c"])
+    told = [raised.value.where, *(line.split()[1] for line in raised.value.more.splitlines()[1:])]
+    assert [place.removeprefix(str(path)) for place in told] == [":2", ":3", ":3", ":4", ":4", ":5", ""]  # the last one is c
+    assert raised.value.more.endswith('split.csv "c"')
+
+
 def test_a_missing_list_is_told(tmp_path):
     with pytest.raises(UserError, match="E-MISSING"):
         read_list(tmp_path / "split.csv", ["a"])

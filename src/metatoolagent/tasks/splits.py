@@ -4,7 +4,7 @@ import csv
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -109,7 +109,7 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     """Return the part of each tool from a CSV file with the columns tool and part.
 
     Raises:
-        UserError: E-MISSING, or E-SPLIT-LIST with every line that is wrong and every tool that is missing.
+        UserError: E-MISSING, or E-SPLIT-LIST with all that is wrong with every line and every tool that is missing.
     """
     if not path.exists():
         fix = f'write it: mta split-list --out {path}, or set split.tools_list: "" to draw the parts'
@@ -124,13 +124,14 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
         raise UserError("E-SPLIT-LIST", "the first line must be tool,part", f"{path}:1", shown(rows[:1]), fix, artifacts.KEPT)
     parts: dict[str, str] = {}
     findings = []
-    known = set(tools)
+    known, named = set(tools), set[str]()
     for number, row in enumerate(rows[1:], start=2):
-        if fault := _list_fault(row, parts, known):
-            findings.append(Finding("E-SPLIT-LIST", fault, f"{path}:{number}", shown(",".join(row)), fix))
-        else:
+        faults = list(_list_faults(row, named, known))
+        findings += [Finding("E-SPLIT-LIST", fault, f"{path}:{number}", shown(",".join(row)), fix) for fault in faults]
+        if not faults:
             parts[row[0]] = row[1]
-    missing = [name for name in tools if name not in parts]
+        named.update(row[:1])
+    missing = [name for name in tools if name not in named]
     findings += [
         Finding("E-SPLIT-LIST", "a tool of the catalog is not in the list", str(path), shown(name), fix) for name in missing
     ]
@@ -138,14 +139,18 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     return parts
 
 
-def _list_fault(row: list[str], parts: Mapping[str, str], known: set[str]) -> str:
+def _list_faults(row: list[str], named: set[str], known: set[str]) -> Iterator[str]:
+    """Yield what is wrong with a line, after those that named these tools."""
     if len(row) != len(COLUMNS):
-        return "a line must hold a tool and its part"
-    if row[0] not in known:
-        return "not a tool of the catalog"
-    if row[0] in parts:
-        return "a tool stands twice"
-    return "" if row[1] in schemas.PARTS else f"not a part; one of {', '.join(schemas.PARTS)}"
+        yield "a line must hold a tool and its part"
+        return
+    tool, part = row
+    if tool not in known:
+        yield "not a tool of the catalog"
+    if tool in named:
+        yield "a tool stands twice"
+    if part not in schemas.PARTS:
+        yield f"not a part; one of {', '.join(schemas.PARTS)}"
 
 
 def _of_kind(tools: pl.DataFrame, kind: str) -> pl.DataFrame:
