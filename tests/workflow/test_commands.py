@@ -172,6 +172,7 @@ def test_an_impossible_request_stops_with_the_domain_and_the_largest_value(copy,
     edit(copy, "distractors: 2 ", "distractors: 500 ")
     stopped = shell("snakemake --cores 2 eval_cd", copy, code=1)
     assert "E-DISTRACTORS" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert set(re.findall(r"set distractors: (\d+) ", stopped.stderr)) == {"4"}  # whichever stage is told first
 
 
 def test_a_damaged_artifact_is_not_used(copy, shell):
