@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from metatoolagent.evaluation.job import prepare
-from metatoolagent.evaluation.methods.bm25 import most_similar, words
+from metatoolagent.evaluation.methods.bm25 import JOINT, most_similar, words
 
 DOCUMENTS = ["oven preheat heats oven", "timer begin starts timer kitchen", "pulse blends kitchen"]
 
@@ -70,3 +70,17 @@ def test_questions_and_documentation_come_from_the_catalog(job_of):
     best = [candidates[index] for index in most_similar(documents, questions["question"].to_list())]
     assert [one.free for one in found] == [one.scored for one in found] == best
     assert len(set(best)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "spelt"),
+    [
+        ("get_weather", "get weather"),
+        ("getWeather", "get Weather"),
+        ("HTTPServerStart", "HTTP Server Start"),
+        ("md5Sum", "md5 Sum"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_name_is_the_words_that_it_is_put_together_from(name, spelt):
+    assert JOINT.sub(" ", name) == spelt

@@ -1,9 +1,11 @@
 """Lexical retrieval: the candidate whose name and description share the most, and the rarest, words with the question.
 
-Okapi BM25 in Lucene's form (k1 1.5, b 0.75), over the candidates of the task: as a model, it sees no other tool. Ties,
-among them questions without a word in common with any candidate, go to the first one of the seeded order.
+Okapi BM25 in Lucene's form (k1 1.5, b 0.75), over the candidates of the task: as a model, it sees no other tool. A name is
+the words that it is put together from (`getWeather`, `get_weather`). Ties, among them questions without a word in common
+with any candidate, go to the first one of the seeded order.
 """
 
+import re
 from collections.abc import Sequence
 
 import bm25s
@@ -14,12 +16,15 @@ from metatoolagent.artifacts import verify
 from metatoolagent.evaluation.job import Answer, Job, Prediction, Tasks, set_by_set
 from metatoolagent.known import Known
 
+JOINT = re.compile(r"_|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where the words of a name meet; dots and hyphens end a word anyway."""
+
 
 def prepare(job: Job) -> Answer:
     """Read the documentation and the questions."""
     tools = pl.read_parquet(verify(job.catalog / "tools.parquet"), columns=["name", "description"])
     questions = pl.read_parquet(verify(job.catalog / "questions.parquet"), columns=["question_id", "question"])
-    documents = Known((name, f"{name.replace('_', ' ')} {description}") for name, description in tools.iter_rows())
+    documents = Known((name, f"{JOINT.sub(' ', name)} {description}") for name, description in tools.iter_rows())
     asked: dict[str, str] = Known(questions.iter_rows())
 
     def answer(rows: Tasks) -> list[Prediction]:
