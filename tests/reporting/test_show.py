@@ -1,14 +1,20 @@
+import json
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from metatoolagent import params
 from metatoolagent.artifacts import publishing
 from metatoolagent.cli import reporting
 from metatoolagent.errors import UserError
+from metatoolagent.evaluation.job import Job
+from metatoolagent.evaluation.methods.cot import STYLE
+from metatoolagent.evaluation.predicting import FILE, evaluate
 from metatoolagent.reporting.show import printable, show
-from model_fixtures import tiny  # noqa: F401
+from metatoolagent.stages import record
+from model_fixtures import BACKBONE, materialized, tiny  # noqa: F401
 
 
 def test_the_prompt_and_every_answer_are_printed(results, hostile_catalog, tiny, capsys, monkeypatch):  # noqa: F811
@@ -218,3 +224,75 @@ def test_a_chain_is_shown_step_by_step(hostile_catalog, tiny, tmp_path, capsys, 
 
 def test_what_could_move_the_cursor_is_spelled_out():
     assert printable("a\x1b[2Jb\nc\u202e") == "a\\u{1b}[2Jb\nc\\u{202e}"
+
+
+@pytest.fixture
+def answering(catalog, tiny, materialized, tmp_path, monkeypatch):  # noqa: F811
+    """Lets a method answer in a folder that becomes the current one, and gives what its prompt is shown to be."""
+    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.chdir(tmp_path)
+    short = params.Evaluate(max_new_tokens=1)
+    budgets = {"reasoning": params.Reasoning(tokens=3), "icl": params.Icl(demonstrations=2)}
+    copied(catalog, tmp_path / "data/interim")
+    tasks, training = Path("results/main/tasks/eval_tasks.parquet"), Path("results/main/meta_tasks/meta_tasks.parquet")
+    for path, made in ((tasks, materialized / "tasks"), (training, materialized / "meta_tasks")):
+        with publishing(path.parent, [path.name], producer="test") as paths:
+            paths[path.name].write_bytes((made / path.name).read_bytes())
+
+    def answer(method, capsys):
+        demonstrations = training if method == "icl" else None
+        place = {"catalog": Path("data/interim"), "model": tiny, "weights": None, "out": Path("results/main") / method}
+        evaluate(Job(method, BACKBONE, None, short, tasks, **place, demonstrations=demonstrations, **budgets))
+        capsys.readouterr()
+        reporting.show("all-000001", "main", tiny, method)
+        shown = capsys.readouterr().out
+        assert f"as {method} is given it" in shown
+        row = pl.read_parquet(place["out"] / FILE).filter(task_id="all-000001").to_dicts()[0]
+        return "\n".join(line.rstrip() for line in shown.partition("\ngold: ")[0].splitlines()[1:]), row
+
+    return answer
+
+
+def recorded(file, text):
+    """Write Snakemake's record of the job that made a file."""
+    path = Path(record(file))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"params": [repr(text)]}))
+
+
+def test_the_prompt_of_icl_has_the_demonstrations_that_it_was_shown(answering, tiny, capsys):  # noqa: F811
+    recorded("results/main/icl/predictions.parquet", '{"icl": {"demonstrations": 2}}')
+    printed, row = answering("icl", capsys)
+    arrows = [line.rpartition(" -> ")[2] for line in printed.splitlines() if " -> " in line]
+    before, own = arrows[: -len(row["candidates"])], arrows[-len(row["candidates"]) :]
+    assert own == row["candidates"] and len(before) == 2 * (3 + 1)  # candidates and answer of each demonstration
+    assert before[3] in before[:3] and before[7] in before[4:7] and before[3] != before[7]
+    assert printed.rstrip().endswith("->")
+    training = Path("results/main/meta_tasks")
+    with publishing(training, ["meta_tasks.parquet"], producer="test") as paths:
+        pl.read_parquet(training / "meta_tasks.parquet").reverse().write_parquet(paths["meta_tasks.parquet"])
+    with pytest.raises(UserError, match="E-STALE"):
+        reporting.show("all-000001", "main", tiny, "icl")
+
+
+def test_the_prompt_of_cot_ends_with_its_reasoning_and_the_marker(answering, capsys):
+    printed, row = answering("cot", capsys)
+    assert printed.startswith(f"<|im_start|>system\n{STYLE.instruction}- ")
+    assert "".join(printed.split()).endswith("assistant" + printable("".join(row["reasoning"].split())) + STYLE.marker)
+
+
+def test_the_prompts_of_likelihood_are_one_for_each_candidate(answering, catalog, capsys):
+    printed, row = answering("likelihood", capsys)
+    question = pl.read_parquet(catalog / "questions.parquet").filter(question_id=row["question_id"])["question"][0]
+    blocks = printed.strip().split("\n\n<|im_start|>system")
+    assert len(blocks) == len(row["candidates"])
+    for block, name in zip(blocks, row["candidates"], strict=True):
+        assert [line.rpartition(" -> ")[2].removesuffix("<|im_end|>") for line in block.splitlines() if " -> " in line] == [name]
+        assert block.endswith(f"user\n{question}")
+
+
+def test_a_method_without_a_prompt_or_an_answer_is_refused_with_those_that_have_one(results, hostile_catalog, tmp_path):
+    for method in ("bm25", "icl"):
+        with pytest.raises(UserError, match="E-METHOD") as raised:
+            show("all-000001", results, hostile_catalog, tmp_path, method)
+        assert method in raised.value.got and raised.value.fix == "name one of base, ft, mta"

@@ -60,13 +60,19 @@ def show(
         str, typer.Option(help="Folder in results/, such as sd, hd-office, toolalpaca-cd, chains or probe-adaptation.")
     ] = "main",
     model: Model = BACKBONE,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Whose prompt to print, such as icl; that of base, ft and mta where left out."),
+    ] = None,
 ) -> None:
     """Print the prompt of TASK_ID, such as all-000017, and what every method answered, at every step where there are some."""
+    if method is not None:
+        require_known("method", method, list(params.OF_METHOD))
     from metatoolagent.reporting import show as room
 
     external = INTERIM / re.sub("-(cd|sd|chains)$", "", variant)
     catalog = external if (external / "tools.parquet").is_file() else INTERIM  # our own chains lie in a folder without tools
-    room.show(task_id, Path("results") / variant, catalog, model)
+    room.show(task_id, Path("results") / variant, catalog, model, method)
 
 
 def figures(

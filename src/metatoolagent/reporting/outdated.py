@@ -56,7 +56,7 @@ def since(path: Path, now: dict[str, Any]) -> Since:
     changed, seen, todo = Since(), {path}, [path]
     while todo:
         file = todo.pop(0)
-        for key, then in _given(file).items():
+        for key, then in given(file).items():
             changed.values |= dict(_differences(key, then, value_of(now, key)))
         for above, sha256 in _inputs(file).items():
             if _is_another(above, sha256):
@@ -68,7 +68,7 @@ def since(path: Path, now: dict[str, Any]) -> Since:
     return changed
 
 
-def _given(file: Path) -> dict[str, Any]:
+def given(file: Path) -> dict[str, Any]:
     """Return the params that the job of a file was given, by key; none where there is no record."""
     try:
         recorded = json.loads(Path(record(file.as_posix())).read_text(encoding="utf-8")).get("params") or []

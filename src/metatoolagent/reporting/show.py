@@ -16,9 +16,7 @@ from metatoolagent.errors import Exit, UserError, escaped, shown
 from metatoolagent.evaluation.chains import FILE as CHAINS
 from metatoolagent.evaluation.chains import READINGS, step_row
 from metatoolagent.evaluation.predicting import FILE
-from metatoolagent.params import OF_METHOD
-from metatoolagent.tasks.prompts import read_template
-from metatoolagent.tasks.rendering import Renderer
+from metatoolagent.params import MODEL_FREE, OF_METHOD
 
 Rows = list[dict[str, Any]]
 """A method's predictions of a task: one, or one for each number of inner steps."""
@@ -28,6 +26,8 @@ ENDS = {"turn": ", without a line for the answer", "cut": " until its budget was
 """What is told of a reasoning that did not reach the line of its answer."""
 NEAR = 3
 """Task ids that are suggested for one that is not there."""
+PROMPTLESS = (*MODEL_FREE, "embedding")
+"""The methods that ask no model for a choice."""
 TARGETS = {
     "main": "eval_cd",
     "sd": "eval_sd",
@@ -41,7 +41,7 @@ TARGETS = {
 """The target of the Snakefile that evaluates a variant, by a pattern of its name."""
 
 
-def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
+def show(task_id: str, folder: Path, catalog: Path, model: Path, method: str | None = None) -> None:
     """Print a task's prompt and every method's answers to it.
 
     Args:
@@ -49,18 +49,23 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
         folder: the results of a variant, such as results/main.
         catalog: the folder of the catalog that its tasks are drawn from; a variant with a catalog of its own is shown with that.
         model: the folder of the backbone, whose template the prompt has.
+        method: whose prompt is printed; None for that of the methods that answer at once.
 
     Raises:
-        UserError: E-TASK for an unknown task; E-MISSING if all answers are to earlier tasks; E-CORRUPT or E-MISSING for inputs.
+        UserError: E-TASK for an unknown task; E-METHOD (exit code 64) for a method without a prompt or an answer; E-MISSING if
+            all answers are to earlier tasks; E-CORRUPT, E-MISSING or E-STALE for inputs.
     """
     answers, earlier = of_present(task_id, folder, answered(task_id, folder))
-    (task, *_), own = next(iter(answers.values())), folder / "catalog"
+    if method is not None:
+        _require_asked(method, answers, folder)
+    (task, *_), own = answers[method] if method else next(iter(answers.values())), folder / "catalog"
     catalog = own if own.is_dir() else catalog
     chain = isinstance(task["gold"], list)
+    asked = _prompt(step_row(task, 0, ()) if chain else task, method or "base", folder, catalog, model)
     console = Console()
-    first = ", before any call" if chain else ""
-    console.rule(Text(f"{task_id} of {folder}, as base, ft and mta are given it{first}"), align="left")
-    console.print(Text(printable(prompt(step_row(task, 0, ()) if chain else task, catalog, model))))
+    given = f"as {method} is given it" if method else "as base, ft and mta are given it"
+    console.rule(Text(f"{task_id} of {folder}, {given}{', before any call' if chain else ''}"), align="left")
+    console.print(Text(printable(asked)))
     gold, count = task["gold"], len(task["candidates"])
     told = f"{', then '.join(gold)}; {count} candidates" if chain else f"{gold}, candidate {task['position'] + 1} of {count}"
     console.rule(Text(f"gold: {told}"), align="left")
@@ -71,9 +76,9 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path) -> None:
     if changed := before_the_catalog(folder, answers, catalog):
         told = f"the catalog has changed since, so they may have been given another text: {', '.join(changed)}"
         console.print(Text(told), soft_wrap=True)
-    for method, rows in answers.items():
+    for name, rows in answers.items():
         for row in (row for row in rows if row.get("reasoning")):
-            console.print(Text(f"{method} reasoned{ENDS.get(str(row.get('reasoning_end')), '')}: {printable(row['reasoning'])}"))
+            console.print(Text(f"{name} reasoned{ENDS.get(str(row.get('reasoning_end')), '')}: {printable(row['reasoning'])}"))
 
 
 def answered(task_id: str, folder: Path) -> dict[str, Rows]:
@@ -149,19 +154,26 @@ def _short(task_id: str) -> str:
     return re.sub(r"-0+(?=\d)", "-", task_id)
 
 
-def prompt(task: dict[str, Any], catalog: Path, model: Path) -> str:
-    """Return the text of a task's prompt, decoded from the very tokens that the model reads.
+def _require_asked(method: str, answers: Iterable[str], folder: Path) -> None:
+    """Refuse a method that asks no model, or that did not answer.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING for the catalog or the backbone.
+        UserError: E-METHOD (exit code 64).
     """
-    # transformers takes seconds to load, so an unknown task is told before.
-    from transformers import AutoTokenizer
+    asked = [name for name in answers if name not in PROMPTLESS]
+    if method in asked:
+        return
+    what = "it asks no model to choose" if method in PROMPTLESS else f"it did not answer this task of {folder}"
+    fix = f"name one of {', '.join(asked)}" if asked else "leave --method out"
+    raise UserError("E-METHOD", what, "option --method", shown(method), fix, exit_code=Exit.PARAMS)
 
-    verify(model / "tokenizer.json")
-    template = read_template(AutoTokenizer.from_pretrained(model))
-    renderer = Renderer(catalog, template, context=0)
-    return str(template.tokenizer.decode([*renderer.injected(task).prefix(task["candidates"]), *renderer.asked(task)]))
+
+def _prompt(task: dict[str, Any], method: str, folder: Path, catalog: Path, model: Path) -> str:
+    """Return the text of a method's prompt; errors as `prompts.prompt`."""
+    # transformers takes seconds to load, so an unknown task is told before.
+    from metatoolagent.reporting.prompts import prompt
+
+    return prompt(task, method, folder / method / FILE, catalog, model)
 
 
 def table(answers: dict[str, Rows]) -> Table:

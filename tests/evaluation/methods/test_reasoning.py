@@ -116,7 +116,7 @@ def test_the_budget_is_a_limit_of_tokens(language, rows):
 def test_what_the_model_sees(style, language, rows):
     row = rows[0]
     decode = language.renderer.template.tokenizer.decode
-    packed = after(language, style, [row], [turn(style, "so it is")], generated=4, branch=True)
+    packed = after(language.renderer, style, [row], [turn(style, "so it is")], generated=4, branch=True)
     text = decode(packed.input_ids_T[packed.node_T <= 1])
     assert text.startswith(f"<|im_start|>system\n{style.instruction}- ")
     assert text.endswith(
@@ -124,11 +124,11 @@ def test_what_the_model_sees(style, language, rows):
     )
     answers = [decode(packed.target_A[packed.branch_A == index]) for index in range(len(row["candidates"]))]
     assert answers == [f" {name}<|im_end|>" for name in row["candidates"]]
-    bare = after(language, style, [row], [style.opening], generated=4, branch=False)
+    bare = after(language.renderer, style, [row], [style.opening], generated=4, branch=False)
     assert decode(bare.input_ids_T).endswith(f"<|im_start|>assistant\n{style.opening}")
     # As a step of a chain has it, whose question does not stand in the catalog.
     step = row | {"question_id": "chain-1", "question": "Draw a map. Already called: pulse."}
-    packed = after(language, style, [step], [style.opening], generated=4, branch=False)
+    packed = after(language.renderer, style, [step], [style.opening], generated=4, branch=False)
     assert "<|im_start|>user\nDraw a map. Already called: pulse.<|im_end|>" in decode(packed.input_ids_T)
 
 
@@ -136,7 +136,7 @@ def test_what_the_model_sees(style, language, rows):
 def test_the_score_is_the_names_log_probability_after_the_reasoning(style, job, language, rows):
     template = language.renderer.template
     for row, found in zip(rows, reasoned(job, style)([rows])[0], strict=True):
-        packed = after(language, style, [row], [turn(style, found.reasoning)], generated=4, branch=True)
+        packed = after(language.renderer, style, [row], [turn(style, found.reasoning)], generated=4, branch=True)
         asked = [scoring.Asked(packed, row["candidates"])]
         ((expected,),) = scoring.select(language.model, language.weights, template, template.turn_ends, asked, 1)
         assert found.log_probabilities == pytest.approx(expected.log_probabilities, abs=1e-4)

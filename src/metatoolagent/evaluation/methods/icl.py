@@ -6,6 +6,7 @@ the candidate set, so the model reads them once. docs/decisions/0007-what-each-m
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -26,14 +27,23 @@ def prepare(job: Job) -> Answer:
     """
     assert job.demonstrations and job.icl, "icl needs training tasks"
     language = load(job)
-    shown = chosen(columns.read(job.demonstrations, "meta-tasks", columns.META_TASKS), job.icl.demonstrations)
-    renderer = language.renderer.opened([token for row in shown for token in demonstration(language.renderer, row)])
+    renderer = opened(language.renderer, job.demonstrations, job.icl.demonstrations)
     opening = read(language.model, language.weights, renderer.opening, renderer.context)
 
     def answer(sets: Sequence[Tasks]) -> list[list[Prediction]]:
         return predict(language.model, language.weights, renderer, sets, language.max_new_tokens, opening)
 
     return answer
+
+
+def opened(renderer: Renderer, demonstrations: Path, count: int) -> Renderer:
+    """Return the renderer whose every prompt begins with so many demonstrations of a file of training meta-tasks.
+
+    Raises:
+        UserError: E-SCHEMA for the file; E-DEMONSTRATIONS.
+    """
+    shown = chosen(columns.read(demonstrations, "meta-tasks", columns.META_TASKS), count)
+    return renderer.opened([token for row in shown for token in demonstration(renderer, row)])
 
 
 def chosen(meta_tasks: pl.DataFrame, count: int) -> Sequence[Row]:

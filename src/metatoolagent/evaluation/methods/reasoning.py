@@ -23,6 +23,7 @@ from metatoolagent.evaluation.language import Language, load
 from metatoolagent.evaluation.scoring import Asked, select
 from metatoolagent.models.adapter import forward
 from metatoolagent.tasks.packing import Pack, pack
+from metatoolagent.tasks.rendering import Renderer
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def reasoned(job: Job, style: Style) -> Answer:
         limit = language.max_new_tokens
         asked = [
             Asked(
-                after(language, style, rows, [turn(style, text) for text, _ in of_set], generated=limit, branch=True),
+                after(language.renderer, style, rows, [turn(style, text) for text, _ in of_set], generated=limit, branch=True),
                 list(rows[0]["candidates"]),
             )
             for rows, of_set in zip(sets, said, strict=True)
@@ -76,26 +77,25 @@ def reason(language: Language, style: Style, sets: Sequence[Tasks], budget: int)
 @torch.no_grad()
 def _begin(language: Language, style: Style, rows: Tasks, budget: int) -> Reading:
     openings = [style.opening] * len(rows)
-    packed = after(language, style, rows, openings, generated=budget, branch=False)
+    packed = after(language.renderer, style, rows, openings, generated=budget, branch=False)
     packed, cache = packed.to(next(language.model.parameters()).device), DynamicCache()
     options = {"logits_to_keep": packed.keep_K, "use_cache": True, "past_key_values": cache}
     out = forward(language.model, language.weights, packed, **options)
     return reading(packed, cache, out.logits[0], range(len(rows)))
 
 
-def after(language: Language, style: Style, rows: Tasks, turns: Sequence[str], *, generated: int, branch: bool) -> Pack:
+def after(renderer: Renderer, style: Style, rows: Tasks, turns: Sequence[str], *, generated: int, branch: bool) -> Pack:
     """Return the pack of tasks whose answer goes on after what stands in the model's turn already.
 
     Args:
-        language: the model.
+        renderer: of the catalog.
         style: of the method.
         rows: tasks that share a candidate set.
         turns: the beginning of the model's turn, for each task.
         generated: tokens that are generated next, at most.
         branch: whether each question branches into all candidates' names.
     """
-    renderer, candidates = language.renderer, list(rows[0]["candidates"])
-    template = renderer.template
+    template, candidates = renderer.template, list(rows[0]["candidates"])
     # A space before the name: it follows the marker's colon, as a model would write it.
     answers = [[*template.content(f" {name}"), *template.marker(template.end)] for name in candidates]
     return pack(
