@@ -428,8 +428,8 @@ def test_the_domain_of_a_split_to_export_may_have_a_digit(mta, tmp_path):
         (["metrics", "cd", "--prediction", "foo=a"], "E-METHOD"),
         (["breakdowns", "my.split", "--prediction", "ft=a", "--catalog", "c"], "E-SPLIT"),
         (["metrics-probe", "rotation", "--prediction", "foo=a"], "E-METHOD"),
-        (["metrics-external", "--prediction", "a.b:ft=a"], "E-VARIANT"),
-        (["metrics-external", "--prediction", "toolalpaca-cd:foo=a"], "E-METHOD"),
+        (["metrics-external", "--catalog", "c", "--prediction", "a.b:ft=a"], "E-VARIANT"),
+        (["metrics-external", "--catalog", "c", "--prediction", "toolalpaca-cd:foo=a"], "E-METHOD"),
     ],
 )
 def test_metrics_that_could_not_be_read_again_are_not_made(mta, tmp_path, arguments, code):
@@ -446,7 +446,7 @@ PAGE = ["page", "--figures", "f", "--captions", "c", "--metrics", "m", "--predic
     ("command", "option", "item"),
     [
         (["metrics-probe", "rotation"], "--prediction", "ft={}"),
-        (["metrics-external"], "--prediction", "toolalpaca-cd:ft={}"),
+        (["metrics-external", "--catalog", "c"], "--prediction", "toolalpaca-cd:ft={}"),
         (["report-chains"], "--prediction", "chains:ft={}"),
         (["figures", "--metrics", "m", "--breakdown", "b"], "--curve", "ft={}"),
         (["export", "lm-eval"], "--tasks", "cd={}"),

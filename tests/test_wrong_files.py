@@ -52,7 +52,8 @@ def files(tmp_path):
 
 
 MEASURED = [(["metrics", "cd"], "main"), (["breakdowns", "cd", "--catalog", "nosuch"], "main"), (["report-chains"], "chains")]
-MEASURED += [(["metrics-external"], "main")] + [(["metrics-probe", probe], probe) for probe in PROBE_PREDICTIONS]
+MEASURED += [(["metrics-external", "--catalog", "nosuch"], "main")]
+MEASURED += [(["metrics-probe", probe], probe) for probe in PROBE_PREDICTIONS]
 
 WRONG = [(command, came) for command, wanted in MEASURED for came in (*ROWS, "json", "tools", "csv") if came != wanted]
 

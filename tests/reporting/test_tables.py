@@ -60,6 +60,12 @@ def test_accuracies_in_percent_with_intervals_methods_in_their_order():
     ]
 
 
+def test_real_and_simulated_apis_have_rows_of_their_own():
+    kinds = accuracy("cd.mta.free.real", 0.9, 0.8, 1.0, 20) | accuracy("cd.mta.scored.real", 0.5, 0.4, 0.6, 20)
+    *_, last = cells(accuracies(METRICS | kinds))
+    assert last == ["cd", "all, real", "mta", "90.0 [80.0, 100.0]", "50.0 [40.0, 60.0]", "", "20"]
+
+
 def test_the_invalid_rate_has_its_interval_in_every_pool_where_it_was_measured():
     rate = {"rate": 0.04, "low": 0.02, "high": 0.07, "n": 250}
     new = METRICS | {f"cd.mta.invalid.{pool}.{name}": value for pool in ("all", "unseen") for name, value in rate.items()}

@@ -91,6 +91,7 @@ rule metrics_external:
             split=["cd", "sd"],
             method=METHODS,
         ),
+        published="data/interim/{benchmark}/published.parquet",
         code=code(
             "catalog/schemas",
             "evaluation/external",
@@ -106,5 +107,5 @@ rule metrics_external:
         given=pick("metrics", "seed"),
         predictions=lambda wildcards, input: by_variant_and_method(input.predictions),
     shell:
-        "python -m metatoolagent metrics-external {params.predictions} --out results/{wildcards.benchmark:q}"
-        " --params {params.given:q} --log {log:q}"
+        "python -m metatoolagent metrics-external {params.predictions} --catalog data/interim/{wildcards.benchmark:q}"
+        " --out results/{wildcards.benchmark:q} --params {params.given:q} --log {log:q}"

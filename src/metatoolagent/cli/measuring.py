@@ -38,6 +38,7 @@ def metrics(
 
 def metrics_external(
     prediction: VariantPredictions,
+    catalog: Catalog,
     out: Out,
     parameters: Parameters = None,
     log: Log = None,
@@ -47,7 +48,7 @@ def metrics_external(
     from metatoolagent.evaluation import external
 
     given = params.given(parameters)
-    external.measure(by_variant(prediction), given.section(params.Metrics).bootstrap, given.seed, out)
+    external.measure(by_variant(prediction), catalog, given.section(params.Metrics).bootstrap, given.seed, out)
 
 
 def metrics_probe(

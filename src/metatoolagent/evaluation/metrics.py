@@ -162,10 +162,16 @@ def of_method(key: str, frame: pl.DataFrame, resamples: int, seed: int) -> dict[
     if "reasoning_end" in frame.columns and frame["reasoning_end"].count():  # as predictions of an earlier version do not have it
         metrics |= {f"{key}.reasoning.{name}": share(frame, [name], "reasoning_end") for name in ENDS}
     for (pool,), part in frame.group_by("pool", maintain_order=True):
-        for reading in READINGS:
-            metrics |= estimate(f"{key}.{reading}.{pool}", "accuracy", right(part, reading), part["gold"], resamples, seed)
-        metrics |= estimate(f"{key}.invalid.{pool}", "rate", part["outcome"].is_in(INVALID), part["gold"], resamples, seed)
+        metrics |= of_tasks(key, pool, part, resamples, seed)
     return metrics
+
+
+def of_tasks(key: str, name: str, part: pl.DataFrame, resamples: int, seed: int) -> dict[str, float]:
+    """Return the accuracies and the share of invalid answers of one method on some of its tasks, `name` being theirs in keys."""
+    metrics: dict[str, float] = {}
+    for reading in READINGS:
+        metrics |= estimate(f"{key}.{reading}.{name}", "accuracy", right(part, reading), part["gold"], resamples, seed)
+    return metrics | estimate(f"{key}.invalid.{name}", "rate", part["outcome"].is_in(INVALID), part["gold"], resamples, seed)
 
 
 def estimate(key: str, mean: str, values: pl.Series, clusters: pl.Series, resamples: int, seed: int) -> dict[str, float]:

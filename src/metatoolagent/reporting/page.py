@@ -97,6 +97,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         sections=SECTIONS,
         splits=findings.splits(metrics),
         pools=findings.pools(metrics),
+        kinds=any(key.endswith((".free.real.n", ".free.simulated.n")) for key in metrics),
         outcomes=plain([tables.outcomes(metrics)]),
         probes=plain(probes.tables(tables.read(sources.probes))),
         programme=[programme.read(name, folder) for name, folder in sources.programme.items()],
@@ -143,21 +144,21 @@ def figure(path: Path, captions: Path) -> dict[str, Any]:
 
 
 def rows(metrics: Metrics) -> list[dict[str, Any]]:
-    """Return the rows of the table of methods: one for each split, pool and method."""
+    """Return the rows of the table of methods: one for each split, part of `tables.PARTS` and method."""
     found = []
     for split in findings.splits(metrics):
-        for pool in ("all", "unseen"):
+        for part, told in tables.PARTS.items():
             for method in findings.methods(metrics, split):
                 key = f"{split}.{method}"
-                if f"{key}.free.{pool}.n" in metrics:
+                if f"{key}.free.{part}.n" in metrics:
                     found.append(
                         {
                             "split": split,
-                            "pool": pool,
+                            "pool": told,
                             "method": method,
-                            **{reading: _share(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")},
-                            "invalid": _invalid(metrics, key, pool),
-                            "n": int(metrics[f"{key}.free.{pool}.n"]),
+                            **{reading: _share(metrics, f"{key}.{reading}.{part}") for reading in ("free", "scored")},
+                            "invalid": _invalid(metrics, key, part),
+                            "n": int(metrics[f"{key}.free.{part}.n"]),
                         }
                     )
     return found

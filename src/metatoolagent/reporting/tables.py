@@ -37,6 +37,8 @@ ENDS = {"turn": "no line", "cut": "cut"}
 KEY = re.compile(r"[^.]+\.[^.]+\.(free|scored)\.[^.]+\..+")
 """A key of a split's, a benchmark's or a probe's metrics; those of chains begin otherwise."""
 
+PARTS = {"all": "all", "unseen": "unseen", "real": "all, real", "simulated": "all, simulated"}
+"""The parts of the tasks that a method is measured on, as the keys have them, and their pool and kind as tables have them."""
 ACCURACY = ".free.all.accuracy"
 """How the key ends of the first accuracy of a method on a split or a benchmark."""
 
@@ -130,16 +132,16 @@ def show(paths: Sequence[Path], *, save: bool = False, notes: Iterable[str] = ()
 
 
 def accuracies(metrics: Metrics) -> Table:
-    """Return the accuracies, in per cent with 95 % intervals, a row for each split, pool and method."""
+    """Return the accuracies, in per cent with 95 % intervals, a row for each split, part of `PARTS` and method."""
     table = Table(title="Tool selection: accuracy in %, with 95 % intervals")
     for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
         table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
     for split, method in _measured(metrics):
         key = f"{split}.{method}"
-        for pool in ("all", "unseen"):
-            if f"{key}.free.{pool}.n" in metrics:
-                cells = [interval(metrics, f"{key}.{reading}.{pool}") for reading in ("free", "scored")]
-                table.add_row(split, pool, method, *cells, invalid(metrics, key, pool), str(int(metrics[f"{key}.free.{pool}.n"])))
+        for part, told in PARTS.items():
+            if f"{key}.free.{part}.n" in metrics:
+                cells = [interval(metrics, f"{key}.{reading}.{part}") for reading in ("free", "scored")]
+                table.add_row(split, told, method, *cells, invalid(metrics, key, part), str(int(metrics[f"{key}.free.{part}.n"])))
     return table
 
 
