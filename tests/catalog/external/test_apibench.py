@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 
+import polars as pl
 import pytest
 
-from metatoolagent.catalog.external import apibench
+from metatoolagent.catalog.external import apibench, stage
 from metatoolagent.catalog.external.apibench import arguments_schema, normalised, tasks_of_domains, wished_name
 from metatoolagent.catalog.external.records import NAME
+from metatoolagent.catalog.questions import frame_id
 
 HUGGING_FACE, TENSORFLOW, TORCH = (dict(zip(("api", "eval"), files, strict=True)) for files in apibench.HUBS.values())
 
@@ -41,8 +43,30 @@ def test_names_are_valid_unique_and_lead_back_to_the_call(benchmark, published):
 
 
 def test_no_question_carries_its_answer(benchmark):
-    # Some go on with `###Input:`, which is part of the request.
     assert not any("Output:" in row["question"] or "<<<" in row["question"] for row in benchmark.questions)
+
+
+def test_marks_of_the_format_are_no_part_of_a_question_and_what_they_mark_is(benchmark):
+    assert benchmark.unmarked == 95
+    texts = [row["question"] for row in benchmark.questions]
+    assert not any("##" in text or "Input:" in text or "<noinput>" in text for text in texts)
+    assert "Create a poem about nature for a school assignment. Once upon a time, in a land of greenery and beauty," in texts
+    assert any(text.endswith("Can you generate the code for us?") for text in texts)
+    assert any(text.endswith("perform a hop using Decision Transformers.") for text in texts)
+
+
+def test_how_many_questions_lost_marks_is_said(published, tmp_path, capsys):
+    stage.ingest("apibench", tmp_path)
+    assert capsys.readouterr().err == "95 questions of apibench are kept without the marks of their format\n"
+    assert len(pl.read_parquet(tmp_path / "questions.parquet")) == 830 + 687 + 186
+
+
+def test_the_id_of_a_question_is_that_of_its_published_text(benchmark):
+    row = next(row for row in benchmark.questions if row["question"].startswith("Create a poem about nature"))
+    published = (
+        "Create a poem about nature for a school assignment. ###Input: Once upon a time, in a land of greenery and beauty,"
+    )
+    assert row["frame_id"] == frame_id(row["tool"], published)
 
 
 def test_calls_of_the_gold_calls_published_domain_are_answers_too(benchmark):

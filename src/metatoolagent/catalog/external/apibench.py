@@ -4,6 +4,9 @@ A tool is a call, with white space brought to one form, and its domain is the hu
 call; the first gives the description. A right answer is a set, and wider than the published one: the benchmark's own
 scorer takes every call of the gold call's published domain for right, so none of them is a distractor, and neither
 is a call of another hub that does the same (`TASKS`; docs/decisions/0009-what-distracts-in-a-benchmark.md).
+
+A question is what stands between `###Instruction:` and `###Output:`. `###Input:`, which in some parts the request from what it
+is about, is a mark of that format too and is left out; what it is about stays.
 """
 
 import re
@@ -31,6 +34,8 @@ TASKS = Path("data/apibench_tasks.tsv")
 """What each published domain of each hub does, by our judgement; one row for each thing, `framework` being the hub."""
 
 QUESTION = re.compile(r"###\s*Instruction:(.*?)###\s*Output:", re.DOTALL)
+MARK = re.compile(r"(?:###\s*|\*\*)Input:\s*(?:<noinput>[\s*]*\Z)?")
+"""Parts a request from what it is about, such as the text to be translated, in the format that the questions were written in."""
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 ARGUMENT = re.compile(r"[A-Za-z_]\w*")
 
@@ -148,4 +153,7 @@ def _read_questions(
         elif not (tool := tools.get(f"{hub} {normalised(call)}")):
             benchmark.exclude(place, "question", "E-ANSWER-UNKNOWN", f"its answer {normalised(call)} is not in the hub's catalog")
         else:
-            benchmark.add_question(place, tool, rivals[tool["name"]], question[1], {})
+            # The id is that of the published text, so that the same questions are drawn as with the marks.
+            asked, marks = MARK.subn(" ", question[1])
+            benchmark.unmarked += marks > 0
+            benchmark.add_question(place, tool, rivals[tool["name"]], question[1], {}, asked)

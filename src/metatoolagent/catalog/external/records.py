@@ -36,6 +36,8 @@ class Benchmark:
     chains: list[Record] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
     excluded: list[Record] = field(default_factory=list)
+    unmarked: int = 0
+    """Questions that were published with marks of their format in the text, and are kept without."""
 
     def add_tool(
         self, place: Place, name: str, published: str, domain: str, description: str, parameters: Mapping[str, Any]
@@ -45,10 +47,12 @@ class Benchmark:
         self.tools.append({"name": name, "domain": domain, "description": text, "parameters": canonical(parameters)})
         self.published.append({"name": name, "published": published, **place._asdict()})
 
-    def add_question(self, place: Place, tool: Record, also: Iterable[str], question: str, arguments: object) -> None:
-        """Keep a question, unless its tool has the same one already."""
-        text = " ".join(question.split())
-        identity = frame_id(tool["name"], text)
+    def add_question(
+        self, place: Place, tool: Record, also: Iterable[str], published: str, arguments: object, asked: str | None = None
+    ) -> None:
+        """Keep a question, unless its tool has the same one already; `asked` is its text, where that is not the published one."""
+        identity = frame_id(tool["name"], " ".join(published.split()))
+        text = " ".join((published if asked is None else asked).split())
         if any(row["frame_id"] == identity for row in self.questions):
             self.exclude(place, "question", "E-QA-DUP", f"the tool {tool['name']} has the same question already")
             return

@@ -1,5 +1,6 @@
 """Ingestion of a benchmark: its files, pinned by hash, to checked tables."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ def ingest(benchmark: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = read({name: fetch_file(wanted, Path(folder)) for name, wanted in pinned.items()})
     extra = {"sources": {name: wanted.sha256 for name, wanted in pinned.items()}}
+    if made.unmarked:
+        print(f"{made.unmarked} questions of {benchmark} are kept without the marks of their format", file=sys.stderr)  # noqa: T201
     rows = (made.tools, made.questions, made.chains, made.published, made.excluded)
     judged = [apibench.TASKS] if benchmark == "apibench" else []
     with artifacts.publishing(out, list(TABLES), producer="ingest_external", inputs=judged, extra=extra) as paths:
