@@ -150,6 +150,7 @@ def html(results, drawn, hostile_catalog, probed, swept) -> Path:
         catalogs={"cd": hostile_catalog},
         probes=[probed],
         programme={"distractors": swept},
+        targets=["sweep_distractors"],
         missing=["eval_sd", "multi_tool"],
     )
     page.publish(sources, COMMITTED, drawn.parent)

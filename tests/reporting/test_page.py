@@ -121,6 +121,7 @@ def test_provenance_has_params_versions_and_hashes(html, results):
     text = html.read_text(encoding="utf-8")
     assert "&#34;distractors&#34;: 5" in text and "torch 2." in text
     assert read_manifest(results)["files"]["metrics.json"]["sha256"] in text
+    assert "<code>snakemake --cores all sweep_distractors report</code>" in text
 
 
 def test_probes_and_sweeps_that_were_run_are_shown_and_the_others_named(html):

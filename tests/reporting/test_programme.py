@@ -1,8 +1,11 @@
 import base64
 import json
+import shutil
 
 import polars as pl
+import pytest
 
+from metatoolagent.errors import UserError
 from metatoolagent.look import MARKS
 from metatoolagent.reporting import programme
 from metatoolagent.sweeps import runs
@@ -56,3 +59,13 @@ def test_the_figure_is_an_svg_in_the_page(swept):
     kind, _, content = programme.image(json.loads((swept / "figure.json").read_text())).partition(",")
     assert kind == "data:image/svg+xml;base64"
     assert base64.b64decode(content).decode().startswith("<svg")
+
+
+def test_the_folder_of_another_target_is_refused(swept, tmp_path):
+    shutil.copytree(swept, tmp_path / "multi_tool")
+    for name, folder in (("scale", swept), ("multi_tool", tmp_path / "multi_tool")):
+        with pytest.raises(UserError, match="E-PROGRAMME") as raised:
+            programme.read(name, folder)
+        assert raised.value.exit_code == 64 and str(folder) in raised.value.got
+    with pytest.raises(UserError, match="E-MISSING"):
+        programme.read("distractors", tmp_path)

@@ -39,6 +39,13 @@ def measured():
     return [file for file in offered() if file in kept]
 
 
+def shown_targets():
+    """Return the targets whose results the page has, all of them."""
+    return [
+        name for name in dict.fromkeys(offered().values()) if name not in not_shown()
+    ]
+
+
 def not_shown():
     """Return the targets whose results the page lacks."""
     lacking = {file: name for file, name in offered().items() if file not in measured()}
@@ -137,5 +144,6 @@ def options_beyond(wildcards, input):
             f"--programme {os.path.basename(folder)}={folder}"
             for folder in map(os.path.dirname, shown_tables(wildcards))
         ),
+        *(f"--target {target}" for target in shown_targets()),
         *(f"--missing {target}" for target in not_shown()),
     ]

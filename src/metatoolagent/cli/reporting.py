@@ -101,6 +101,7 @@ def page(
     out: Out,
     probe: Annotated[list[Path] | None, typer.Option(help="Metrics file, once for each probe that was measured.")] = None,
     programme: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of multi_tool or a sweep.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Target beyond eval_cd whose results the page has.")] = None,
     missing: Annotated[list[str] | None, typer.Option(help="Target whose results the page lacks.")] = None,
     parameters: Parameters = None,
     log: Log = None,
@@ -121,7 +122,7 @@ def page(
         files.setdefault(split, {}).setdefault(method, []).append(path)
     for name in folders:
         require_known("programme", name, list(TITLES))
-    sources = stage.Sources(figure, caption, metrics, files, catalogs, probe or [], folders, missing or [])
+    sources = stage.Sources(figure, caption, metrics, files, catalogs, probe or [], folders, target or [], missing or [])
     stage.publish(sources, params.given(parameters).values, out)
 
 

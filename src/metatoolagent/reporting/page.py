@@ -45,6 +45,8 @@ class Sources:
     """The metrics of the probes that were measured."""
     programme: Mapping[str, Path] = field(default_factory=dict)
     """The folder of each chain or sweep target that has run."""
+    targets: Sequence[str] = ()
+    """The targets beyond `eval_cd` whose results it shows."""
     missing: Sequence[str] = ()
     """The targets whose results the page lacks."""
 
@@ -101,6 +103,7 @@ def render(sources: Sources, params: Mapping[str, Any]) -> str:
         outcomes=plain([tables.outcomes(metrics)]),
         probes=plain(probes.tables(tables.read(sources.probes))),
         programme=[programme.read(name, folder) for name, folder in sources.programme.items()],
+        targets=sources.targets,
         missing=sources.missing,
         tasks=browser.content(sources.predictions, sources.catalogs),
         params=json.dumps(params, indent=1),

@@ -10,12 +10,15 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from metatoolagent.artifacts import verify
+from metatoolagent.artifacts import read_manifest, verify
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.look import CONFIG, MARKS, VEGA_LITE
 from metatoolagent.reporting.numbers import p_value
 
 FILES = ("finding.md", "figure.json", "table.csv")
 """The files of a target's folder that the page shows."""
+CHAINS = "multi_tool"
+"""The target that is no sweep."""
 TITLES = {
     "table2": "Every method on every split, over training seeds",
     "compare": "Fine-tuning against every hypergradient",
@@ -25,7 +28,7 @@ TITLES = {
     "sensitivity": "How much each hyper-parameter matters",
     "search": "The search for the defaults, on validation tools",
     "overlap": "Candidates whose documentation overlaps",
-    "multi_tool": "Questions that need several tools in order",
+    CHAINS: "Questions that need several tools in order",
 }
 HEADLINE = {"pool": "all", "reading": "scored", "seed": "all", "chains": "test", "length": "all"}
 """The rows of a table that the page shows, and that the paragraphs are about, by the columns that the table has."""
@@ -59,8 +62,9 @@ def read(name: str, folder: Path) -> Outcome:
         folder: with `FILES`.
 
     Raises:
-        UserError: E-CORRUPT or E-MISSING.
+        UserError: E-CORRUPT or E-MISSING; E-PROGRAMME (exit code 64) if the folder is another target's.
     """
+    _require_of(name, folder)
     finding, figure, table = (verify(folder / file) for file in FILES)
     made = headline(pl.read_csv(table, infer_schema_length=None))
     columns = [column for column in made.columns if column not in NUMBERS and column != "against"]
@@ -73,6 +77,20 @@ def read(name: str, folder: Path) -> Outcome:
         [_row(row, columns) for row in made.to_dicts()],
         table.as_posix(),
     )
+
+
+def _require_of(name: str, folder: Path) -> None:
+    """Refuse the folder of another target, whose results would stand under the title of this one.
+
+    Raises:
+        UserError: E-MISSING or E-CORRUPT; E-PROGRAMME.
+    """
+    producer, made = read_manifest(folder)["producer"], "report_chains" if name == CHAINS else "sweep"
+    # All sweeps are published by one stage; the workflow names a folder after its sweep.
+    if producer != made or folder.resolve().name != name:
+        what, where = f"this is not the folder of {name}", "option --programme"
+        fix = f"name the folder that its target made: results/{'' if name == CHAINS else 'sweep/'}{name}"
+        raise UserError("E-PROGRAMME", what, where, shown(str(folder)), fix, exit_code=Exit.PARAMS)
 
 
 def headline(made: pl.DataFrame) -> pl.DataFrame:

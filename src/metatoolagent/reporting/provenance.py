@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from metatoolagent.artifacts import MANIFEST, read_manifest
+from metatoolagent.artifacts import MADE, MANIFEST, read_manifest
 from metatoolagent.environment import environment
 
 PACKAGES = (
@@ -28,8 +28,12 @@ PACKAGES = (
 )
 
 
+SOURCE = "source"
+"""Stands in a stage's place for what no stage made."""
+
+
 class Artifact(NamedTuple):
-    """A published file: where it lies, the stage that made it, its SHA-256, what it was made from and on."""
+    """A file: where it lies, the stage that made it or `SOURCE`, its SHA-256, what it was made from and on."""
 
     path: str
     producer: str
@@ -39,18 +43,26 @@ class Artifact(NamedTuple):
 
 
 def artifacts(paths: Iterable[Path]) -> list[Artifact]:
-    """Return what some files were made from, through all stages, as the manifests say; sources come first."""
+    """Return what some files were made from, through all stages, as the manifests say; what a file was made from comes before it.
+
+    Sources have the hash that the stage recorded that read them: authored files, and published ones that it fetched.
+    """
     found: dict[str, Artifact] = {}
 
-    def visit(path: Path) -> None:
-        if path.as_posix() in found or not (path.parent / MANIFEST).is_file():
+    def visit(path: Path, recorded: str = "") -> None:
+        if path.as_posix() in found:
             return
-        manifest = read_manifest(path.parent)
+        manifest = read_manifest(path.parent) if (path.parent / MANIFEST).is_file() else {"files": {}}
         if path.name not in manifest["files"]:
+            if recorded and not any(path.is_relative_to(folder) for folder in MADE):  # what is made and gone is no source
+                found[path.as_posix()] = Artifact(path.as_posix(), SOURCE, recorded, (), "")
             return
-        inputs = tuple(manifest.get("inputs", {}))
-        for above in inputs:
-            visit(Path(above))
+        fetched = manifest.get("sources", {})
+        inputs = (*manifest.get("inputs", {}), *fetched)
+        for above, digest in manifest.get("inputs", {}).items():
+            visit(Path(above), digest)
+        for name, digest in fetched.items():
+            found.setdefault(name, Artifact(name, SOURCE, digest, (), ""))
         sha256, ran = manifest["files"][path.name]["sha256"], said(manifest["environment"]) if "environment" in manifest else ""
         found[path.as_posix()] = Artifact(path.as_posix(), manifest["producer"], sha256, inputs, ran)
 
@@ -78,6 +90,8 @@ def environments(made: Iterable[Artifact]) -> dict[str, list[str]]:
     """Return on what the stages ran, and which; those whose manifest does not say, last, under an empty text."""
     found: dict[str, set[str]] = {}
     for artifact in made:
+        if artifact.producer == SOURCE:
+            continue
         found.setdefault(artifact.environment, set()).add(artifact.producer)
     return {ran: sorted(found[ran]) for ran in sorted(found, reverse=True)}
 
