@@ -12,7 +12,7 @@ from metatoolagent.reporting import figures, page, programme
 from metatoolagent.sweeps import distractors
 from whole_predictions import whole
 
-__all__ = ["drawn", "hostile_catalog", "html", "probed", "results", "swept"]
+__all__ = ["drawn", "hostile_catalog", "html", "probed", "results", "swept", "two_splits"]
 
 HOSTILE = "</script><img src=x onerror=\"window.broken = 'yes'\">{{ 7 * 7 }}<!--"
 METHODS = list(params.MAIN_JOB)
@@ -136,6 +136,26 @@ def drawn(results) -> Path:
     out = results.parent / "report" / "figures"
     figures.publish(figures.Sources([results / "metrics.json"], [results / "breakdowns"], logs), 2, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def two_splits(results, hostile_catalog) -> Path:
+    """A page that also has the tasks of pool `all` as those of a benchmark, whose name is before `cd` in the alphabet."""
+    out, split = results.parent / "two", "apibench-cd"
+    for method in METHODS:
+        with publishing(out / method, ["predictions.parquet"], producer="evaluate") as paths:
+            rows = pl.read_parquet(results / method / "predictions.parquet")
+            rows.filter(pool="all").write_parquet(paths["predictions.parquet"])
+    files = {method: [out / method / "predictions.parquet"] for method in METHODS}
+    metrics.measure(split, files, 100, 0, out)
+    breakdowns.measure(split, files, hostile_catalog, 100, 0, out / "breakdowns")
+    measured, parts = [folder / "metrics.json" for folder in (results, out)], [folder / "breakdowns" for folder in (results, out)]
+    logs = {method: results / method / "adapter" / "train_log.csv" for method in ("ft", "mta")}
+    figures.publish(figures.Sources(measured, parts, logs), 2, out / "figures")
+    answers = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}, split: files}
+    catalogs = dict.fromkeys(answers, hostile_catalog)
+    page.publish(page.Sources(out / "figures", ROOT / "workflow/report", measured, answers, catalogs), COMMITTED, out / "page")
+    return out / "page" / "index.html"
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def test_provenance_has_params_versions_and_hashes(html, results):
     text = html.read_text(encoding="utf-8")
     assert "&#34;distractors&#34;: 5" in text and "torch 2." in text
     assert read_manifest(results)["files"]["metrics.json"]["sha256"] in text
-    assert "<code>snakemake --cores all sweep_distractors report</code>" in text
+    assert '<code class="long">snakemake --cores all sweep_distractors report</code>' in text
 
 
 def test_probes_and_sweeps_that_were_run_are_shown_and_the_others_named(html):
@@ -230,7 +230,8 @@ def test_confused_siblings_are_drawn_a_row_each_and_where_there_are_none_it_is_s
     shown = [row for row in rows if (row["pool"], row["reading"]) == ("all", "scored")]
     assert {row["method"] for row in shown if row["selected"]} == {"ft", "mta"}
     drawn = place.locator("svg text").all_text_contents()
-    assert {text for text in drawn if " → " in text} == {row["pair"] for row in shown}
+    # On two lines, between which a browser puts no space.
+    assert {text for text in drawn if "→ " in text} == {row["pair"].replace(" → ", "→ ") for row in shown}
     # One mark a pair and method; the others of that role are those of the legend.
     assert place.locator("svg [aria-roledescription=point]").count() == len(shown)
 
@@ -238,6 +239,47 @@ def test_confused_siblings_are_drawn_a_row_each_and_where_there_are_none_it_is_s
     place.get_by_text("There is nothing to show of this choice.").wait_for()
     assert place.locator(".plot svg").count() == 0
     assert wrong == []
+
+
+def test_the_main_split_is_first_and_the_one_that_is_shown(two_splits, browser):
+    text = own(two_splits)
+    assert set(re.findall(r'<select data-choice="split">(.*?)</select>', text)) == {
+        "<option>cd</option><option>apibench-cd</option>"
+    }
+    listed = re.findall(r"<td>([\w-]+)</td><td>[\w, ]+</td><th", text)
+    assert list(dict.fromkeys(listed)) == ["cd", "apibench-cd"]
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(two_splits.as_uri())
+    assert page.locator("#tasks #split option").all_inner_texts() == ["cd", "apibench-cd"]
+    page.locator(".task").first.wait_for()
+    for chosen in page.locator("#tasks #split, [data-choice=split]").all():
+        assert chosen.input_value() == "cd"
+    context.close()
+
+
+def test_siblings_confused_on_a_benchmark_are_drawn_with_both_names_however_long(two_splits, browser, tmp_path):
+    context = browser.new_context(offline=True, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(changed(two_splits, tmp_path, "figures", long_pairs).as_uri())
+    page.locator("#siblings [data-choice=split]").select_option("apibench-cd")
+    place = page.locator("#figure-confusions")
+    place.scroll_into_view_if_needed()
+    place.locator("svg text", has_text="→ cross_encoder").first.wait_for()
+    assert place.locator("svg text", has_text="speechbrain").count()
+    context.close()
+
+
+def long_pairs(figures):
+    """Give siblings names as long as those of API-Bench."""
+    for number, row in enumerate(figures["confusions"]["rows"]):
+        row["pair"] = f"speechbrain_lang_id_voxlingua107_ecapa_{number} → cross_encoder_ms_marco_minilm_l_6_v2_{number}"
+
+
+def test_a_phone_shows_what_a_stage_ran_on_over_the_whole_width(opened):
+    page, _ = opened
+    widths = [place.bounding_box()["width"] for place in page.locator("#provenance dd").all()]
+    assert widths and min(widths) > 300
 
 
 def count(page):

@@ -15,6 +15,8 @@ Spec = dict[str, Any]
 ROWS = alt.NamedData("rows")
 SHARE = alt.Scale(domain=[0, 1])
 PERCENT = alt.Axis(format=".0%", tickCount=5)
+PARTED = "[split(datum.label, ' → ')[0], '→ ' + split(datum.label, ' → ')[1]]"
+"""A pair's label on two lines: names as long as those of API-Bench would else end before the second of them."""
 
 
 def by_method(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
@@ -60,7 +62,12 @@ def siblings(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
 def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
     """Return the siblings that are selected most in a gold tool's place, a row for each pair."""
     base = _shown(chosen).encode(
-        y=alt.Y("pair:N", sort=alt.EncodingSortField("all", op="max", order="descending"), title=None),
+        y=alt.Y(
+            "pair:N",
+            sort=alt.EncodingSortField("all", op="max", order="descending"),
+            title=None,
+            axis=alt.Axis(labelExpr=PARTED, labelLineHeight=14),
+        ),
         x=_rate("share of tasks that offer it"),
         yOffset=alt.YOffset("method:N", sort=list(methods), scale=alt.Scale(padding=0.5)),
     )
@@ -69,7 +76,7 @@ def confusions(chosen: dict[str, str], methods: Sequence[str]) -> Spec:
         shape=shape(methods),
         tooltip=["pair:N", "method:N", "selected:Q", "offered:Q", alt.Tooltip("rate:Q", format=".0%")],
     )
-    return _spec(point, chosen, line=("pair", 24))
+    return _spec(point, chosen, line=("pair", 40))
 
 
 def training(column: str, title: str, methods: Sequence[str]) -> Spec:
