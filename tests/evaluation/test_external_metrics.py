@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from metatoolagent.artifacts import publishing
+from metatoolagent.catalog.external import toolalpaca
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.external import measure
+from metatoolagent.evaluation.external import KINDS, measure
 from metatoolagent.evaluation.metrics import FILE, comparisons, of_method
 from whole_predictions import whole
 
@@ -101,3 +102,7 @@ def test_a_kind_that_no_task_is_of_has_no_metrics_and_a_tool_of_another_catalog_
     with pytest.raises(UserError, match="E-STALE") as raised:
         measure(files(frames), catalog(a=real), 200, 0, tmp_path / "out")
     assert raised.value.got == '"b"'
+
+
+def test_every_file_of_toolalpaca_has_its_kind():
+    assert list(KINDS) == toolalpaca.FILES

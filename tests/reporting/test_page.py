@@ -55,6 +55,20 @@ def test_the_invalid_rate_has_its_interval_and_what_became_of_free_answers_stand
     assert re.findall(r"<td[^>]*>([^<]*)</td>", row) == ["cd", *shares]
 
 
+def test_tasks_on_real_and_on_simulated_apis_have_rows_and_are_explained(html, results, drawn, hostile_catalog, tmp_path):
+    numbers = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
+    with publishing(tmp_path, ["metrics.json"], producer="metrics_external") as paths:
+        kinds = {key.replace(".all.", f".{kind}."): numbers[key] for key in numbers for kind in ("real", "simulated")}
+        kinds = {key: value for key, value in kinds.items() if "_vs_" not in key}
+        paths["metrics.json"].write_text(canonical_json(numbers | kinds), encoding="utf-8")
+    files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}
+    sources = page.Sources(drawn, ROOT / "workflow/report", [tmp_path / "metrics.json"], files, {"cd": hostile_catalog})
+    text, before = page.render(sources, COMMITTED), own(html)
+    for kind in ("real", "simulated"):
+        assert text.count(f"<td>cd</td><td>all, {kind}</td>") == len(METHODS)
+        assert f"<i>all, {kind}</i>" in text and f"all, {kind}" not in before
+
+
 def test_the_page_says_whose_tools_were_asked_for(html, results, drawn, hostile_catalog):
     assert "tool selection on tools that were never trained on" in own(html)
     files = {"cd": {method: [results / method / "predictions.parquet"] for method in METHODS}}

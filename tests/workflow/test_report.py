@@ -56,6 +56,7 @@ def test_the_page_needs_the_main_job_alone_and_shows_what_else_is_up_to_date(cop
 
     shell("snakemake --cores 2 report", copy)
     assert splits(page) == ["cd", "sd"] and "eval_sd" not in missing(page)
+    assert "snakemake --cores all eval_sd report</code>" in page.read_text(encoding="utf-8")
     assert "gold: " in shell("PYTHONPATH=src python -m metatoolagent show all-000001 --variant sd", copy).stdout
     assert NOTHING in shell("snakemake -n report eval_cd", copy).stdout
 
