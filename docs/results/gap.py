@@ -80,6 +80,15 @@ def rows() -> list[Row]:
             for share in ("30", "60", "90")
         ],
         of_table("siblings that differ in one constraint", "overlap.csv", folder=HERE, overlap="siblings"),
+        *[
+            of_table(what, "queries.csv", folder=HERE, axis=axis, size=size, part="validation")
+            for what, axis, size in (
+                ("12 training tools, on validation tools", "tools", "12"),
+                ("all 92 training tools, on validation tools", "tools", "0"),
+                ("2 questions of each training tool, on validation tools", "questions", "2"),
+                ("1 query task a meta-task, on validation tools", "query_tasks", "1"),
+            )
+        ],
         of_table(
             "chains, exact order", "multi_tool.csv", folder=HERE, variant="chains", chains="test", length="all", measure="order"
         ),

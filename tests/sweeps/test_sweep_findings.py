@@ -126,6 +126,7 @@ def test_the_bound_is_fitted_exactly_where_the_gaps_have_its_shape():
     rough = bound.fit([1, 4], [0.2, 0.0])
     assert (rough.complexity, rough.r_squared) == (pytest.approx(0.0256), pytest.approx(0.6))
     assert bound.fit([4], [0.2]) is None
+    assert bound.fit([1, 8], [-0.1, -0.04]) is None  # new tools are answered better, so C would be 0
 
 
 def test_the_gap_is_training_less_validation_accuracy(rows):
@@ -158,7 +159,8 @@ def test_all_tools_are_drawn_where_their_number_is_and_no_line_is_fitted_to_them
         ]
     )
     (data,) = queries.figure(table, largest={"tools": 92, "questions": 70}).to_dict()["datasets"].values()
-    found = {(row["axis"], row["size"]): (row["gap"], row["fitted"]) for row in data}
+    axis = {told: name for name, told in queries.AXES.items()}
+    found = {(axis[row["axis"]], row["size"]): (row["gap"], row["fitted"]) for row in data}
     assert set(found) == {
         ("query_tasks", 8),
         *(("tools", size) for size in (92, 10, 40)),

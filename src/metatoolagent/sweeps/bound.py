@@ -16,7 +16,9 @@ class Fit:
 
 
 def fit(sizes: Sequence[float], gaps: Sequence[float]) -> Fit | None:
-    """Return the least-squares fit of sqrt(C / n), C >= 0, to gaps; None for fewer than two sizes or equal gaps.
+    """Return the least-squares fit of sqrt(C / n), C > 0, to gaps; None where that has no meaning.
+
+    So it is for fewer than two sizes, for equal gaps, and where C would be 0: there is no gap then that could fall.
 
     The shape is the paper's bound (arXiv 2601.12680, section 2.3): the error grows with sqrt(C(H) / n). A bound says nothing of
     constants below it, so only the shape is compared.
@@ -30,6 +32,8 @@ def fit(sizes: Sequence[float], gaps: Sequence[float]) -> Fit | None:
     if len(set(sizes)) < 2 or spread == 0:
         return None
     # The root of C enters linearly.
-    root = max(0.0, float((gap / np.sqrt(n)).sum() / (1 / n).sum()))
+    root = float((gap / np.sqrt(n)).sum() / (1 / n).sum())
+    if root <= 0:
+        return None
     residual = ((gap - root / np.sqrt(n)) ** 2).sum()
     return Fit(root**2, float(1 - residual / spread))
