@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metatoolagent.meta import checkpoints
-from metatoolagent.meta.checkpoints import RECORD, TENSORS, Checkpoint, newest, run_id, save
+from metatoolagent.meta.checkpoints import RECORD, TENSORS, Checkpoint, newest, run_id, save, statements
 
 FILES = (TENSORS, RECORD, "manifest.json")
 
@@ -202,7 +202,7 @@ def test_the_name_of_a_run_changes_with_all_that_decides_its_result(tmp_path, mo
         patched.setattr(checkpoints.torch, "__version__", "9.9")
         changed.add(run_id({"seed": 0, "rank": 16}, [one]))
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "sha256", lambda path: "another line of code")
+        patched.setattr(checkpoints, "statements", lambda path: "another line of code")
         changed.add(run_id({"seed": 0, "rank": 16}, [one]))
     for place, what, value in (
         (checkpoints.torch, "get_num_threads", 97),
@@ -220,3 +220,28 @@ def test_the_name_of_a_run_changes_with_all_that_decides_its_result(tmp_path, mo
     assert name not in changed
     assert len(changed) == 13
     assert name == run_id({"seed": 0, "rank": 16}, [one])
+
+
+SAID = '"""A module."""\nRATE = 0.1\n"""Of a step."""\n\n\ndef step(x):\n    """Go on."""\n    return x * RATE  # twice\n'
+
+
+@pytest.mark.parametrize(
+    ("edit", "same"),
+    [
+        (("# twice", "# once"), True),
+        (("Go on.", "Go further."), True),
+        (("Of a step.", "A share."), True),
+        (("A module.", "Another."), True),
+        (("x * RATE", "(x\n        * RATE)"), True),
+        (("0.1", "0.2"), False),
+        (("x * RATE", "RATE * x"), False),
+        (("return x", "return 'x', x"), False),
+    ],
+)
+def test_code_is_its_statements_and_not_what_is_said_of_them(tmp_path, edit, same):
+    module = tmp_path / "module.py"
+    module.write_text(SAID)
+    before = statements(module)
+    assert SAID.count(edit[0]) == 1
+    module.write_text(SAID.replace(*edit))
+    assert (statements(module) == before) == same

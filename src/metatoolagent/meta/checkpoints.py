@@ -1,10 +1,12 @@
 """Checkpoints: the whole state of a training run, or of an evaluation, outside of all declared outputs.
 
 DVC removes a stage's outputs before it runs, and Snakemake those of a failed job, so state lives in `work/<run id>/`.
-The run id is a hash of all that decides the result: a changed parameter, input or line of code never resumes a
-foreign state. A checkpoint is a folder that appears by one rename; a damaged one is put aside, not used.
+The run id is a hash of all that decides the result: a changed parameter, input or statement of the code never resumes a
+foreign state. An edit of comments or docstrings is none, so what has ended is published again and not computed again.
+A checkpoint is a folder that appears by one rename; a damaged one is put aside, not used.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -21,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metatoolagent.artifacts import canonical_json, flush, publishing, recorded_sha256, sha256, verify
+from metatoolagent.artifacts import canonical_json, flush, publishing, recorded_sha256, verify
 from metatoolagent.errors import UserError
 
 KEPT = 2
@@ -50,7 +52,7 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path], rooms: Sequenc
     """
     package = Path(__file__).parents[1]
     files = [path for room in rooms for path in package.glob(f"{room}/*.py")]
-    code = {path.relative_to(package).as_posix(): sha256(path) for path in files}
+    code = {path.relative_to(package).as_posix(): statements(path) for path in files}
     facts = {
         "parameters": dict(parameters),
         # By name, not by folder: sweeps that have a run in common do it once, and find the other's last checkpoint.
@@ -67,6 +69,19 @@ def run_id(parameters: Mapping[str, Any], inputs: Sequence[Path], rooms: Sequenc
         ],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]
+
+
+def statements(path: Path) -> str:
+    """Return the SHA-256 of a module's statements, 64 hexadecimal digits: its comments, docstrings and layout are left out."""
+    return hashlib.sha256(ast.dump(_Silent().visit(ast.parse(path.read_bytes()))).encode()).hexdigest()
+
+
+class _Silent(ast.NodeTransformer):
+    """Removes strings that stand for themselves."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Keep any other expression."""
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
