@@ -229,6 +229,7 @@ def test_an_unknown_method_is_refused_instead_of_run_as_another(stage, method, m
     code, _, err = mta(stage, method, *places)
     assert code == 64
     assert err.startswith("error[E-METHOD] the stage knows no such method")
+    assert "where: argument METHOD" in err
     assert f'"{method}"' in err
     assert "name one of " in err
     assert not (tmp_path / "out").exists()
@@ -469,3 +470,17 @@ def test_runs_of_a_sweep_that_cannot_be_read_are_one_error(mta, tmp_path, conten
     code, _, err = mta("sweep", "table2", "--runs", tmp_path / "runs.json", "--out", tmp_path / "out", "--params", sections)
     assert code == 64
     assert err.startswith("error[E-RUNS]") and "runs.json" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["show", "all-000001", "--method", "nope"], "--method"),
+        (["metrics", "cd", "--prediction", "nope=x.parquet", "--out", "out"], "--prediction"),
+        (["figures", "--metrics", "x", "--breakdown", "x", "--curve", "nope=x.csv", "--out", "out"], "--curve"),
+    ],
+)
+def test_a_method_that_an_option_names_is_looked_for_in_that_option(mta, command, option):
+    code, _, err = mta(*command)
+    assert code == 64
+    assert err.startswith("error[E-METHOD]") and f"where: option {option}" in err

@@ -64,17 +64,17 @@ def _twice(item: str, name: str) -> UserError:
     return UserError("E-OPTION", what, "the command line", shown(item), fix, exit_code=Exit.PARAMS)
 
 
-def one_by_method(items: list[str]) -> dict[str, Path]:
+def one_by_method(items: list[str], option: str = "--prediction") -> dict[str, Path]:
     """Return the file that options METHOD=FILE name for each method; errors as `by_method` and `once`."""
-    return once((method, path) for method, paths in by_method(items).items() for path in paths)
+    return once((method, path) for method, paths in by_method(items, option).items() for path in paths)
 
 
-def by_method(predictions: list[str]) -> dict[str, list[Path]]:
+def by_method(items: list[str], option: str = "--prediction") -> dict[str, list[Path]]:
     """Return the files that options METHOD=FILE name; errors as `named` and `require_known`."""
     files: dict[str, list[Path]] = {}
-    for item in predictions:
+    for item in items:
         method, path = named(item)
-        require_known("method", method, list(OF_METHOD))
+        require_known("method", method, list(OF_METHOD), option)
         files.setdefault(method, []).append(path)
     return files
 
@@ -86,7 +86,7 @@ def by_variant(prediction: list[str]) -> dict[str, dict[str, Path]]:
         key, path = named(item, "VARIANT:METHOD=FILE", ".+:.+")
         variant, _, method = key.partition(":")
         require_key("variant", variant)
-        require_known("method", method, list(OF_METHOD))
+        require_known("method", method, list(OF_METHOD), "--prediction")
         if method in files.setdefault(variant, {}):
             raise _twice(item, key)
         files[variant][method] = path
@@ -105,13 +105,19 @@ def require_key(what: str, name: str) -> None:
         raise UserError(code, f"not a name of a {what}", where, shown(name), fix, exit_code=Exit.PARAMS)
 
 
-def require_known(what: str, name: str, known: list[str]) -> None:
+def require_known(what: str, name: str, known: list[str], option: str = "") -> None:
     """Refuse a method or a probe that the stage does not know; without this a misspelt name would run as another one.
+
+    Args:
+        what: what is named.
+        name: as it was given.
+        known: what there is.
+        option: where it was given, if it is no argument.
 
     Raises:
         UserError: E- and what it is, such as E-METHOD or E-PROBE (exit code 64).
     """
     if name not in known:
         fix = f"name one of {', '.join(known)}"
-        code, where = f"E-{what.upper()}", f"argument {what.upper()}"
+        code, where = f"E-{what.upper()}", f"option {option}" if option else f"argument {what.upper()}"
         raise UserError(code, f"the stage knows no such {what}", where, shown(name), fix, exit_code=Exit.PARAMS)

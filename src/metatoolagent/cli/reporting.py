@@ -67,7 +67,7 @@ def show(
 ) -> None:
     """Print the prompt of TASK_ID, such as all-000017, and what every method answered, at every step where there are some."""
     if method is not None:
-        require_known("method", method, list(params.OF_METHOD))
+        require_known("method", method, list(params.OF_METHOD), "--method")
     from metatoolagent.reporting import show as room
 
     external = INTERIM / re.sub("-(cd|sd|chains)$", "", variant)
@@ -88,7 +88,7 @@ def figures(
     del log
     from metatoolagent.reporting import figures as stage
 
-    sources = stage.Sources(metrics, breakdown, one_by_method(curve), candidates)
+    sources = stage.Sources(metrics, breakdown, one_by_method(curve, "--curve"), candidates)
     stage.publish(sources, params.given(parameters).distractors, out)
 
 
@@ -117,11 +117,11 @@ def page(
     for item in prediction:
         key, path = named(item, "SPLIT:METHOD=FILE", "[^:]+:[^:]+")
         split, _, method = key.partition(":")
-        require_known("method", method, list(params.OF_METHOD))
-        require_known("split", split, list(catalogs))
+        require_known("method", method, list(params.OF_METHOD), "--prediction")
+        require_known("split", split, list(catalogs), "--prediction")
         files.setdefault(split, {}).setdefault(method, []).append(path)
     for name in folders:
-        require_known("programme", name, list(TITLES))
+        require_known("programme", name, list(TITLES), "--programme")
     sources = stage.Sources(figure, caption, metrics, files, catalogs, probe or [], folders, target or [], missing or [])
     stage.publish(sources, params.given(parameters).values, out)
 
