@@ -63,6 +63,8 @@ def rows() -> list[Row]:
         of_table("candidates of all domains, exact hypergradient", "hypergradients.csv", folder=HERE, method="exact", seed="all"),
         of_table("candidates of all domains, reptile", "hypergradients.csv", folder=HERE, method="reptile", seed="all"),
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
+        of_metrics("domains held out, iot and office", "hd.json", "hd.mta_vs_ft.scored.all", HERE),
+        of_metrics("the domain held out alone, iot and office", "hd.json", "hd.mta_vs_ft.scored.unseen", HERE),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all", HERE),
         of_metrics("eleven candidates, free answers", "distractors-10.json", "cd.mta_vs_ft.free.all", HERE),
         *[
