@@ -66,6 +66,6 @@ def test_the_folder_of_another_target_is_refused(swept, tmp_path):
     for name, folder in (("scale", swept), ("multi_tool", tmp_path / "multi_tool")):
         with pytest.raises(UserError, match="E-PROGRAMME") as raised:
             programme.read(name, folder)
-        assert raised.value.exit_code == 64 and str(folder) in raised.value.got
+        assert raised.value.exit_code == 64 and str(folder) in raised.value.where
     with pytest.raises(UserError, match="E-MISSING"):
         programme.read("distractors", tmp_path)

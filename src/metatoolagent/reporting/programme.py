@@ -11,7 +11,7 @@ import polars as pl
 import vl_convert
 
 from metatoolagent.artifacts import read_manifest, verify
-from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.errors import Exit, UserError
 from metatoolagent.look import CONFIG, MARKS, VEGA_LITE
 from metatoolagent.reporting.numbers import p_value
 
@@ -88,9 +88,9 @@ def _require_of(name: str, folder: Path) -> None:
     producer, made = read_manifest(folder)["producer"], "report_chains" if name == CHAINS else "sweep"
     # All sweeps are published by one stage; the workflow names a folder after its sweep.
     if producer != made or folder.resolve().name != name:
-        what, where = f"this is not the folder of {name}", "option --programme"
+        what, where = f"this is not the folder of {name}", f"{folder} (option --programme)"
         fix = f"name the folder that its target made: results/{'' if name == CHAINS else 'sweep/'}{name}"
-        raise UserError("E-PROGRAMME", what, where, shown(str(folder)), fix, exit_code=Exit.PARAMS)
+        raise UserError("E-PROGRAMME", what, where, f"published by {producer}", fix, exit_code=Exit.PARAMS)
 
 
 def headline(made: pl.DataFrame) -> pl.DataFrame:
