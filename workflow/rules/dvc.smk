@@ -88,4 +88,5 @@ onsuccess:
 
 
 onerror:
+    bring_back()
     commit_to_dvc()
