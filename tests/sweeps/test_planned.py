@@ -32,7 +32,7 @@ def test_every_override_of_every_sweep_comes_from_a_key_that_params_yaml_has(con
     [
         ("sensitivity", "sweeps.sensitivity", "tasks", [40000], "sweeps.sensitivity.tasks"),
         ("queries", "sweeps.queries", "query_tasks", [10**9], "sweeps.queries.query_tasks"),
-        ("compare", "mta", "learn_inner_lr", True, "sweeps.compare"),
+        ("compare", "mta", "learn_inner_lr", True, "sweeps.compare.hypergradients"),
         ("search", "mta", "learn_inner_lr", True, "sweeps.search.hypergradient"),
     ],
 )

@@ -91,15 +91,17 @@ def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(row
     drawn(table2, table)
 
 
-def test_compare_says_how_far_each_hypergradient_is_from_ft(rows):
-    table = rows(
+def test_compare_says_how_far_each_hypergradient_is_from_ft_on_each_split(rows):
+    of_split = [
         {"method": "ft", "value": 0.5},
         {"method": "exact", "value": 0.55},
         {"method": "exact", "value": 0.6, "seed": "0", "seeds": 1},
         {**difference(0.05, -0.1, 0.2, 0.6), "method": "exact"},
-    )
+    ]
+    table = rows(*({"split": "cd", **row} for row in of_split), {"split": "sd", "method": "ft", "value": 0.4})
     told = compare.finding(table, CAPS)
-    assert "ft 50.0 % [40.0, 60.0], exact 55.0 % [45.0, 65.0]. exact less ft +5.0 points" in told and "not resolved" in told
+    assert "cd: ft 50.0 % [40.0, 60.0], exact 55.0 % [45.0, 65.0]. exact less ft +5.0 points" in told and "not resolved" in told
+    assert "sd: ft 40.0 % [30.0, 50.0]." in told
     assert compare.overrides("reptile") == {"mta.hypergradient": "reptile", "mta.support_share": 0.0}
     drawn(compare, table)
 

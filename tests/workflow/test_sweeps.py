@@ -154,6 +154,13 @@ def test_compare_trains_each_hypergradient_under_its_own_name(planned):
     }
 
 
+def test_compare_trains_on_each_split_that_is_asked_for(planned):
+    trained = jobs(planned("compare", "{compare: {hypergradients: [exact], splits: [sd, cd]}}"), "train")
+    assert {name for name, method in trained if method == "mta"} == {
+        variant("compare", f"mta.hypergradient=exact{split}") for split in ("", ",split=sd")
+    }
+
+
 def test_scale_builds_a_backbone_for_each_rung(planned):
     commit = "0123456789" * 4
     listed = planned("sweep_scale", f"{{scale: {{layers: [2, 0], sources: [some/model@{commit}]}}}}")

@@ -1,6 +1,6 @@
 """The section of params.yaml that says what each sweep varies."""
 
-from typing import Annotated, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,6 +36,13 @@ class Table2(Section):
 
     methods: Methods
     splits: Annotated[list[Annotated[str, Field(pattern=f"^(?:sd|cd|hd|hd-[a-z0-9_]+|{EXTERNAL})$")]], Field(min_length=1)]
+
+
+class Compare(Section):
+    """Which hypergradients are compared with fine-tuning on which splits."""
+
+    hypergradients: Hypergradients
+    splits: Annotated[list[Literal["sd", "cd"]], Field(min_length=1)]
 
 
 class Scale(Section):
@@ -95,7 +102,7 @@ class Sweeps(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     caps: Caps
     table2: Table2
-    compare: Hypergradients
+    compare: Compare
     distractors: Annotated[list[Count], Field(min_length=1)]
     scale: Scale
     queries: Queries
