@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from metatoolagent.meta import inner_rates
 from metatoolagent.meta.outer_loop import Outer, learning_rate
 from model_fixtures import TRAIN
 
@@ -72,6 +73,15 @@ def test_updates_are_those_of_torch():
         optimizer.step()
     for name, value in expected.items():
         assert torch.allclose(outer.phi[name], value, rtol=1e-12)
+
+
+def test_learned_inner_rates_have_a_pace_of_their_own_and_do_not_decay():
+    """A first step of AdamW is the learning rate, whatever the gradient."""
+    rho = f"{inner_rates.PREFIX}w"
+    outer = Outer(toy() | {rho: torch.tensor(0.5, dtype=torch.float64)}, of(weight_decay=0.1, clip_norm=1e9))
+    outer.apply(slopes(1)[0] | {rho: torch.tensor(2.0, dtype=torch.float64)}, 0.001)
+    assert outer.phi[rho].item() == pytest.approx(0.5 - 0.001 * inner_rates.PACE)
+    assert (outer.phi["w"].detach() - 0.9999 * toy()["w"]).abs().tolist() == pytest.approx([0.001, 0.001])
 
 
 def test_the_gradient_is_clipped_as_a_whole_and_its_own_norm_is_returned():

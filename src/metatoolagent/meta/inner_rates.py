@@ -14,6 +14,9 @@ from metatoolagent import params
 from metatoolagent.models.adapter import Tensors
 
 PREFIX = "inner_rate."
+PACE = 30.0
+"""How many times the weights' learning rate a rho is learned at. AdamW's steps are about the learning rate: at the weights' own,
+all 80 updates of the main job move a rate by 13 % at most, and which inner rate is right is a matter of decades."""
 
 
 def initial(weights: Tensors, chosen: params.Mta | None) -> Tensors:

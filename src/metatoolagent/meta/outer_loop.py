@@ -1,7 +1,7 @@
 """The outer loop's update: AdamW on the meta-parameters, with a schedule and a clipped gradient.
 
 AdamW: Loshchilov and Hutter 2019 (arXiv 1711.05101). The learning rate rises linearly over the warm-up and falls
-linearly to zero over the rest.
+linearly to zero over the rest; learned inner rates have it times `inner_rates.PACE`, and no weight decay.
 """
 
 import math
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metatoolagent import params
+from metatoolagent.meta import inner_rates
 from metatoolagent.models.adapter import Tensors
 
 
@@ -34,8 +35,12 @@ class Outer:
         """Take float32 tensors; the optimizer owns copies."""
         self.train = train
         self.phi = {name: tensor.detach().clone().requires_grad_() for name, tensor in phi.items()}
+        weights, rho = inner_rates.split(self.phi)
+        groups = [{"params": [*weights.values()], "weight_decay": train.weight_decay, "pace": 1.0}]
+        if rho:
+            groups.append({"params": [*rho.values()], "weight_decay": 0.0, "pace": inner_rates.PACE})
         # One loop over the tensors: fused and foreach variants round differently, and gain nothing at this size.
-        self.optimizer = torch.optim.AdamW(self.phi.values(), lr=0.0, weight_decay=train.weight_decay, foreach=False, fused=False)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, foreach=False, fused=False)
 
     def apply(self, gradient: Tensors, rate: float) -> float:
         """Update phi and return the norm of the gradient before it was clipped; NaN or infinity updates nothing."""
@@ -44,7 +49,7 @@ class Outer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.phi.values(), self.train.clip_norm, foreach=False))
         if math.isfinite(norm):
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["pace"]
             self.optimizer.step()
         self.optimizer.zero_grad()
         return norm
