@@ -48,6 +48,13 @@ BAD = [
     ("tool twice", T, TOOL + OTHER + TOOL, "E-TOOL-DUP", f"{T}:3"),
     ("tool twice in two files", "tools/shop.yaml", TOOL + OTHER.replace("beta", "gamma"), "E-TOOL-DUP", "tools/shop.yaml:1"),
     ("collision", T, TOOL + OTHER + OTHER.replace("beta", "be_ta"), "E-TOOL-COLLISION", f"{T}:3"),
+    (
+        "case twins with an i",
+        T,
+        TOOL + OTHER.replace("beta", "dim_light") + OTHER.replace("beta", "DIM_LIGHT"),
+        "E-TOOL-COLLISION",
+        f"{T}:3",
+    ),
     ("Cyrillic letter", T, TOOL + OTHER.replace("beta", "bet\u0430"), "E-NAME-CONFUSABLE", f"{T}:2"),
     ("bidi", T, TOOL + OTHER.replace("another", "ano\u202ether"), "E-BIDI", f"{T}:2"),
     ("invisible", T, TOOL + OTHER.replace("another", "ano\u200bther"), "E-INVISIBLE", f"{T}:2"),

@@ -1,6 +1,6 @@
 import pytest
 
-from metatoolagent.catalog.text import folded_name, hidden, normalised, strings
+from metatoolagent.catalog.text import folded_names, hidden, normalised, strings
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,30 @@ def test_text_without_letters_is_itself():
     assert normalised("?!") != normalised("!?")
 
 
-def test_names_fold_case_forms_and_separators():
-    assert folded_name("Send-Mail") == folded_name("send_mail") == folded_name("sendmail") == folded_name("ｓend.mail")
-    assert folded_name("send_mail") != folded_name("send_mails")
-    # Unicode's confusable characters within ASCII.
-    assert folded_name("get_list") == folded_name("get_1ist") == folded_name("get_Iist") == folded_name("Get_List")
-    assert folded_name("apple_marble") == folded_name("apple_rnarble")
-    assert folded_name("zoo") == folded_name("z0O")
-    assert folded_name("get_list") != folded_name("get_iist")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Send-Mail", "send_mail", "sendmail", "ｓend.mail"),
+        ("dim_light", "DIM_LIGHT", "Dim.Light"),
+        ("Import", "import"),
+        ("OpenAI", "openai", "open_ai"),
+        ("user_ID", "user_id", "userId"),
+    ],
+)
+def test_names_fold_case_forms_and_separators(names):
+    assert len({folded_names(name)[0] for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    "names", [("get_list", "get_1ist", "get_Iist", "Get_List"), ("apple_marble", "apple_rnarble", "AppleMarble"), ("zoo", "z0O")]
+)
+def test_names_fold_the_confusable_characters_within_ascii(names):
+    assert len({folded_names(name)[1] for name in names}) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("send_mail", "send_mails"), ("get_list", "get_iist"), ("get_mail", "get_mall")])
+def test_other_names_share_neither_folding(one, other):
+    assert not set(folded_names(one)) & set(folded_names(other))
 
 
 def test_strings_are_found_at_any_depth():

@@ -82,6 +82,7 @@ def test_an_unknown_field_has_the_nearest_one_as_a_hint():
         ("alphaone", "E-TOOL-COLLISION"),
         ("Alpha-One", "E-TOOL-COLLISION"),
         ("ａlpha_one", "E-TOOL-COLLISION"),
+        ("a1pha_one", "E-TOOL-COLLISION"),
     ],
 )
 def test_the_second_of_two_like_names_is_refused_and_both_places_are_told(second, code):
@@ -92,6 +93,12 @@ def test_the_second_of_two_like_names_is_refused_and_both_places_are_told(second
     assert rejection.code == code
     assert rejection.line == 3
     assert "tools/desk.yaml:1" in rejection.what
+
+
+def test_a_tool_that_stands_twice_is_told_as_such_also_beside_a_like_name():
+    rows = read(tool(name="DIM_LIGHT"), tool(name="dim_light"), tool(name="dim_light"))
+    assert [row.rejections[-1].code for row in rows[1:]] == ["E-TOOL-COLLISION", "E-TOOL-DUP"]
+    assert "tools/desk.yaml:2" in rows[2].rejections[-1].what
 
 
 def test_canonical_text_is_equal_for_equal_content():

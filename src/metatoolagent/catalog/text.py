@@ -75,13 +75,15 @@ def normalised(text: str) -> str:
     return " ".join(WITHIN_NUMBERS.sub(" ", folded.translate(_WRITTEN)).split()) or folded
 
 
-def folded_name(name: str) -> str:
-    """Return what names share that differ in case, compatibility forms, separators or confusable characters alone.
+def folded_names(name: str) -> tuple[str, str]:
+    """Return what names share that differ in case, compatibility forms and separators alone, and with confusable characters too.
 
     Names are ASCII, of which Unicode knows four confusable characters (UTS 39, confusables.txt): I and 1 are l, 0 is O, m is rn.
+    They are two, since a capital I is an i to the one and an l to the other.
     """
-    written = unicodedata.normalize("NFKC", name).translate(str.maketrans("I1", "ll")).casefold()
-    return re.sub(r"[_.-]+", "", written).replace("0", "o").replace("m", "rn")
+    bare = re.sub(r"[_.-]+", "", unicodedata.normalize("NFKC", name))
+    seen = bare.translate(str.maketrans("I1", "ll")).casefold()
+    return bare.casefold(), seen.replace("0", "o").replace("m", "rn")
 
 
 def strings(content: object, pointer: Pointer = ()) -> Iterator[tuple[Pointer, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from metatoolagent.catalog import json_schema
 from metatoolagent.catalog.rejection import MAPPING, TEXT, Row
-from metatoolagent.catalog.text import folded_name, hidden, strings
+from metatoolagent.catalog.text import folded_names, hidden, strings
 from metatoolagent.strict_yaml import Document
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -70,12 +70,13 @@ def _check_name(row: Row, name: str) -> None:
 
 def reject_twins(rows: list[Row]) -> None:
     """Note each tool whose name another one before it has, or all but has."""
-    first: dict[str, Row] = {}
+    first: dict[tuple[int, str], Row] = {}
     for row in rows:
         name = row.content.get("name") if isinstance(row.content, dict) else None
         if not isinstance(name, str):
             continue
-        other = first.setdefault(folded_name(name), row)
+        likes = [first.setdefault(key, row) for key in enumerate((name, *folded_names(name)))]
+        other = next((like for like in likes if like is not row), row)  # the very name first
         if other is row:
             continue
         if other.content["name"] == name:
