@@ -93,7 +93,23 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):
     with pytest.raises(UserError) as raised:
         load(tmp_path, ("  inner_steps:", "  inner_step:"))
     assert raised.value.fix == "did you mean inner_steps?"
-    assert "key mta.inner_steps" in raised.value.more
+    assert not raised.value.more  # inner_steps is missing for no other reason
+
+
+def test_a_misspelt_key_is_one_finding_where_a_stage_is_given_it_too():
+    sections = json.loads(params.load(COMMITTED).model_dump_json())
+    split = {key.replace("near_duplicate", "near_duplicates"): value for key, value in sections["split"].items()}
+    with pytest.raises(UserError, match=r"unknown key split\.near_duplicates") as raised:
+        params.given(json.dumps({"split": split})).section(params.Split)
+    assert (raised.value.fix, raised.value.more) == ("did you mean near_duplicate?", "")
+
+
+def test_a_missing_key_is_told_as_such_also_behind_another_finding(tmp_path):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, ("distractors: 5", "candidates: 5"))
+    assert raised.value.what == "unknown key candidates"
+    (told,) = raised.value.more.splitlines()[1:]
+    assert told.strip().startswith("E-PARAMS ") and told.endswith("params.yaml:2, missing key distractors")
 
 
 def test_all_wrong_keys_are_told_at_once(tmp_path):

@@ -99,7 +99,7 @@ class Given:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            findings = [_finding({**item, "loc": (name, *item["loc"])}, None) for item in error.errors()]
+            findings = _findings([{**item, "loc": (name, *item["loc"])} for item in error.errors()], None)
             raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
             raise AssertionError("a validation error without findings") from error
 
@@ -169,24 +169,36 @@ def check(content: Any, document: strict_yaml.Document | None = None) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        # A misspelt key is unknown and missing at once; the unknown one has the hint.
-        findings = [_finding(item, document) for item in sorted(error.errors(), key=lambda item: item["type"] == "missing")]
-        raise_findings(findings, kept="nothing was run", exit_code=Exit.PARAMS)
+        raise_findings(_findings(error.errors(), document), kept="nothing was run", exit_code=Exit.PARAMS)
         raise AssertionError("a validation error without findings") from error
+
+
+def _findings(items: list[ErrorDetails], document: strict_yaml.Document | None) -> list[Finding]:
+    """Return what is wrong, missing keys last, without those that a misspelt key was meant to be: it is told with that hint."""
+    unknown = [item["loc"] for item in items if item["type"] == "extra_forbidden"]
+    meant = {(*pointer[:-1], near) for pointer in unknown for near in _near(pointer)}
+    told = [item for item in items if item["type"] != "missing" or item["loc"] not in meant]
+    return [_finding(item, document) for item in sorted(told, key=lambda item: item["type"] == "missing")]
 
 
 def _finding(item: ErrorDetails, document: strict_yaml.Document | None) -> Finding:
     pointer = item["loc"]
     key = ".".join(map(str, pointer))
-    where = f"{document.where(*pointer)}, key {key}" if document else f"key {key}"
+    named = f"missing key {key}" if item["type"] == "missing" else f"key {key}"  # the places of further findings stand alone
+    where = f"{document.where(*pointer)}, {named}" if document else named
     fix = "correct the value"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(pointer[-1]), _keys(pointer[:-1]), n=1)
+        near = _near(pointer)
         fix = f"did you mean {near[0]}?" if near else "delete the key"
         return Finding("E-PARAMS", f"unknown key {key}", where, fix=fix)
     if item["type"] == "missing":
         return Finding("E-PARAMS", f"missing key {key}", where, fix="add it; the committed params.yaml says what it means")
     return Finding("E-PARAMS", f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}", where, shown(item["input"]), fix)
+
+
+def _near(pointer: tuple[int | str, ...]) -> list[str]:
+    """Return the key that an unknown one is likely to be meant for, or none."""
+    return difflib.get_close_matches(str(pointer[-1]), _keys(pointer[:-1]), n=1)
 
 
 def _keys(pointer: tuple[int | str, ...]) -> list[str]:
