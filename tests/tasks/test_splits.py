@@ -149,6 +149,22 @@ def test_all_faults_of_a_list_are_told_at_once_and_none_that_it_has_not(tmp_path
     assert raised.value.more.endswith('split.csv "c"')
 
 
+def test_what_is_no_csv_is_told_as_such(tmp_path):
+    files = {name: tmp_path / name for name in ("parts.parquet", "parts.csv", "folder")}
+    pl.DataFrame({"tool": ["a"], "part": ["train"]}).write_parquet(files["parts.parquet"])
+    files["parts.csv"].write_text("tool,part\na,trai\0n\n", encoding="utf-8")
+    files["folder"].mkdir()
+    told = {}
+    for name, path in files.items():
+        with pytest.raises(UserError, match="CSV with the columns tool,part") as raised:
+            read_list(path, ["a"])
+        error = raised.value
+        assert error.kept == artifacts.KEPT and error.where.startswith(str(path))
+        assert error.fix.startswith("name the list itself in split.tools_list") and "YAML" not in error.fix
+        told[name] = error.code
+    assert told == {"parts.parquet": "E-ENCODING", "parts.csv": "E-CONTROL-CHAR", "folder": "E-NOT-A-FILE"}
+
+
 def test_a_missing_list_is_told(tmp_path):
     with pytest.raises(UserError, match="E-MISSING"):
         read_list(tmp_path / "split.csv", ["a"])

@@ -109,12 +109,13 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     """Return the part of each tool from a CSV file with the columns tool and part.
 
     Raises:
-        UserError: E-MISSING, or E-SPLIT-LIST with all that is wrong with every line and every tool that is missing.
+        UserError: E-MISSING, an error of `strict_yaml.read_text` for a file that is no text, or E-SPLIT-LIST with all that is
+            wrong with every line and every tool that is missing.
     """
     if not path.exists():
         fix = f'write it: mta split-list --out {path}, or set split.tools_list: "" to draw the parts'
         raise UserError("E-MISSING", "the list of parts is not there", str(path), fix=fix, kept=artifacts.KEPT)
-    reader = csv.reader(strict_yaml.read_text(path).splitlines())
+    reader = csv.reader(_text(path).splitlines())
     fix = f'correct it, set split.tools_list: "" to draw the parts, or write the list anew with: mta split-list --out {path}'
     try:
         rows = list(reader)
@@ -137,6 +138,17 @@ def read_list(path: Path, tools: list[str]) -> dict[str, str]:
     ]
     raise_findings(findings, kept=artifacts.KEPT)
     return parts
+
+
+def _text(path: Path) -> str:
+    try:
+        return strict_yaml.read_text(path)
+    except UserError as error:
+        fix = "name the list itself in split.tools_list; mta split-list --out FILE.csv writes one"
+        if error.code in {"E-ENCODING", "E-CONTROL-CHAR"}:  # of the others, what to do is said of a YAML file
+            fix += f"; if this file is it: {error.fix}"
+        what = f"a list of parts is expected, CSV with the columns {','.join(COLUMNS)}, and this is none: {error.what}"
+        raise UserError(error.code, what, error.where, error.got, fix, artifacts.KEPT) from None
 
 
 def _list_faults(row: list[str], named: set[str], known: set[str]) -> Iterator[str]:
