@@ -199,6 +199,28 @@ def test_an_error_goes_to_the_log_of_the_job_too(mta, tmp_path):
     assert log.read_text(encoding="utf-8") == err
 
 
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_an_error_is_one_line_of_json_where_that_is_asked_for_and_text_in_the_log(mta, tmp_path, monkeypatch, way):
+    monkeypatch.setenv("METATOOLAGENT_LOG_JSON", "0" if way == "option" else "1")
+    log = tmp_path / "ingest.log"
+    arguments = ["ingest", "--out", tmp_path / "out", "--params", given("ingest", ingest={"tool\u202e": "a"}), "--log", log]
+    code, _, err = mta(*(["--log-json"] if way == "option" else []), *arguments)
+    (line,) = err.splitlines()
+    told = json.loads(line)
+    assert line.isascii() and (code, told["exit_code"], told["code"]) == (64, 64, "E-PARAMS")
+    assert told["what"] == "unknown key ingest.tool\u202e" and told["kept"] == "nothing was run"
+    assert told["more"].startswith("2 further") and "got" not in told
+    assert log.read_text(encoding="utf-8").startswith("error[E-PARAMS] unknown key ingest.tool\\u{202e}\n")
+
+
+def test_our_own_mistake_is_one_line_of_json_too(mta, monkeypatch):
+    monkeypatch.setenv("METATOOLAGENT_LOG_JSON", "1")
+    monkeypatch.setattr(artifacts, "verify", raising(ZeroDivisionError("oops")))
+    code, _, err = mta("verify", "a.txt")
+    told = json.loads(err)
+    assert (code, told["exit_code"], told["code"]) == (70, 70, "E-BUG") and "ZeroDivisionError: oops" in told["more"]
+
+
 def test_a_command_without_arguments_shows_the_subcommands():
     result = subprocess.run(
         [sys.executable, "-m", "metatoolagent"],

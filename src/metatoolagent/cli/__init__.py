@@ -3,13 +3,15 @@
 A subcommand imports its room when it runs, so that `mta ingest` does not wait for torch.
 """
 
+import os
 import traceback
+from typing import Annotated
 
 import typer
 
 from metatoolagent.cli import data, evaluation, measuring, reporting, sweeps, tasks, training
 from metatoolagent.cli.exports import exports
-from metatoolagent.cli.failures import fail, of_library, of_system, stop
+from metatoolagent.cli.failures import LOG_JSON, of_library, of_system, stop
 from metatoolagent.errors import Exit, UserError
 
 COMMANDS = (
@@ -49,10 +51,21 @@ COMMANDS = (
 )
 """In the order of `mta --help`; a command has the name of its function, with hyphens."""
 
-app = typer.Typer(name="mta", help="Meta-learned tool selection.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(name="mta", no_args_is_help=True, add_completion=False)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(exports)
+
+
+@app.callback()
+def common(
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help=f"Print an error as one line of JSON; {LOG_JSON}=1 does so for all jobs of a run.")
+    ] = False,
+) -> None:
+    """Meta-learned tool selection."""
+    if log_json:
+        os.environ[LOG_JSON] = "1"
 
 
 def main() -> None:
@@ -66,4 +79,5 @@ def main() -> None:
     except Exception as error:
         if (wrapped := of_library(error)) is not None:
             stop(of_system(wrapped))
-        fail("error[E-BUG] this is our mistake; please report it with these lines\n" + traceback.format_exc(), Exit.BUG)
+        what = "this is our mistake; please report it with these lines"
+        stop(UserError("E-BUG", what, more=traceback.format_exc(), exit_code=Exit.BUG))

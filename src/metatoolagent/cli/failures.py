@@ -1,7 +1,8 @@
-"""How the command line ends when it fails: the error as text, in the job's log too, and its exit code."""
+"""How the command line ends when it fails: the error as text or JSON, in the job's log as text too, and its exit code."""
 
 import contextlib
 import errno
+import json
 import os
 import re
 import sys
@@ -9,10 +10,26 @@ from pathlib import Path
 
 from metatoolagent.errors import Exit, UserError
 
+LOG_JSON = "METATOOLAGENT_LOG_JSON"
+"""Set to 1 in the environment, which jobs below Snakemake and DVC have from it: the error is one line of JSON."""
+
 
 def stop(error: UserError) -> None:
-    """End the program with a user's error."""
-    fail(str(error), error.exit_code)
+    """Print an error, to the log that the job was given too, and end the program."""
+    print(as_json(error) if os.environ.get(LOG_JSON, "0") not in {"", "0"} else error, file=sys.stderr)
+    if "--log" in sys.argv[:-1]:
+        path = Path(sys.argv[sys.argv.index("--log") + 1])
+        with contextlib.suppress(OSError):  # what failed may be the very disk of the log
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{error}\n", encoding="utf-8")  # Snakemake shows it to people
+    sys.exit(error.exit_code)
+
+
+def as_json(error: UserError) -> str:
+    """Return an error as one line of JSON in ASCII: `exit_code` and the parts that its message has, all texts."""
+    labels = ("code", "what", "where", "got", "fix", "kept", "more")
+    parts = {label: text for label in labels if (text := getattr(error, label))}
+    return json.dumps(parts | {"exit_code": int(error.exit_code)})
 
 
 def of_library(error: Exception) -> OSError | None:
@@ -42,14 +59,3 @@ def of_system(error: OSError) -> UserError:
         return UserError("E-PATH", what, where, fix=fix, kept=kept, exit_code=Exit.PARAMS)
     fix = "check the disk, then run it again"
     return UserError("E-IO", error.strerror or str(error), where, fix=fix, kept=kept, exit_code=Exit.IO)
-
-
-def fail(message: str, code: Exit) -> None:
-    """Print an error, to the log that the job was given too, and end the program."""
-    print(message, file=sys.stderr)
-    if "--log" in sys.argv[:-1]:
-        path = Path(sys.argv[sys.argv.index("--log") + 1])
-        with contextlib.suppress(OSError):  # what failed may be the very disk of the log
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(message + "\n", encoding="utf-8")
-    sys.exit(code)
