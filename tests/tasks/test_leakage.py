@@ -46,11 +46,11 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("part", ["test", "validation"])
-def test_every_planted_twin_is_found(edit, part):
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "validation"), ("test", "validation")])
+def test_every_planted_twin_is_found(edit, one, other):
     generator = random.Random(0)
     texts = [sentence(generator) for _ in range(100)]
-    rows = [(text, "train") for text in texts] + [(EDITS[edit](text), part) for text in texts]
+    rows = [(text, one) for text in texts] + [(EDITS[edit](text), other) for text in texts]
     found = leaks(tools(), questions(*rows))
     pairs = {finding.where for finding in found if finding.code == "E-SPLIT-LEAK"}
     assert pairs == {f"q{number} and q{number + 100}" for number in range(100)}
@@ -70,8 +70,10 @@ def test_the_kind_of_likeness_is_told():
     ]
 
 
-def test_twins_within_a_part_are_no_leak():
-    assert leaks(tools(), questions(("Same text.", "train"), ("Same text.", "train"), ("Other.", "test"))) == []
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_twins_within_a_part_are_no_leak(part):
+    rest = [(f"Other words {name}.", name) for name in ("train", "validation", "test")]
+    assert leaks(tools(), questions(("Same text.", part), ("Same text.", part), *rest)) == []
 
 
 def test_the_small_catalog_gives_no_alarm(catalog, committed, tmp_path):
@@ -87,10 +89,11 @@ def test_random_sentences_give_no_alarm():
     assert leaks(tools(), questions(*rows)) == []
 
 
-def test_tools_with_one_documentation_are_found():
+@pytest.mark.parametrize(("one", "other"), [("train", "validation"), ("train", "test"), ("test", "validation")])
+def test_tools_with_one_documentation_are_found(one, other):
     twins = tools(
-        ("mail_reader", "Reads all the mail of a person.", "train"),
-        ("mail_readers", "Reads all the mail of a person!", "validation"),
+        ("mail_reader", "Reads all the mail of a person.", one),
+        ("mail_readers", "Reads all the mail of a person!", other),
     )
     (finding,) = leaks(twins, questions())
     assert (finding.code, finding.where) == ("E-UNSEEN-SEEN", "mail_reader and mail_readers")

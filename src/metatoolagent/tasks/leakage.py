@@ -1,6 +1,7 @@
-"""The leakage gate: nothing that is tested on may stand in training, under whatever writing."""
+"""The leakage gate: nothing that is tested on may stand in training, nor where settings are chosen, under whatever writing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import polars as pl
 
@@ -14,12 +15,14 @@ READ = ["question_id", "tool", "question", "part"]
 """The columns of questions that the gate looks at."""
 
 HELD_OUT = pl.col("part") != "train"
+COMPARED = [("training", ["train"], ["validation", "test"]), ("test", ["test"], ["validation"])]
+"""What a finding calls some parts, these parts, and those that they are held against, whose classes of trigrams lie in memory."""
 DOCUMENTED = ("E-UNSEEN-SEEN", "documentation")
 FIX = "reword one of the two, or put both tools into the same part"
 
 
 def check(tools: pl.DataFrame, questions: Chunks, near_duplicate: float) -> None:
-    """Refuse a split in which training shares a tool or a text with validation or test.
+    """Refuse a split in which training shares a tool or a text with validation or test, or these two with each other.
 
     Args:
         tools: name, domain, description and part of every tool.
@@ -72,33 +75,31 @@ def _misplaced(tools: pl.DataFrame, questions: Chunks) -> list[Finding]:
 
 
 def _pairs(texts: Chunks, near_duplicate: float, code: str, noun: str) -> list[Finding]:
-    """Return the pairs of a training text and a held-out one that are nearly the same; columns part, id and text."""
-
-    def training() -> Iterator[pl.DataFrame]:
-        return (chunk.filter(~HELD_OUT) for chunk in texts())
-
-    def held_out() -> Iterator[pl.DataFrame]:
-        return (chunk.filter(HELD_OUT) for chunk in texts())
-
-    pairs = similar(lambda: _texts(training()), _texts(held_out()), near_duplicate)
-    ones, others = _rows(training(), {one for one, _ in pairs}), _rows(held_out(), {other for _, other in pairs})
+    """Return the pairs of texts of parts that are `COMPARED` which are nearly the same; columns part, id and text."""
     findings = []
-    for left, right in pairs:
-        (_, one, text), (part, other, said) = ones[left], others[right]
-        what = f"a {noun} of training {_likeness(text, said)} one of {part}"
-        findings.append(Finding(code, what, f"{one} and {other}", f"{shown(text)}, {shown(said)}", FIX))
+    for name, lefts, rights in COMPARED:
+        pairs = similar(partial(_texts, texts, lefts), _texts(texts, rights), near_duplicate)
+        ones, others = _rows(texts, lefts, {one for one, _ in pairs}), _rows(texts, rights, {other for _, other in pairs})
+        for left, right in pairs:
+            (_, one, text), (part, other, said) = ones[left], others[right]
+            what = f"a {noun} of {name} {_likeness(text, said)} one of {part}"
+            findings.append(Finding(code, what, f"{one} and {other}", f"{shown(text)}, {shown(said)}", FIX))
     return findings
 
 
-def _texts(chunks: Iterable[pl.DataFrame]) -> Iterator[list[str]]:
-    return (chunk["text"].to_list() for chunk in chunks)
+def _of(texts: Chunks, parts: list[str]) -> Iterator[pl.DataFrame]:
+    return (chunk.filter(pl.col("part").is_in(parts)) for chunk in texts())
 
 
-def _rows(chunks: Iterable[pl.DataFrame], wanted: set[int]) -> dict[int, tuple[str, str, str]]:
-    """Return part, id and text of the rows with some numbers, counted through the chunks."""
+def _texts(texts: Chunks, parts: list[str]) -> Iterator[list[str]]:
+    return (chunk["text"].to_list() for chunk in _of(texts, parts))
+
+
+def _rows(texts: Chunks, parts: list[str], wanted: set[int]) -> dict[int, tuple[str, str, str]]:
+    """Return part, id and text of the rows of parts with some numbers, counted through the chunks."""
     found: dict[int, tuple[str, str, str]] = {}
     first = 0
-    for chunk in chunks if wanted else []:
+    for chunk in _of(texts, parts) if wanted else []:
         rows = chunk.select("part", "id", "text").with_row_index("number", first).filter(pl.col("number").is_in(wanted))
         found |= {number: (part, name, text) for number, part, name, text in rows.iter_rows()}
         first += len(chunk)
