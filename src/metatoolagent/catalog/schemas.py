@@ -91,6 +91,8 @@ REJECTED = _table(
     },
     sorted_by=["file", "line", "field", "code", "reason"],
 )
+"""A row for each finding. A run that went on without the rows (`ingest.allow_rejected`) publishes them as `rejected.parquet`,
+beside the tables that it made; one that stopped publishes nothing, and leaves them in `errors/rejected.parquet`."""
 
 _PLACE = {
     "file": _text("the published file, as data/sources.tsv names it"),
