@@ -4,15 +4,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from metatoolagent import params
 from metatoolagent.artifacts import publishing
 from metatoolagent.cli import reporting
 from metatoolagent.errors import UserError
+from metatoolagent.evaluation.chains import READINGS
 from metatoolagent.evaluation.job import Job
 from metatoolagent.evaluation.methods.cot import STYLE
 from metatoolagent.evaluation.predicting import FILE, evaluate
-from metatoolagent.reporting.show import printable, show
+from metatoolagent.reporting.show import chain_table, printable, show
 from metatoolagent.stages import record
 from model_fixtures import BACKBONE, materialized, tiny  # noqa: F401
 
@@ -163,6 +165,39 @@ def test_a_reasoning_that_was_cut_off_is_told(variant, hostile_catalog, tiny, ca
     folder = variant("main", reasoning=pl.lit("They need a"), reasoning_end=pl.lit("cut"))
     show("all-000001", folder, hostile_catalog, tiny)
     assert "base reasoned until its budget was spent: They need a" in capsys.readouterr().out
+
+
+ALIKE = [f"{'lllyasviel_sd_controlnet_' * 2}{end}" for end in ("canny", "openpose", "depth")]
+
+
+def columns_of(printed):
+    """The columns of the table of answers, the lines of each joined."""
+    assert max(map(len, (line for line in printed.splitlines() if "│" in line))) <= 80
+    return ["".join(parts) for parts in zip(*rows_of(printed), strict=True)]
+
+
+def test_names_that_begin_alike_are_printed_whole_at_80_columns(variant, hostile_catalog, tiny, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("COLUMNS", "80")
+    gold, scored, said = ALIKE
+    answers = {"scored": pl.lit(scored), "free_text": pl.lit(said), "log_probabilities": pl.lit(None)}
+    show("all-000001", variant("main", gold=pl.lit(gold), **answers), hostile_catalog, tiny)
+    printed = capsys.readouterr().out
+    assert f"gold: {gold}, candidate" in printed
+    assert columns_of(printed)[1:4] == [f"✗{scored}", "", said]
+    row = {"gold": ALIKE} | dict.fromkeys(READINGS, ALIKE)
+    Console().print(chain_table({"base": [row]}))
+    *_, before, chosen, golds = columns_of(capsys.readouterr().out)
+    assert before == f"{gold}{gold},{scored}" * 3
+    assert chosen == "".join(f"✓{name}" for name in ALIKE) * 3 and golds == "".join(ALIKE) * 3
+
+
+def test_lines_of_a_prompt_and_of_a_reasoning_are_not_broken(variant, hostile_catalog, tiny, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("COLUMNS", "80")
+    said = " ".join(["They need a tool."] * 20)
+    folder = variant("main", question=pl.lit(f"Which of them? {said}"), reasoning=pl.lit(said), reasoning_end=pl.lit("line"))
+    show("all-000001", folder, hostile_catalog, tiny)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"Which of them? {said} ->" in lines and f"base reasoned: {said}" in lines
 
 
 def rows_of(printed):

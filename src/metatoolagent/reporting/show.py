@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from metatoolagent.artifacts import read_manifest, sha256, verify
@@ -64,11 +64,12 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path, method: str | N
     asked = _prompt(step_row(task, 0, ()) if chain else task, method or "base", folder, catalog, model)
     console = Console()
     given = f"as {method} is given it" if method else "as base, ft and mta are given it"
-    console.rule(Text(f"{task_id} of {folder}, {given}{', before any call' if chain else ''}"), align="left")
-    console.print(Text(printable(asked)))
+    _head(console, f"{task_id} of {folder}, {given}{', before any call' if chain else ''}")
+    # Not wrapped: where a line of the prompt ends is part of it.
+    console.print(Text(printable(asked)), soft_wrap=True)
     gold, count = task["gold"], len(task["candidates"])
     told = f"{', then '.join(gold)}; {count} candidates" if chain else f"{gold}, candidate {task['position'] + 1} of {count}"
-    console.rule(Text(f"gold: {told}"), align="left")
+    _head(console, f"gold: {told}")
     console.print(chain_table(answers) if chain else table(answers))
     if earlier:
         told = f"left out, since they answered an earlier task of this name: {', '.join(earlier)}"
@@ -78,7 +79,8 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path, method: str | N
         console.print(Text(told), soft_wrap=True)
     for name, rows in answers.items():
         for row in (row for row in rows if row.get("reasoning")):
-            console.print(Text(f"{name} reasoned{ENDS.get(str(row.get('reasoning_end')), '')}: {printable(row['reasoning'])}"))
+            told = f"{name} reasoned{ENDS.get(str(row.get('reasoning_end')), '')}: {printable(row['reasoning'])}"
+            console.print(Text(told), soft_wrap=True)
 
 
 def answered(task_id: str, folder: Path) -> dict[str, Rows]:
@@ -182,7 +184,7 @@ def table(answers: dict[str, Rows]) -> Table:
     A row for each method; for each number of inner steps of it, where it was adapted.
     """
     adapted = any("steps" in row for rows in answers.values() for row in rows)
-    out = Table("method", *(["inner steps"] if adapted else []), "scored", "log-probability", "free answer", "outcome")
+    out = _columns("method", *(["inner steps"] if adapted else []), "scored", "log p", "free answer", "outcome")
     for method, rows in answers.items():
         for row in rows:
             chances = row["log_probabilities"]
@@ -195,7 +197,7 @@ def table(answers: dict[str, Rows]) -> Table:
 
 def chain_table(answers: dict[str, Rows]) -> Table:
     """Return the choices on a chain, a row for each step of each method and reading of `evaluation/chains.py`."""
-    out = Table("method", "answer", "step", "called before", "chosen", "gold")
+    out = _columns("method", "answer", "step", "called before", "chosen", "gold")
     for method, rows in answers.items():
         for row in rows:
             for reading in READINGS:
@@ -211,6 +213,16 @@ def steps_of(row: dict[str, Any], reading: str) -> Iterator[tuple[int, list[str]
     for step, gold in enumerate(row["gold"][: len(row[reading]) + 1]):
         chosen = marked(row[reading][step], gold) if step < len(row[reading]) else "✗ no candidate, which ends it"
         yield step, before[:step], chosen, gold
+
+
+def _columns(*headers: str) -> Table:
+    """Return a table in which no name is cut: two that begin alike would read the same."""
+    return Table(*(Column(header, overflow="fold") for header in headers))
+
+
+def _head(console: Console, title: str) -> None:
+    """Print a title and a line to the right edge; rich's own rule cuts a title that is longer than the terminal is wide."""
+    console.print(Text(f"{printable(title)} ".ljust(console.width, "─")), soft_wrap=True)
 
 
 def marked(chosen: str, gold: str) -> str:
