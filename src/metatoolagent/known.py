@@ -40,5 +40,6 @@ def require(names: Iterable[str], known: Collection[str], where: Path) -> None:
 
 def stale(what: str, name: str, where: str = "") -> UserError:
     """Return the error of artifacts that were not made from one another."""
-    what, fix = f"{what}: they are of different catalogs", "make the older one anew, such as by: snakemake --cores all eval_cd"
+    what = f"{what}: they are of different catalogs"
+    fix = "name the catalog that they were made from, or make the older one anew, such as by: snakemake --cores all eval_cd"
     return UserError("E-STALE", what, where, shown(name), fix=fix, exit_code=Exit.ARTIFACT)

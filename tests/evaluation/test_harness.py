@@ -1,3 +1,4 @@
+import json
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,9 @@ import pytest
 import yaml
 
 from metatoolagent import artifacts, params
+from metatoolagent.cli.exports import export_lm_eval
 from metatoolagent.errors import UserError
-from metatoolagent.evaluation.harness import differs, document, export
+from metatoolagent.evaluation.harness import Source, differs, document, export
 from metatoolagent.evaluation.predicting import FILE, evaluate
 from metatoolagent.tasks.rendering import Renderer
 
@@ -23,7 +25,7 @@ def row(materialized):
 
 @pytest.fixture
 def out(materialized, catalog, tiny, tmp_path):
-    differing = export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tiny, LIMIT, tmp_path / "harness")
+    differing = export({"cd": Source(materialized / "tasks/eval_tasks.parquet", catalog)}, tiny, LIMIT, tmp_path / "harness")
     assert differing == {"cd-test-all": 0, "cd-test-unseen": 0}
     return tmp_path / "harness"
 
@@ -66,12 +68,69 @@ def test_the_export_is_an_artifact_with_two_tasks_a_table(out, materialized):
 
 def test_a_free_answer_has_room_for_the_longest_name(materialized, catalog, renderer, tiny, tmp_path):
     out = tmp_path / "out"
-    export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, tiny, 2, out)
+    export({"cd": Source(materialized / "tasks/eval_tasks.parquet", catalog)}, tiny, 2, out)
     names = {name for path in out.glob("*.parquet") for names in pl.read_parquet(path)["candidates"] for name in names}
     longest = max(len(renderer.answers[name]) for name in names)
     for path in out.glob("*-free.yaml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8"))["generation_kwargs"]["max_gen_toks"] == longest > 2
     assert f"{longest} tokens" in (out / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def variant(materialized, tmp_path, monkeypatch):
+    """Publishes the tasks of a variant, with columns added, in a folder that becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def publish(name, **columns):
+        path = Path("results") / name / "tasks/eval_tasks.parquet"
+        with artifacts.publishing(path.parent, [path.name], producer="test") as paths:
+            pl.read_parquet(materialized / "tasks/eval_tasks.parquet").with_columns(**columns).write_parquet(paths[path.name])
+        return path
+
+    return publish
+
+
+def described(catalog, out, description):
+    """A catalog whose tools all have one description."""
+    with artifacts.publishing(out, ["tools.parquet", "questions.parquet"], producer="test") as paths:
+        tools = pl.read_parquet(catalog / "tools.parquet").with_columns(description=pl.lit(description))
+        tools.write_parquet(paths["tools.parquet"])
+        pl.read_parquet(catalog / "questions.parquet").write_parquet(paths["questions.parquet"])
+    return out
+
+
+GIVEN = json.dumps({"evaluate": {"max_new_tokens": LIMIT}})
+
+
+def test_the_tasks_of_a_variant_are_exported_with_the_catalog_that_they_are_drawn_from(variant, catalog, tiny):
+    tables = {"main": "data/interim", "toolalpaca-cd": "data/interim/toolalpaca", "overlap-60": "results/overlap-60/catalog"}
+    for folder in tables.values():
+        described(catalog, Path(folder), f"As {folder} has it.")
+    export_lm_eval(Path("out"), [f"{name}={variant(name)}" for name in tables], model=tiny, parameters=GIVEN)
+    for name, folder in tables.items():
+        prompts = pl.read_parquet(f"out/{name}-test-all.parquet")["prompt"].to_list()
+        assert all(f"As {folder} has it." in prompt for prompt in prompts)
+        assert f"{folder}/tools.parquet" in artifacts.read_manifest(Path("out"))["inputs"]
+    export_lm_eval(Path("out"), [f"cd={variant('main')}"], Path("data/interim/toolalpaca"), tiny, GIVEN)
+    assert "As data/interim/toolalpaca has it." in pl.read_parquet("out/cd-test-all.parquet")["prompt"][0]
+
+
+def test_tasks_of_another_catalog_are_told_with_the_one_that_was_read(variant, catalog, tiny):
+    described(catalog, Path("data/interim"), "Ours.")
+    tasks = variant("main", candidates=pl.col("candidates").list.concat(pl.lit("elsewhere")))
+    with pytest.raises(UserError, match="E-STALE") as raised:
+        export_lm_eval(Path("out"), [f"cd={tasks}"], model=tiny, parameters=GIVEN)
+    assert (raised.value.where, raised.value.got) == ("data/interim", '"elsewhere"')
+    assert "name the catalog that they were made from" in raised.value.fix
+
+
+def test_tasks_with_injected_instructions_are_refused_for_what_they_are(variant, catalog, tiny):
+    described(catalog, Path("data/interim"), "Ours.")
+    attack = {name: pl.lit(None, pl.String) for name in ("attack", "instruction")}
+    tasks = variant("probe-injection", attacked=pl.col("candidates").list.first(), **attack)
+    with pytest.raises(UserError, match=r"E-SCHEMA.*injected instructions are not exported") as raised:
+        export_lm_eval(Path("out"), [f"cd={tasks}"], model=tiny, parameters=GIVEN)
+    assert (raised.value.where, raised.value.exit_code) == (str(tasks), 66) and not Path("out").exists()
 
 
 @pytest.mark.parametrize(("name", "said"), [("nosuch", "No such file or directory"), (".", "no tokenizer can be read there")])
@@ -82,7 +141,7 @@ def test_a_folder_without_a_tokenizer_is_told_and_the_hub_is_never_asked(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments) or [])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="E-BACKBONE") as raised:
-        export({"cd": materialized / "tasks/eval_tasks.parquet"}, catalog, Path(name), LIMIT, tmp_path / "out")
+        export({"cd": Source(materialized / "tasks/eval_tasks.parquet", catalog)}, Path(name), LIMIT, tmp_path / "out")
     assert said in raised.value.what and raised.value.exit_code == 66
     assert asked == [] and not (tmp_path / "out").exists()
 

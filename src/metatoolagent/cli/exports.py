@@ -1,12 +1,13 @@
 """Commands that write the data for other programs: `mta export ...`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from metatoolagent import params
-from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters, named, once
+from metatoolagent.cli.options import BACKBONE, INTERIM, Catalog, Model, Out, Parameters, catalog_of, named, once
 
 
 class DatasetFirst(TyperGroup):
@@ -34,7 +35,9 @@ def export_dataset(out: Out, catalog: Catalog = INTERIM, parameters: Parameters 
 def export_lm_eval(
     out: Out,
     tasks: Annotated[list[str] | None, typer.Option(help="SPLIT=FILE, once for each split; that of eval_cd if left out.")] = None,
-    catalog: Catalog = INTERIM,
+    catalog: Annotated[
+        Path | None, typer.Option(help="Folder of the catalog of all tasks; that of each file's variant if left out.")
+    ] = None,
     model: Model = BACKBONE,
     parameters: Parameters = None,
 ) -> None:
@@ -43,6 +46,7 @@ def export_lm_eval(
 
     limit = params.given(parameters).section(params.Evaluate).max_new_tokens
     files = once(named(item, "SPLIT=FILE", "[a-z0-9_-]+") for item in tasks or ["cd=results/main/tasks/eval_tasks.parquet"])
-    differing = harness.export(files, catalog, model, limit, out)
+    sources = {split: harness.Source(path, catalog or catalog_of(path.parent.parent)) for split, path in files.items()}
+    differing = harness.export(sources, model, limit, out)
     for key, count in differing.items():
         print(f"{key}: lm-evaluation-harness reads {count} tasks as other tokens than mta evaluate")

@@ -33,6 +33,17 @@ VariantPredictions = Annotated[
 MetricsFiles = Annotated[list[Path], typer.Option("--metrics", help="Metrics file, once for each split.")]
 
 
+def catalog_of(variant: Path) -> Path:
+    """Return the folder of the catalog that the tasks of a variant are drawn from: its own, its benchmark's, or ours.
+
+    Args:
+        variant: the folder of its results, such as results/toolalpaca-cd.
+    """
+    benchmark = re.search("(?:^|split=)([a-z]+)-(?:cd|sd|chains)(?:,|$)", variant.name)
+    folders = [variant / "catalog", *([INTERIM / benchmark[1]] if benchmark else [])]
+    return next((folder for folder in folders if (folder / "tools.parquet").is_file()), INTERIM)
+
+
 def named(item: str, form: str = "METHOD=FILE", pattern: str = ".+") -> tuple[str, Path]:
     """Return what an option of a form such as NAME=FILE names; `pattern` is that of names.
 

@@ -1,6 +1,5 @@
 """Commands that show results: tables, figures, the page, what it all costs."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,6 @@ import typer
 from metatoolagent import params
 from metatoolagent.cli.options import (
     BACKBONE,
-    INTERIM,
     Log,
     MetricsFiles,
     Model,
@@ -17,6 +15,7 @@ from metatoolagent.cli.options import (
     Parameters,
     VariantPredictions,
     by_variant,
+    catalog_of,
     named,
     once,
     one_by_method,
@@ -70,9 +69,8 @@ def show(
         require_known("method", method, list(params.OF_METHOD), "--method")
     from metatoolagent.reporting import show as room
 
-    external = INTERIM / re.sub("-(cd|sd|chains)$", "", variant)
-    catalog = external if (external / "tools.parquet").is_file() else INTERIM  # our own chains lie in a folder without tools
-    room.show(task_id, Path("results") / variant, catalog, model, method)
+    folder = Path("results") / variant
+    room.show(task_id, folder, catalog_of(folder), model, method)
 
 
 def figures(

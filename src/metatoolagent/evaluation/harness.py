@@ -11,6 +11,7 @@ with every answer is looked at, and the tasks in which one differs are counted.
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandera.polars as pa
 import polars as pl
 import yaml
 
-from metatoolagent import artifacts
+from metatoolagent import artifacts, columns, known
 from metatoolagent.catalog import schemas
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.models.backbone import load_tokenizer
@@ -62,12 +63,40 @@ float32 (`backbone.dtype`; `auto` may be bfloat16, with another choice where two
 """
 
 
-def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tokens: int, out: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class Source:
+    """The evaluation tasks of a split."""
+
+    tasks: Path
+    """Their file."""
+    catalog: Path
+    """The folder with the tables of the catalog that they are drawn from."""
+
+    def read(self, renderer: Renderer) -> pl.DataFrame:
+        """Return the tasks.
+
+        Args:
+            renderer: of the catalog.
+
+        Raises:
+            UserError: E-MISSING or E-CORRUPT; E-SCHEMA for another table; E-STALE for tasks of another catalog.
+        """
+        tasks = columns.read(self.tasks, "evaluation tasks", columns.EVAL_TASKS, columns.INJECTED_TASKS)
+        if "instruction" in tasks.columns:
+            what = "tasks with injected instructions are not exported: a task is written as its catalog documents the tools"
+            fix = "name the tasks of a split, a benchmark or another probe"
+            raise UserError("E-SCHEMA", what, str(self.tasks), fix=fix, kept=artifacts.KEPT, exit_code=Exit.ARTIFACT)
+        tasks = schemas.checked(tasks, schemas.EVAL_TASKS, str(self.tasks))
+        known.require(tasks["candidates"].explode(), renderer.entries, self.catalog)
+        known.require(tasks["question_id"], renderer.questions, self.catalog)
+        return tasks
+
+
+def export(sources: Mapping[str, Source], backbone: Path, max_new_tokens: int, out: Path) -> dict[str, int]:
     """Publish the tasks of some splits, a table and two task files for each split, part and pool, with a README.
 
     Args:
-        files: the evaluation tasks of each split, by the split's name.
-        catalog: the folder with the catalog's tables.
+        sources: the evaluation tasks of each split, by the split's name.
         backbone: a folder with the tokenizer and chat template of a model; its weights are not read.
         max_new_tokens: limit of a free answer that is no candidate's name; the harness's is as long as the longest name at least,
             since it has one limit for all answers.
@@ -77,21 +106,26 @@ def export(files: Mapping[str, Path], catalog: Path, backbone: Path, max_new_tok
         How many tasks of each table the harness reads as other tokens than `mta evaluate`.
 
     Raises:
-        UserError: E-MISSING, E-CORRUPT or E-SCHEMA for the tables; E-BACKBONE or E-TEMPLATE for the backbone.
+        UserError: E-MISSING, E-CORRUPT or E-SCHEMA for the tables; E-STALE for tasks of another catalog; E-BACKBONE or E-TEMPLATE
+            for the backbone.
     """
-    renderer = open_renderer(catalog, backbone)
+    catalogs = dict.fromkeys(source.catalog for source in sources.values())
+    renderers = {catalog: open_renderer(catalog, backbone) for catalog in catalogs}
     tables: dict[str, pl.DataFrame] = {}
     differing: dict[str, int] = {}
-    for split, path in files.items():
-        for (part, pool), group in schemas.read(path, schemas.EVAL_TASKS).group_by("part", "pool", maintain_order=True):
+    limit = max_new_tokens
+    for split, source in sources.items():
+        renderer = renderers[source.catalog]
+        tasks = source.read(renderer)
+        limit = max([limit, *(len(renderer.answers[name]) for name in tasks["candidates"].explode())])
+        for (part, pool), group in tasks.group_by("part", "pool", maintain_order=True):
             rows = group.sort("task_id").to_dicts()
             key = f"{split}-{part}-{pool}"
             documents = [document(renderer, row) for row in rows]
             tables[key] = pl.DataFrame(documents, schema_overrides={"position": pl.Int16}).select(list(TABLE.columns))
             differing[key] = sum(differs(renderer, item) for item in documents)
-    inputs = [*files.values(), catalog / "tools.parquet", catalog / "questions.parquet"]
-    named = {name for table in tables.values() for names in table["candidates"] for name in names}
-    limit = max([max_new_tokens, *(len(renderer.answers[name]) for name in named)])
+    inputs = [source.tasks for source in sources.values()]
+    inputs += [catalog / name for catalog in renderers for name in ("tools.parquet", "questions.parquet")]
     with artifacts.publishing(out, _names(tables), producer=PRODUCER, inputs=inputs, extra={"differing": differing}) as paths:
         for key, table in tables.items():
             schemas.write(table, TABLE, paths[f"{key}.parquet"])

@@ -47,7 +47,7 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path, method: str | N
     Args:
         task_id: such as all-000017.
         folder: the results of a variant, such as results/main.
-        catalog: the folder of the catalog that its tasks are drawn from; a variant with a catalog of its own is shown with that.
+        catalog: the folder of the catalog that its tasks are drawn from.
         model: the folder of the backbone, whose template the prompt has.
         method: whose prompt is printed; None for that of the methods that answer at once.
 
@@ -58,8 +58,7 @@ def show(task_id: str, folder: Path, catalog: Path, model: Path, method: str | N
     answers, earlier = of_present(task_id, folder, answered(task_id, folder))
     if method is not None:
         _require_asked(method, answers, folder)
-    (task, *_), own = answers[method] if method else next(iter(answers.values())), folder / "catalog"
-    catalog = own if own.is_dir() else catalog
+    task, *_ = answers[method] if method else next(iter(answers.values()))
     chain = isinstance(task["gold"], list)
     asked = _prompt(step_row(task, 0, ()) if chain else task, method or "base", folder, catalog, model)
     console = Console()
