@@ -6,7 +6,7 @@ from rich.console import Console
 
 from metatoolagent.artifacts import canonical_json, publishing
 from metatoolagent.errors import UserError
-from metatoolagent.reporting import tables
+from metatoolagent.reporting import probes, tables, terminal
 from metatoolagent.reporting.numbers import resolved
 from metatoolagent.reporting.tables import accuracies, differences, found, outcomes, show
 
@@ -43,33 +43,55 @@ METRICS = {
 }
 
 
-def cells(table):
-    """The rows of a table, as it prints them."""
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(table)
+def printed(*tables, width=200):
+    """The lines of some tables in a terminal of a width."""
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    for table in tables:
+        terminal.show(console, table)
     console.file.close()
-    lines = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in console.export_text().splitlines() if "│" in line]
+    return console.export_text().splitlines()
+
+
+def cells(*tables):
+    """The rows of some tables, as they are printed."""
+    lines = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in printed(*tables) if "│" in line]
     return [line for line in lines if len(line) > 1]
 
 
+def titles(tables):
+    """How the titles begin, of those that have rows."""
+    return [table.title.partition(":")[0] for table in tables if table.row_count]
+
+
 def test_accuracies_in_percent_with_intervals_methods_in_their_order():
-    assert cells(accuracies(METRICS)) == [
-        ["cd", "all", "base", "0.0 [0.0, 0.0]", "30.0 [25.0, 35.0]", "91.0", "300"],
-        ["cd", "all", "mta", "70.0 [65.1, 74.8]", "80.0 [75.0, 85.0]", "3.3", "300"],
-        ["cd", "unseen", "mta", "60.0 [50.0, 70.0]", "65.0 [55.0, 75.0]", "", "250"],
+    assert titles(accuracies(METRICS)) == ["cd, pool all", "cd, pool unseen"]
+    assert cells(*accuracies(METRICS)) == [
+        ["base", "0.0 [0.0, 0.0]", "30.0 [25.0, 35.0]", "91.0", "300"],
+        ["mta", "70.0 [65.1, 74.8]", "80.0 [75.0, 85.0]", "3.3", "300"],
+        ["mta", "60.0 [50.0, 70.0]", "65.0 [55.0, 75.0]", "", "250"],
     ]
 
 
-def test_real_and_simulated_apis_have_rows_of_their_own():
+def test_splits_are_apart_and_so_are_those_whose_names_begin_alike():
+    more = {key.replace("cd.", "cd-more."): value for key, value in METRICS.items()}
+    assert titles(accuracies(METRICS | more)) == [
+        f"{split}, pool {pool}" for split in ("cd", "cd-more") for pool in ("all", "unseen")
+    ]
+    assert titles(differences(METRICS | more)) == ["cd, pool all", "cd-more, pool all"]
+    assert cells(*differences(METRICS | more)) == 2 * cells(*differences(METRICS))
+
+
+def test_real_and_simulated_apis_have_a_table_of_their_own():
     kinds = accuracy("cd.mta.free.real", 0.9, 0.8, 1.0, 20) | accuracy("cd.mta.scored.real", 0.5, 0.4, 0.6, 20)
-    *_, last = cells(accuracies(METRICS | kinds))
-    assert last == ["cd", "all, real", "mta", "90.0 [80.0, 100.0]", "50.0 [40.0, 60.0]", "", "20"]
+    *_, last = accuracies(METRICS | kinds)[:3]
+    assert titles([last]) == ["cd, pool all, real"]
+    assert cells(last) == [["mta", "90.0 [80.0, 100.0]", "50.0 [40.0, 60.0]", "", "20"]]
 
 
 def test_the_invalid_rate_has_its_interval_in_every_pool_where_it_was_measured():
     rate = {"rate": 0.04, "low": 0.02, "high": 0.07, "n": 250}
     new = METRICS | {f"cd.mta.invalid.{pool}.{name}": value for pool in ("all", "unseen") for name, value in rate.items()}
-    assert [row[5] for row in cells(accuracies(new))] == ["91.0", "4.0 [2.0, 7.0]", "4.0 [2.0, 7.0]"]
+    assert [row[3] for row in cells(*accuracies(new))] == ["91.0", "4.0 [2.0, 7.0]", "4.0 [2.0, 7.0]"]
 
 
 def test_what_became_of_free_answers_a_row_for_each_method_that_says_it():
@@ -84,10 +106,10 @@ def test_what_became_of_free_answers_a_row_for_each_method_that_says_it():
 
 
 def test_differences_in_points_say_where_they_are_not_resolved():
-    assert cells(differences(METRICS)) == [
-        ["cd", "base - other", "free", "-10.0 [-20.0, -5.0]", "0.0200", "0.0400"],
-        ["cd", "mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001", "<0.0001"],
-        ["cd", "mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000", "0.4000"],
+    assert cells(*differences(METRICS)) == [
+        ["base - other", "free", "-10.0 [-20.0, -5.0]", "0.0200", "0.0400"],
+        ["mta - base", "free", "+70.0 [+65.0, +75.0]", "<0.0001", "<0.0001"],
+        ["mta - base", "scored", "+2.0 [-1.0, +5.0]  not resolved", "0.2000", "0.4000"],
     ]
 
 
@@ -96,7 +118,7 @@ def test_what_is_resolved_over_tools_is_resolved(over_tasks, over_tools, told):
     found = comparison("cd.ft_vs_base.free.all", -0.292, -0.501, -0.083, over_tasks)
     found["cd.ft_vs_base.free.all.p_tools_holm"] = over_tools
     assert resolved(found, "cd.ft_vs_base.free.all") is told
-    assert ("not resolved" in cells(differences(found))[0][3]) is not told
+    assert ("not resolved" in cells(*differences(found))[0][2]) is not told
 
 
 def test_without_a_test_over_tools_that_over_tasks_decides_and_without_any_the_interval():
@@ -109,12 +131,11 @@ def test_without_a_test_over_tools_that_over_tasks_decides_and_without_any_the_i
 
 def test_metrics_of_an_earlier_version_are_shown_without_what_they_lack():
     old = {name: value for name, value in METRICS.items() if not name.endswith("p_tools_holm")}
-    assert [row[-2:] for row in cells(differences(old))] == [["0.0200", "–"], ["<0.0001", "–"], ["0.2000", "–"]]
+    assert [row[-2:] for row in cells(*differences(old))] == [["0.0200", "–"], ["<0.0001", "–"], ["0.2000", "–"]]
 
 
 def test_without_comparisons_the_table_is_empty():
-    assert cells(differences({})) == []
-    assert cells(accuracies({})) == []
+    assert differences({}) == accuracies({}) == []
 
 
 @pytest.fixture
@@ -163,6 +184,15 @@ def test_a_file_without_a_row_is_told_and_not_passed_over(published, content, to
     assert not tables.SNAPSHOT.exists()
 
 
+@pytest.mark.parametrize(("content", "told"), [("seed: 0\n", "not JSON"), ('{"r": 8}', "no metrics")])
+def test_a_file_that_nothing_published_and_that_is_no_metrics_is_told_so(tmp_path, content, told):
+    path = tmp_path / "params.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="E-METRICS") as raised:
+        show([path])
+    assert told in raised.value.what and raised.value.where == str(path)
+
+
 def test_two_files_with_the_same_numbers_are_not_shown_as_one(published):
     with pytest.raises(UserError, match="measure the same"):
         show([published, published])
@@ -201,6 +231,31 @@ def test_every_committed_record_has_rows(record, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     show([record])
     assert "┃" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("record", ["metrics", "toolalpaca", "hd"])
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_line_has_all_figures_of_a_method_however_narrow_the_terminal(record, width):
+    metrics = tables.read([ROOT / f"docs/results/{record}.json"])
+    shown = accuracies(metrics)
+    lines = printed(*shown, width=width)
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if "│" in line]
+    assert len(rows) == sum(table.row_count for table in shown) and all(row.count("[") == row.count("]") == 3 for row in rows)
+    compared = [line for line in printed(*differences(metrics), width=width) if "│" in line]
+    assert all(line.count("[") == line.count("]") == 1 for line in compared if " - " in line)
+    assert all("not resolved" in line for line in compared if " - " not in line)
+
+
+@pytest.mark.parametrize(("probe", "width"), [("abstention", 80), ("injection", 40), ("adaptation", 40)])
+def test_no_interval_is_broken_or_cut_where_there_is_room_for_nothing_else(probe, width):
+    shown = [table for table in probes.tables(tables.read([ROOT / f"docs/results/{probe}.json"])) if table.row_count]
+    lines = printed(*shown, width=width)
+    assert not any("…" in line for line in lines) and all(line.count("[") == line.count("]") for line in lines)
+    for table in shown:
+        for text in (text for column in table.columns for text in column.cells):
+            assert all(any(part in line for line in lines) for part in terminal.PART.findall(text))
+    assert width < 80 or max(map(len, lines)) <= width
 
 
 def test_damaged_metrics_are_not_shown(published):

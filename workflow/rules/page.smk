@@ -45,6 +45,7 @@ rule figures:
             "reporting/numbers",
             "reporting/probes",
             "reporting/tables",
+            "reporting/terminal",
         ),
     output:
         [

@@ -12,7 +12,7 @@ from metatoolagent.artifacts import MANIFEST, atomic_path, canonical_json, verif
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.params import OF_METHOD
 from metatoolagent.params import PROBES as PROBE_NAMES
-from metatoolagent.reporting import probes
+from metatoolagent.reporting import probes, terminal
 from metatoolagent.reporting.numbers import Metrics, interval, marked, p_value
 
 MAIN = {"cd": Path("results/main/metrics.json"), "sd": Path("results/sd/metrics.json"), "hd": Path("results/hd/metrics.json")}
@@ -32,6 +32,8 @@ REASONINGS = (
     " spent before that."
 )
 """What is added where a method reasons."""
+TESTS = "p after Holm: McNemar's exact test over tasks, sign flips over tools"
+"""What the p-values of differences are."""
 ENDS = {"turn": "no line", "cut": "cut"}
 """How a reasoning can end without the line of its answer, for which the model was asked then: by itself, or at its budget."""
 KEY = re.compile(r"[^.]+\.[^.]+\.(free|scored)\.[^.]+\..+")
@@ -95,10 +97,18 @@ def read(paths: Iterable[Path], ending: str = "") -> Metrics:
 
 def _of_file(path: Path, ending: str) -> Metrics:
     """Return the metrics of a file: of an artifact, or of a record in or below the folder of the snapshot, which git keeps."""
+    bare = path.is_file() and not path.with_name(MANIFEST).exists()
+    # A file that is no metrics is told so first: a manifest would not help it.
+    metrics = _parsed(path if bare else verify(path), ending)
     recorded = SNAPSHOT.parent.resolve() in path.resolve().parents
-    committed = path.is_file() and recorded and not path.with_name(MANIFEST).exists()
+    if bare and not recorded:
+        verify(path)
+    return metrics
+
+
+def _parsed(path: Path, ending: str) -> Metrics:
     try:
-        content = json.loads((path if committed else verify(path)).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise _no_metrics("not JSON, and so no metrics", str(path), "") from None
     flat = isinstance(content, dict) and all(type(value) in (int, float) for value in content.values())
@@ -120,9 +130,9 @@ def show(paths: Sequence[Path], *, save: bool = False, notes: Iterable[str] = ()
         raise UserError("E-OPTION", what, "option --save", shown(others[0]), fix, exit_code=Exit.PARAMS)
     metrics = read(paths)
     console = Console()
-    for table in (accuracies(metrics), outcomes(metrics), differences(metrics), *probes.tables(metrics)):
+    for table in (*accuracies(metrics), outcomes(metrics), *differences(metrics), *probes.tables(metrics)):
         if table.row_count:
-            console.print(table)
+            terminal.show(console, table)
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)  # a list of values is no markup
     if save:
@@ -131,17 +141,24 @@ def show(paths: Sequence[Path], *, save: bool = False, notes: Iterable[str] = ()
         console.print(f"written to {SNAPSHOT}")
 
 
-def accuracies(metrics: Metrics) -> Table:
-    """Return the accuracies, in per cent with 95 % intervals, a row for each split, part of `PARTS` and method."""
-    table = Table(title="Tool selection: accuracy in %, with 95 % intervals")
-    for column in ("split", "pool", "method", "free", "scored", "invalid", "n"):
-        table.add_column(column, justify="right" if column in {"free", "scored", "invalid", "n"} else "left")
-    for split, method in _measured(metrics):
+def accuracies(metrics: Metrics) -> list[Table]:
+    """Return the accuracies, in per cent with 95 % intervals: a table for each split and part of `PARTS`, a row a method.
+
+    A column for the split and one for the part would leave 80 characters too few for three intervals.
+    """
+    measured = _measured(metrics)
+    splits = dict.fromkeys(split for split, _ in measured)
+    return [_accuracies(metrics, split, part, measured) for split in splits for part in PARTS]
+
+
+def _accuracies(metrics: Metrics, split: str, part: str, measured: Iterable[tuple[str, str]]) -> Table:
+    table = Table("method", title=f"{split}, pool {PARTS[part]}: accuracy in %, with 95 % intervals")
+    for column in ("free", "scored", "invalid", "n"):
+        table.add_column(column, justify="right")
+    for method in (method for of, method in measured if of == split and f"{split}.{method}.free.{part}.n" in metrics):
         key = f"{split}.{method}"
-        for part, told in PARTS.items():
-            if f"{key}.free.{part}.n" in metrics:
-                cells = [interval(metrics, f"{key}.{reading}.{part}") for reading in ("free", "scored")]
-                table.add_row(split, told, method, *cells, invalid(metrics, key, part), str(int(metrics[f"{key}.free.{part}.n"])))
+        cells = [interval(metrics, f"{key}.{reading}.{part}") for reading in ("free", "scored")]
+        table.add_row(method, *cells, invalid(metrics, key, part), str(int(metrics[f"{key}.free.{part}.n"])))
     return table
 
 
@@ -179,15 +196,19 @@ def _measured(metrics: Metrics) -> list[tuple[str, str]]:
     return sorted(((split, method) for split, method in keys), key=lambda key: (key[0], list(OF_METHOD).index(key[1])))
 
 
-def differences(metrics: Metrics) -> Table:
-    """Return the paired differences in points, a row for each comparison in pool `all`."""
-    title = "Paired differences in points, pool all; p after Holm: McNemar's exact test over tasks, sign flips over tools"
-    table = Table(title=title)
-    numbers = ("difference", "p, tasks", "p, tools")
-    for column in ("split", "comparison", "answer", *numbers):
-        table.add_column(column, justify="right" if column in numbers else "left")
-    for key in sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference")):
-        split, pair, reading, _ = key.split(".")
+def differences(metrics: Metrics) -> list[Table]:
+    """Return the paired differences in points: a table for each split, a row for each comparison in pool `all`."""
+    keys = sorted(key.removesuffix(".difference") for key in metrics if key.endswith(".all.difference"))
+    splits = sorted({key.split(".")[0] for key in keys})
+    return [_differences(metrics, split, [key for key in keys if key.startswith(f"{split}.")]) for split in splits]
+
+
+def _differences(metrics: Metrics, split: str, keys: Iterable[str]) -> Table:
+    table = Table("comparison", "answer", title=f"{split}, pool all: paired differences in points", caption=TESTS)
+    for column in ("difference", "p, tasks", "p, tools"):
+        table.add_column(column, justify="right")
+    for key in keys:
+        _, pair, reading, _ = key.split(".")
         tests = (p_value(metrics.get(f"{key}.{p}_holm")) for p in ("p", "p_tools"))
-        table.add_row(split, pair.replace("_vs_", " - "), reading, marked(metrics, key), *tests)
+        table.add_row(pair.replace("_vs_", " - "), reading, marked(metrics, key), *tests)
     return table
