@@ -72,6 +72,17 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_is_used(name, dama
     assert_is(newest(folder), 4)
 
 
+def test_what_is_wrong_with_a_damaged_checkpoint_is_told(folder, capsys):
+    size = (folder / "step-000004" / TENSORS).stat().st_size
+    truncate(folder / "step-000004" / TENSORS)
+    newest(folder)
+    told = f"step-000004: an artifact is not what was published: size {size - 3}, expected {size}\n"
+    assert capsys.readouterr().err == f"warning[W-CKPT-SKIPPED] {told}"
+    (folder / "step-000002" / "manifest.json").unlink()
+    newest(folder)
+    assert capsys.readouterr().err.endswith("step-000002: a folder without a manifest is no published artifact\n")
+
+
 def test_the_same_checkpoint_may_be_damaged_twice(folder):
     for _ in range(2):
         flip(folder / "step-000004" / TENSORS)

@@ -108,7 +108,8 @@ def newest(folder: Path) -> Checkpoint | None:
             record = json.loads(verify(path / RECORD).read_text(encoding="utf-8"))
             return Checkpoint(record.pop("update"), load_file(verify(path / TENSORS)), record)
         except UserError as error:
-            print(f"warning[W-CKPT-SKIPPED] {path.name}: {error.what} {error.got}", file=sys.stderr)  # noqa: T201
+            told = ": ".join(filter(None, (path.name, error.what, error.got)))
+            print(f"warning[W-CKPT-SKIPPED] {told}", file=sys.stderr)  # noqa: T201
             _put_aside(path)
     return None
 
