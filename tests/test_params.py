@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,8 @@ def test_wrong_values_name_their_line_and_key(tmp_path, old, new, key):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("hypergradient: first_order", "hypergradient: reptile", "reptile has no gradient"),
-        ("inner_lr: 0.001", "inner_lr: 0.0", "inner_lr above 0"),
+        ("hypergradient: first_order", "hypergradient: reptile", "reptile has no gradient to learn rates"),
+        ("inner_lr: 0.001", "inner_lr: 0.0", "a factor of inner_lr, which is 0"),
     ],
 )
 def test_rates_are_learned_only_where_they_have_a_gradient(tmp_path, old, new, said):
@@ -77,7 +78,7 @@ def test_rates_are_learned_only_where_they_have_a_gradient(tmp_path, old, new, s
 
 
 def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
-    with pytest.raises(UserError, match="support_share must be 0 with reptile"):
+    with pytest.raises(UserError, match="reptile has no gradient that a share of the support loss"):
         load(tmp_path, ("hypergradient: first_order", "hypergradient: reptile"))
 
 
@@ -85,8 +86,9 @@ def test_reptile_takes_no_share_of_the_support_loss(tmp_path):
 def test_differences_of_gradients_need_float32(tmp_path, dtype):
     changes = [("hypergradient: first_order", "hypergradient: exact"), ("product: double_backward", "product: finite_difference")]
     load(tmp_path, *changes, ("dtype: auto", "dtype: float32"))
-    with pytest.raises(UserError, match=rf"differences that bfloat16 rounds away, and backbone\.dtype is {dtype}"):
+    with pytest.raises(UserError, match=rf"differences that bfloat16 rounds away, and backbone\.dtype is {dtype}") as raised:
         load(tmp_path, *changes, ("dtype: auto", f"dtype: {dtype}"))
+    assert "float32 (not auto)" in raised.value.fix
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path):
@@ -169,10 +171,52 @@ def test_a_backbone_of_the_hub_is_pinned_by_its_commit(tmp_path, monkeypatch, ol
     with pytest.raises(UserError, match="40 hexadecimal digits") as raised:
         load(tmp_path, named(revision))
     assert (raised.value.code, raised.value.exit_code) == ("E-PARAMS", 64)
-    assert f"git ls-remote https://huggingface.co/some/model {revision}`" in raised.value.what
+    assert raised.value.fix.endswith(f": git ls-remote https://huggingface.co/some/model {revision}")
     assert "params.yaml:" in raised.value.where
     (tmp_path / "some" / f"model@{revision}").mkdir(parents=True)
     load(tmp_path, named(revision))  # a folder may have any name
+
+
+EXACT = {"hypergradient": "exact", "product": "finite_difference"}
+REPTILE = {"hypergradient": "reptile"}
+UNFIT = [
+    ({"held_out": ["app", "app"]}, "held_out", "app", "name each domain once"),
+    ({"split": {"validation": 0.5, "test": 0.5}}, "split", "", "lower one"),
+    ({"meta_tasks": {"query_tasks": 9}}, "meta_tasks", "", "lower query_tasks"),
+    ({"backbone": {"source": "some/model@main"}}, "backbone.source", "some/model@main", "git ls-remote"),
+    ({"backbone": {"dtype": "auto"}, "mta": EXACT}, "mta", "", "set backbone.dtype to float32 (not auto)"),
+    ({"mta": REPTILE | {"support_share": 0.0, "learn_inner_lr": True}}, "mta", "", "set learn_inner_lr to false"),
+    ({"mta": REPTILE | {"support_share": 0.5}}, "mta", "", "set support_share to 0.0"),
+    ({"mta": {"learn_inner_lr": True, "inner_lr": 0.0}}, "mta", "", "set inner_lr above 0"),
+    ({"probes": {"steps": [1, 2]}}, "probes", "", "begin with 0"),
+    ({"sweeps": {"table2": {"methods": ["maml"]}}}, "sweeps.table2.methods", "maml", "name some of random"),
+    ({"sweeps": {"scale": {"layers": [], "sources": []}}}, "sweeps.scale", "", "name a number of layers or a source"),
+]
+"""Changes that each make one validator of `params` refuse: the key that is named, what is shown of it, how to mend it."""
+
+
+@pytest.mark.parametrize(("changes", "key", "got", "fix"), UNFIT)
+def test_values_that_do_not_go_together_are_told_without_their_section_and_with_a_fix(changes, key, got, fix):
+    with pytest.raises(UserError) as raised:
+        params.check(updated(params.load(COMMITTED).model_dump(), changes))
+    error = raised.value
+    assert error.what.startswith(f"{key}: ") and "value error" not in error.what.lower()
+    assert error.where == f"key {key}"
+    assert got in error.got if got else not error.got
+    assert fix in error.fix
+    assert not error.more
+
+
+def test_no_validator_is_missing_above():
+    sources = [path.read_text(encoding="utf-8") for path in Path(params.__file__).parent.glob("*.py")]
+    assert sum(len(re.findall(r"raise (?:sections\.)?UnfitError\(", text)) for text in sources) == len(UNFIT)
+    assert not any("raise ValueError" in text for text in sources)
+
+
+def updated(content, changes):
+    """Return nested mappings with some values changed."""
+    nested = {key: updated(content[key], value) if isinstance(value, dict) else value for key, value in changes.items()}
+    return content | nested
 
 
 @pytest.fixture

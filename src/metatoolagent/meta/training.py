@@ -87,8 +87,12 @@ def require_fine_numbers(job: Job) -> None:
     Raises:
         UserError: E-PARAMS (exit code 64).
     """
-    if job.mta and (what := params.too_coarse(job.backbone, job.mta)):
-        raise UserError("E-PARAMS", what, "keys mta.product and backbone.dtype", exit_code=Exit.PARAMS)
+    if job.mta:
+        try:
+            params.require_fine_numbers(job.backbone, job.mta)
+        except params.UnfitError as error:
+            where, got = "keys mta.product and backbone.dtype", shown(job.backbone.dtype)
+            raise UserError("E-PARAMS", str(error), where, got, error.fix, exit_code=Exit.PARAMS) from None
 
 
 def require_common_work(job: Job, group: Processes) -> None:

@@ -17,14 +17,20 @@ from metatoolagent.params.sweeps import Sweeps
 S = TypeVar("S", bound=sections.Section)
 
 
-def too_coarse(backbone: sections.Backbone, mta: sections.Mta) -> str:
-    """Return what to tell if the backbone's numbers are too coarse for the product that was chosen, else nothing."""
-    if backbone.dtype == "float32" or (mta.hypergradient, mta.product) != ("exact", "finite_difference"):
-        return ""
-    return (
-        "product finite_difference takes differences that bfloat16 rounds away, and"
-        f" backbone.dtype is {backbone.dtype}; set that to float32, or the product to double_backward"
-    )
+def require_fine_numbers(backbone: sections.Backbone, mta: sections.Mta) -> None:
+    """Refuse differences of losses in a format that rounds them away.
+
+    `auto` is refused on machines too where it would be float32, so that params.yaml is right on all of them or on none.
+
+    Raises:
+        UnfitError: if the product is of differences and the backbone's numbers are not float32 by name.
+    """
+    if backbone.dtype != "float32" and (mta.hypergradient, mta.product) == ("exact", "finite_difference"):
+        told = "auto, which is bfloat16 on some machines" if backbone.dtype == "auto" else backbone.dtype
+        raise sections.UnfitError(
+            f"product finite_difference takes differences that bfloat16 rounds away, and backbone.dtype is {told}",
+            "set backbone.dtype to float32 (not auto), or mta.product to double_backward",
+        )
 
 
 class Params(sections.Section):
@@ -54,15 +60,15 @@ class Params(sections.Section):
     @classmethod
     def _hold_each_domain_out_once(cls, held_out: list[str]) -> list[str]:
         if repeated := sorted({name for name in held_out if held_out.count(name) > 1}):
-            raise ValueError(f"named more than once: {', '.join(repeated)}; each task of such a fold would count as often")
+            what = f"named more than once: {', '.join(repeated)}; each task of such a fold would count as often"
+            raise sections.UnfitError(what, "name each domain once")
         return held_out
 
     @field_validator("mta", mode="after")
     @classmethod
     def _have_numbers_fine_enough_for_differences(cls, mta: sections.Mta, info: ValidationInfo) -> sections.Mta:
-        backbone = info.data.get("backbone")
-        if backbone and (what := too_coarse(backbone, mta)):
-            raise ValueError(what)
+        if backbone := info.data.get("backbone"):
+            require_fine_numbers(backbone, mta)
         return mta
 
 
@@ -193,6 +199,10 @@ def _finding(item: ErrorDetails, document: strict_yaml.Document | None) -> Findi
         return Finding("E-PARAMS", f"unknown key {key}", where, fix=fix)
     if item["type"] == "missing":
         return Finding("E-PARAMS", f"missing key {key}", where, fix="add it; the committed params.yaml says what it means")
+    if isinstance(unfit := item.get("ctx", {}).get("error"), sections.UnfitError):
+        # Where values of a section do not go together, they are told of by name, and the section would be all of its keys.
+        got = "" if isinstance(item["input"], dict) else shown(item["input"])
+        return Finding("E-PARAMS", f"{key}: {unfit}", where, got, unfit.fix)
     return Finding("E-PARAMS", f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}", where, shown(item["input"]), fix)
 
 

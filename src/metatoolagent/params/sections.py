@@ -23,18 +23,31 @@ ON_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>.+)")
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
+class UnfitError(ValueError):
+    """A value that is of its type and still cannot be, or values that do not go together.
+
+    Attributes:
+        fix: what to set otherwise.
+    """
+
+    def __init__(self, what: str, fix: str) -> None:
+        """Say what is wrong and how to mend it."""
+        super().__init__(what)
+        self.fix = fix
+
+
 def pinned(source: str) -> str:
     """Return the source of a backbone, refusing a branch or a tag of the hub, which can come to name other weights.
 
     Raises:
-        ValueError: with how to find the commit.
+        UnfitError: with how to find the commit.
     """
     found = ON_HUB.fullmatch(source)
     if found and not COMMIT.fullmatch(found["revision"]) and not Path(source).is_dir():
         command = f"git ls-remote https://huggingface.co/{found['name']} {shlex.quote(found['revision'])}"
-        raise ValueError(
-            "a backbone of the hub is pinned by its commit, 40 hexadecimal digits, since a branch or a tag can move;"
-            f" `{command}` prints the commit of one"
+        raise UnfitError(
+            "a backbone of the hub is pinned by its commit, 40 hexadecimal digits, since a branch or a tag can move",
+            f"name the commit; of one this prints it: {command}",
         )
     return source
 
@@ -78,7 +91,9 @@ class Split(Section):
     @model_validator(mode="after")
     def _leave_training_tools(self) -> Self:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test together must be under 1, so that tools are left for training")
+            raise UnfitError(
+                "validation and test together leave no tools for training", "lower one, so that they are under 1 together"
+            )
         return self
 
 
@@ -104,7 +119,10 @@ class MetaTasks(TrainedOn):
     @model_validator(mode="after")
     def _have_room_for_the_query_tasks(self) -> Self:
         if self.query_tasks > self.query_packs * self.tasks_per_pack:
-            raise ValueError("query_tasks must be at most query_packs times tasks_per_pack")
+            raise UnfitError(
+                f"query_tasks is {self.query_tasks}, and the query packs have {self.query_packs * self.tasks_per_pack} tasks",
+                "lower query_tasks, 0 for all of them, or raise query_packs or tasks_per_pack",
+            )
         return self
 
 
@@ -174,11 +192,19 @@ class Mta(Section):
     @model_validator(mode="after")
     def _have_a_gradient_for_learned_rates(self) -> Self:
         if self.learn_inner_lr and self.hypergradient == "reptile":
-            raise ValueError("reptile has no gradient for learn_inner_lr: true")
+            raise UnfitError(
+                "reptile has no gradient to learn rates with", "set learn_inner_lr to false, or another hypergradient"
+            )
         if self.support_share and self.hypergradient == "reptile":
-            raise ValueError("support_share must be 0 with reptile, whose direction is no gradient that a loss could be added to")
+            raise UnfitError(
+                "reptile has no gradient that a share of the support loss could be added to",
+                "set support_share to 0.0, or another hypergradient",
+            )
         if self.learn_inner_lr and self.inner_lr == 0:
-            raise ValueError("learn_inner_lr: true needs an inner_lr above 0, since what is learned is a factor of it")
+            raise UnfitError(
+                "what learn_inner_lr learns is a factor of inner_lr, which is 0",
+                "set inner_lr above 0, or learn_inner_lr to false",
+            )
         return self
 
 
@@ -221,7 +247,7 @@ class InnerSteps(Section):
     @model_validator(mode="after")
     def _begin_with_no_step(self) -> Self:
         if self.steps[0] != 0 or self.steps != sorted(set(self.steps)):
-            raise ValueError("steps must begin with 0, which the others are compared with, and rise")
+            raise UnfitError(f"steps are {self.steps}", "let them begin with 0, which the others are compared with, and rise")
         return self
 
 

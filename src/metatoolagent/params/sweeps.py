@@ -5,7 +5,18 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from metatoolagent.params.methods import OF_METHOD
-from metatoolagent.params.sections import BackboneSource, Benchmark, Count, Hypergradient, OrAll, Positive, Section, Seed, Share
+from metatoolagent.params.sections import (
+    BackboneSource,
+    Benchmark,
+    Count,
+    Hypergradient,
+    OrAll,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    UnfitError,
+)
 
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value, between which the logarithm is uniform."""
@@ -17,7 +28,7 @@ EXTERNAL = f"(?:{'|'.join(get_args(Benchmark))})-(?:cd|sd)"
 
 def _known(methods: list[str]) -> list[str]:
     if unknown := sorted(set(methods) - set(OF_METHOD)):
-        raise ValueError(f"unknown methods {', '.join(unknown)}; some of {', '.join(OF_METHOD)}")
+        raise UnfitError(f"unknown methods {', '.join(unknown)}", f"name some of {', '.join(OF_METHOD)}")
     return methods
 
 
@@ -54,7 +65,7 @@ class Scale(Section):
     @model_validator(mode="after")
     def _have_a_rung(self) -> Self:
         if not (self.layers or self.sources):
-            raise ValueError("name a number of layers or a source")
+            raise UnfitError("the ladder has no rung", "name a number of layers or a source")
         return self
 
 
