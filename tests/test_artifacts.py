@@ -225,6 +225,25 @@ def test_a_stage_does_not_start_without_room(tmp_path):
     assert (raised.value.code, raised.value.exit_code) == ("E-DISK-FULL", 74)
 
 
+def test_where_nothing_can_be_published_it_is_told_before(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for folder in (tmp_path, tmp_path / "not/there"):
+        artifacts.require_folder(folder)
+    for folder in ("file", "file/below/it", "link", "link/below/it"):
+        with pytest.raises(NotADirectoryError) as raised:
+            artifacts.require_folder(tmp_path / folder)
+        assert raised.value.filename == str(tmp_path / Path(folder).parts[0])
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+def test_a_folder_that_may_not_be_written_is_told_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+    with pytest.raises(PermissionError) as raised:
+        artifacts.require_folder(tmp_path / "not/there")
+    assert raised.value.filename == str(tmp_path)
+
+
 def test_canonical_json_has_one_form():
     assert artifacts.canonical_json({"b": 1, "a": "é"}) == artifacts.canonical_json({"a": "é", "b": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -6,6 +6,7 @@ formats notice a flipped bit (a damaged safetensors or parquet file mostly loads
 stage verifies its inputs against their manifest.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -275,6 +276,21 @@ def verify(path: Path) -> Path:
             exit_code=Exit.ARTIFACT,
         )
     return path
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a folder that nothing could be published in, before that is computed; it is not made yet.
+
+    Raises:
+        OSError: what `publishing` would end with: a file in its place or above it, or no permission to write.
+    """
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def require_space(folder: Path, needed: int) -> None:

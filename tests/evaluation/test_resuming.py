@@ -82,6 +82,14 @@ def test_a_paused_evaluation_goes_on_where_it_was_and_ends_with_the_same_bytes(t
         then.clear()
 
 
+def test_a_file_in_the_place_of_the_output_is_told_before_a_task_is_answered(trained, asked):
+    seen, _ = asked
+    trained.out.write_text("in the way")
+    with pytest.raises(NotADirectoryError):
+        evaluate(trained)
+    assert not seen and not trained.work.exists()
+
+
 def test_one_that_is_killed_has_the_answers_of_its_last_save(trained, tmp_path, asked, monkeypatch):
     seen, then = asked
     expected = whole(trained, tmp_path)

@@ -629,6 +629,15 @@ def test_damaged_inputs_are_refused_before_any_training(which, job, tmp_path):
     assert not job.work.exists()
 
 
+def test_a_file_in_the_place_of_the_output_is_told_before_training(job):
+    job.out.write_text("in the way")
+    process = start(job)
+    process.join()
+    assert process.exitcode == 73, said(job)
+    assert "error[E-CREATE]" in said(job) and f"where: {job.out}\n" in said(job) and "Traceback" not in said(job)
+    assert job.out.read_text() == "in the way" and not job.work.exists()
+
+
 def test_a_full_disk_is_told_before_training(job, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match="E-DISK-FULL") as raised:

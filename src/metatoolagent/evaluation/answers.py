@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metatoolagent.artifacts import verify
+from metatoolagent.artifacts import require_folder, verify
 from metatoolagent.errors import Exit, UserError
 from metatoolagent.evaluation.job import Job
 from metatoolagent.orchestrators import Orchestrators
@@ -53,7 +53,9 @@ def answers(
     Raises:
         UserError: E-CORRUPT or E-MISSING for the inputs of answers that are all there, which no method then reads; as
             `meta.supervision.locked`.
+        OSError: of `artifacts.require_folder` for the job's folder of output.
     """
+    require_folder(job.out)
     if not (job.backbone and job.work):
         yield Answers()
         return

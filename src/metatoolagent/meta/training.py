@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from metatoolagent import params
-from metatoolagent.artifacts import publishing, require_space, verify
+from metatoolagent.artifacts import publishing, require_folder, require_space, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
@@ -56,9 +56,12 @@ def train(job: Job) -> None:
             E-NONFINITE if a loss or gradient is NaN or infinite; E-LOCK, E-LOST-LOCK, E-CORRUPT, E-DISK-FULL;
             E-MEMORY or E-OOM if memory does not suffice; E-PROCESSES or E-RANK for those of several processes;
             I-PAUSED (exit code 75) when asked to stop or when the orchestrator is gone.
+        OSError: of `artifacts.require_folder`, before anything is computed.
     """
     require_fine_numbers(job)
     with processes(job.work) as group:
+        if group.leads:
+            require_folder(job.out)
         require_common_work(job, group)
         for path in job.inputs():
             verify(path)
