@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,29 @@ def test_a_run_that_does_not_fit_is_refused_before_it_computes(job, monkeypatch)
     assert "train.activation_checkpointing" in raised.value.fix
     assert "logits" in raised.value.got
     assert not job.out.exists()
+
+
+def test_an_adapter_that_does_not_fit_is_refused_before_it_is_made(job, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 2**30)
+    monkeypatch.setattr(adapter, "initial", None)
+    with pytest.raises(UserError, match="E-MEMORY") as raised:
+        training.train(replace(job, adapter=ADAPTER.model_copy(update={"rank": 10**5})))
+    assert "most are adapter" in raised.value.what
+    assert raised.value.fix == "lower adapter.rank"
+    assert "backbone 0.00," in raised.value.got
+
+
+def test_a_run_that_has_ended_is_published_again_whatever_memory_there_is(job, monkeypatch):
+    training.train(job)
+    monkeypatch.setattr(memory, "available", lambda device: -(2**40))
+    training.train(replace(job, out=job.out.with_name("again")))
+    assert (job.out.with_name("again") / adapter.WEIGHTS).read_bytes() == (job.out / adapter.WEIGHTS).read_bytes()
+
+
+def test_the_backbone_is_told_without_what_stands_for_the_adapter_in_it(job, adapted, model):
+    shares = memory.estimate(job, adapted, random_pack(8, 6), 1, 0)
+    assert shares["backbone"] == 4 * sum(tensor.numel() for tensor in model.parameters())
+    assert shares["adapter"] == 6 * 4 * sum(tensor.numel() for name, tensor in adapted.named_parameters() if "lora_" in name)
 
 
 def test_processes_of_one_machine_share_its_memory(job, adapted, monkeypatch):

@@ -59,12 +59,14 @@ def test_the_initial_a_has_the_spread_of_a_linear_layer(adapted):
 
 def test_weights_come_from_outside_at_each_call(adapted, weights):
     pack = random_pack(2, 2)
-    before = {name: parameter.clone() for name, parameter in adapted.named_parameters()}
+    before = {name: parameter.clone() for name, parameter in adapted.named_parameters() if "lora_" not in name}
     changed = adapter.logits(adapted, weights, pack)
     plain = adapter.logits(adapted, expected_of(adapted), pack)
     assert not close(changed, plain, 1e-2)
     assert torch.equal(adapter.logits(adapted, weights, pack), changed)
-    assert all(torch.equal(parameter, before[name]) for name, parameter in adapted.named_parameters())
+    for name, parameter in adapted.named_parameters():
+        # What PEFT holds in the adapter's place takes no memory and is never read.
+        assert parameter.is_meta if "lora_" in name else torch.equal(parameter, before[name]), name
 
 
 def test_gradients_reach_every_tensor_and_the_masters_stay_float32(adapted, weights):

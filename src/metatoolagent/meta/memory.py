@@ -111,10 +111,10 @@ def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, pro
         query_packs: of a meta-task.
         program: bytes that the program and its libraries take.
     """
-    parameters = list(model.named_parameters())
-    size = parameters[0][1].element_size()
+    frozen = [tensor for name, tensor in model.named_parameters() if "lora_" not in name]
+    size = frozen[0].element_size()
     shapes = [Shape(model.config, tree, size) for tree in longest.trees]
-    lora = 4 * sum(tensor.numel() for name, tensor in parameters if "lora_" in name)
+    lora = 4 * sum(tensor.numel() for name, tensor in model.named_parameters() if "lora_" in name)
     recompute = job.train.activation_checkpointing
     kept, whole = (sum(shape.kept(job.adapter, recompute=part) for shape in shapes) for part in (recompute, False))
     layer = max(shape.layer(job.adapter) for shape in shapes)
@@ -126,7 +126,7 @@ def estimate(job: Job, model: nn.Module, longest: AnyPack, query_packs: int, pro
         name, packs, kept = "activations of double_backward", TWICE + 1, whole
     return {
         "program": program,
-        "backbone": sum(tensor.numel() * tensor.element_size() for _, tensor in parameters),
+        "backbone": sum(tensor.numel() * tensor.element_size() for tensor in frozen),
         # Masters, two moments, the gradient of a pack, the sum of the update's, and its share.
         "adapter": 6 * lora,
         "inner gradients": lora * (job.mta.inner_steps + 1) if job.mta else 0,

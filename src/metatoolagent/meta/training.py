@@ -67,7 +67,7 @@ def train(job: Job) -> None:
             verify(path)
         folder = job.work / common_name(job, group)
         with supervised(folder, group) as supervisor:
-            trainer = Trainer(job, group)
+            trainer = Trainer(job, group, folder)
             require_space(folder, 4 * trainer.state_bytes())
             try:
                 trainer.run(folder, supervisor)
@@ -146,8 +146,12 @@ def common_name(job: Job, group: Processes) -> str:
 class Trainer:
     """A training run: model, tasks and the outer state."""
 
-    def __init__(self, job: Job, group: Processes) -> None:
-        """Load the backbone and the meta-tasks."""
+    def __init__(self, job: Job, group: Processes, folder: Path) -> None:
+        """Load the backbone, the meta-tasks and the last checkpoint of the run's folder.
+
+        Raises:
+            UserError: E-MEMORY, before the adapter is made, if updates are left and memory does not suffice for them.
+        """
         self.job = job
         self.group = group
         self.memory = Memory()
@@ -157,12 +161,19 @@ class Trainer:
         if job.train.activation_checkpointing:
             recompute_layers(self.model)
         self.updates = math.ceil(self.tasks.count / job.train.meta_batch)
+        self.objective = job.objective()
+        checkpoint = group.of_leader(checkpoints.newest(folder) if group.leads else None)
+        self.update = checkpoint.update if checkpoint else 0
+        self.log: list[list[float | None]] = checkpoint.record["log"] if checkpoint else []
+        # Parts round otherwise than a whole, so a run that has gone over to them goes on in them.
+        self.parts: int = checkpoint.record["parts"] if checkpoint else 1
+        self.expected = ""
+        if self.update < self.updates:
+            self.expected = self.memory.require(job, self.model, self.tasks.longest(), self.tasks.query_packs)
         generator = torch.Generator().manual_seed(job.seed)
         self.outer = Outer(inner_rates.initial(adapter.initial(self.model, generator), job.mta), job.train)
-        self.objective = job.objective()
-        self.update = 0
-        self.parts = 1
-        self.log: list[list[float | None]] = []
+        if checkpoint:
+            self.outer.restore(checkpoint.tensors)
 
     def state_bytes(self) -> int:
         """Return the size of a checkpoint: weights and two moments."""
@@ -170,15 +181,14 @@ class Trainer:
 
     def run(self, folder: Path, supervisor: Supervisor) -> None:
         """Do the updates that are left."""
-        self._resume(self.group.of_leader(checkpoints.newest(folder) if self.group.leads else None))
         with (
             closing(curves(self.job.method, leads=self.group.leads)) as live,
             closing(Progress(self.job.method, self.update, self.updates, shown=self.group.leads)) as progress,
         ):
             self._draw(live, 0)
-            if self.update < self.updates:
+            if self.expected:
                 self._warn(progress)
-                progress.say(self.memory.require(self.job, self.model, self.tasks.longest(), self.tasks.query_packs))
+                progress.say(self.expected)
             saved = time.monotonic()
             supervisor.give_sign()
             for batch in self._batches():
@@ -192,7 +202,7 @@ class Trainer:
                     saved = time.monotonic()
                 if reason and self.update < self.updates:
                     raise Pause(reason)
-            if self.memory.shares:
+            if self.expected:
                 progress.say(self.memory.measured())
 
     def _warn(self, progress: Progress) -> None:
@@ -222,14 +232,6 @@ class Trainer:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(LOG_COLUMNS)
                 writer.writerows(self.log)
-
-    def _resume(self, checkpoint: Checkpoint | None) -> None:
-        if checkpoint is not None:
-            self.update = checkpoint.update
-            self.log = checkpoint.record["log"]
-            # Parts round otherwise than a whole, so a run that has gone over to them goes on in them.
-            self.parts = checkpoint.record["parts"]
-            self.outer.restore(checkpoint.tensors)
 
     def _batches(self) -> Iterator[range]:
         """Yield the numbers of the meta-tasks of each update that is left."""

@@ -32,7 +32,7 @@ NAME = ".default.weight"
 
 
 def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
-    """Return the backbone with LoRA layers, all of whose weights come from outside at each call.
+    """Return the backbone with LoRA layers, all of whose weights come from outside at each call: its own are on the meta device.
 
     Args:
         model: the frozen backbone.
@@ -50,7 +50,8 @@ def attach(model: nn.Module, chosen: params.Adapter) -> nn.Module:
         with warnings.catch_warnings():
             # PEFT asks transformers for an attribute under its old name.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=False)
+            # Shapes alone: no call reads PEFT's own tensors, and what they would take is not known to fit yet.
+            adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
     except ValueError as error:
         raise _targets_error(str(error).splitlines()[0]) from None
     lora.fuse(adapted)
@@ -69,13 +70,13 @@ def initial(adapted: nn.Module, generator: torch.Generator) -> Tensors:
         adapted: what `attach` returned.
         generator: on the CPU; the draws follow the sorted names.
     """
-    shapes = {name: parameter for name, parameter in adapted.named_parameters() if "lora_" in name}
-    tensors = {}
+    shapes = {name: parameter.shape for name, parameter in adapted.named_parameters() if "lora_" in name}
+    device, tensors = next(adapted.parameters()).device, {}
     for name in sorted(shapes):
-        tensor = torch.zeros(shapes[name].shape)
+        tensor = torch.zeros(shapes[name])
         if "lora_A" in name:
             nn.init.kaiming_uniform_(tensor, a=math.sqrt(5), generator=generator)
-        tensors[name] = tensor.to(shapes[name].device)
+        tensors[name] = tensor.to(device)
     return tensors
 
 
@@ -86,7 +87,7 @@ def merged(adapted: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         adapted: what `attach` returned; it is used up.
         tensors: the LoRA tensors, all of them.
     """
-    adapted.load_state_dict(dict(tensors), strict=False)
+    adapted.load_state_dict(dict(tensors), strict=False, assign=True)
     plain: nn.Module = adapted.merge_and_unload()  # type: ignore[operator]
     return plain.requires_grad_(False).eval()
 
