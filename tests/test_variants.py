@@ -72,7 +72,7 @@ def test_a_name_that_cannot_be_read_is_refused_with_an_example(items):
         ("distractor=2", "E-PARAMS", "unknown key distractor"),
         ("mta.inner_rate=2", "E-PARAMS", "unknown key mta.inner_rate"),
         ("seed.x=2", "E-VARIANT", "seed is no section"),
-        ("mta.hypergradient=reptile", "E-PARAMS", "support_share must be 0 with reptile"),
+        ("mta.hypergradient=reptile", "E-PARAMS", "reptile has no gradient that a share of the support loss"),
     ],
 )
 def test_overrides_are_checked_as_params_are_and_the_variant_is_named(config, items, code, told):

@@ -32,7 +32,9 @@ from model_fixtures import ADAPTER, BACKBONE, MTA, SPOILT, TRAIN, run_cli, spoil
 pytestmark = pytest.mark.usefixtures("handlers")
 
 UPDATES = 6
+KILLS = 10
 RESUMED = [
+    {"hypergradient": "first_order"},
     {"hypergradient": "exact", "product": "double_backward", "learn_inner_lr": True},
     {"hypergradient": "exact", "product": "finite_difference"},
     {"hypergradient": "reptile"},
@@ -401,17 +403,20 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_bytes(job, uninter
 
 @pytest.mark.parametrize("changes", RESUMED, ids=lambda changes: " ".join(map(str, changes.values())))
 def test_killed_in_any_update_of_any_hypergradient_the_same_command_gives_the_same_bytes(changes, job, tmp_path, monkeypatch):
-    """Three kills a hypergradient, each in the middle of an update drawn at random; first_order has its kills above."""
+    """Ten kills a hypergradient, each at a call of the loss that was drawn among all of the run's."""
     job = replace(job, mta=MTA.model_copy(update={"inner_steps": 2, "early_stop": False, **changes}))
     straight = replace(job, out=tmp_path / "straight" / "out", work=tmp_path / "straight" / "work")
-    calls = []
-    in_a_row(monkeypatch, lambda call, outcome: calls.append(call) or outcome)
-    training.train(straight)
+    calls, begun = [], []
+    with monkeypatch.context() as patched:
+        in_a_row(patched, lambda call, outcome: calls.append(call) or outcome)
+        # Before the first update, and after each.
+        patched.setattr(training.Supervisor, "give_sign", lambda self: begun.append(len(calls)))
+        training.train(straight)
     seed = random.randrange(10**6)
-    moments = random.Random(seed)
-    for _ in range(3):
-        # A kill sets the run forward by less than a third of it, so each finds the run unfinished.
-        process = start(job, dies_at=moments.randrange(len(calls) // 3))
+    for moment in sorted(random.Random(seed).sample(calls, KILLS)):
+        # In their order and from the last checkpoint on, so that each finds the run unfinished and computes little.
+        saved = max((int(path.name.removeprefix("step-")) for path in job.work.glob("*/step-*")), default=0)
+        process = start(job, dies_at=moment - begun[saved])
         process.join()
         assert process.exitcode == -signal.SIGKILL, said(job)
         assert not job.out.exists()
