@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def stages(folder, *options):
-    """Run the command on what a folder holds."""
+def stages(folder, *options, package=None):
+    """Run the command on what a folder holds, with its own package or that of another checkout."""
     command = [sys.executable, "-m", "metatoolagent.stages", *options]
-    environment = {"PYTHONPATH": str(folder / "src")}
+    environment = {"PYTHONPATH": str(package or folder / "src")}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -58,3 +58,26 @@ def test_a_folder_that_is_not_there_stops_with_one_error_and_writes_nothing(proj
     assert f"did you mean {old.split(': ')[1].strip()}?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(project.rglob("dvc.yaml"))
+
+
+def test_the_checkout_of_the_folder_is_meant_and_no_other(project):
+    """As in a second clone with the virtual environment of the first: what runs is the first one's package."""
+    first, second = project, project / "second"
+    second.mkdir()
+    for name in ("params.yaml", "Snakefile"):
+        shutil.copy(first / name, second / name)
+    shutil.copytree(ROOT / "src", second / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for options in ([], ["--check"]):
+        done = stages(second, *options, package=first / "src")
+        assert done.returncode == 64 and done.stderr.startswith("error[E-CHECKOUT]"), done.stderr
+        assert f"fix:   {' '.join(['PYTHONPATH=src python -m metatoolagent.stages', *options])}\n" in done.stderr
+        assert not list(project.rglob("dvc.yaml"))
+    # The command that the error names is of this folder: what it misses is missing here.
+    done = stages(second, package="src")
+    assert done.stderr.startswith("error[E-MISSING]") and "ingest.tools" in done.stderr
+
+
+def test_a_folder_without_a_snakefile_is_one_error(tmp_path):
+    done = stages(tmp_path, package=ROOT / "src")
+    assert done.returncode == 64 and done.stderr.startswith("error[E-MISSING] no Snakefile is in this folder")
+    assert "in the repository's folder" in done.stderr and "Traceback" not in done.stderr

@@ -13,8 +13,8 @@ import argparse
 import difflib
 import io
 import json
-import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,6 +186,22 @@ def render(target: str = TARGET) -> dict[str, dict[str, Stage]]:
     return files
 
 
+def require_checkout() -> None:
+    """Refuse a folder that is no checkout, or is another one than the package that runs is of, such as a second clone's.
+
+    Raises:
+        UserError: E-MISSING or E-CHECKOUT (exit code 64).
+    """
+    if not Path("Snakefile").is_file():
+        fix = "run the command in the repository's folder"
+        raise UserError("E-MISSING", "no Snakefile is in this folder", str(Path.cwd()), fix=fix, exit_code=Exit.PARAMS)
+    running, own = Path(__file__).resolve().parents[1], Path("src").resolve()
+    if running != own:
+        what = "the package that runs is not this checkout's, so it does not know this checkout's rules"
+        fix = f"PYTHONPATH=src python -m metatoolagent.stages {shlex.join(sys.argv[1:])}".rstrip()
+        raise UserError("E-CHECKOUT", what, str(own), shown(running), fix, "nothing was written", exit_code=Exit.PARAMS)
+
+
 def require_target(target: str) -> None:
     """Refuse what is no target of the Snakefile.
 
@@ -200,7 +216,7 @@ def require_target(target: str) -> None:
 
 
 def main() -> None:
-    """Write dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say.
+    """Write the current folder's dvc.yaml, or with `--check` end with exit code 1 if it is not what the rules say.
 
     For each target that is named, its stages are added to the other files, so that `dvc repro` can run it first. Where
     params.yaml is wrong, or names a folder of authored files that is not there, nothing is written.
@@ -212,6 +228,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if dvc.yaml is not what the rules say")
     given = parser.parse_args()
     try:
+        require_checkout()
         for target in given.targets:
             require_target(target)
         params.require_folders(params.load(PARAMS))
@@ -237,5 +254,4 @@ def write(targets: Sequence[str], *, check: bool) -> None:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
     main()
