@@ -74,6 +74,15 @@ def test_what_an_interval_resamples_is_said_by_the_number_of_seeds(rows):
     assert told[5].endswith(f"5 training seeds; {several}.")
 
 
+def test_where_nothing_was_trained_no_training_is_counted(rows):
+    untrained = rows({"method": "random", "value": 0.2}, {"method": "bm25", "value": 0.3}, seeds=1)
+    told = capped(untrained, NONE)
+    assert told == "100 evaluation tasks a row, nothing was trained; intervals (95 %) resample tools and questions."
+    for trained in ("ft", "exact"):  # compare names mta by its hypergradient
+        both = pl.concat([untrained, rows({"method": trained, "value": 0.3}, seeds=1)])
+        assert "1 training seed; " in capped(both, NONE) and "say nothing of other trainings" in capped(both, NONE)
+
+
 def test_table2_says_every_method_on_every_split_and_whether_mta_is_above_ft(rows):
     table = rows(
         {"method": "ft", "value": 0.5},

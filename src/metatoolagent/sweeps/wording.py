@@ -5,10 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from metatoolagent import params
 from metatoolagent.evaluation.statistics import resolved
 
 ENOUGH = 4
 """Seeds from which on an interval that resamples them is not said to rest on few; docs/log.md has its coverage."""
+UNTRAINED = frozenset(method for method, sections in params.OF_METHOD.items() if not sections)
 
 
 def at(table: pl.DataFrame, *, pool: str = "all", reading: str = "scored") -> pl.DataFrame:
@@ -38,14 +40,18 @@ def points(row: Mapping[str, Any]) -> str:
 
 
 def capped(table: pl.DataFrame, caps: Mapping[str, int]) -> str:
-    """Say how many tasks and seeds the numbers come from, and that the runs were cut short if they were.
+    """Say how many tasks and seeds the numbers come from, or that nothing was trained, and that the runs were cut short if so.
 
     What has a column of its own was each point's to say, so no cap of it held.
     """
     tasks, seeds = sorted(set(table["n"])), int(table["seeds"].max() or 0)  # type: ignore[arg-type]
     range_ = f"{tasks[0]}" if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}"
-    text = f"{range_} evaluation tasks a row, {seeds} training {'seed' if seeds == 1 else 'seeds'}; "
-    if seeds == 1:
+    untrained = UNTRAINED.issuperset(table["method"])
+    trained = "nothing was trained" if untrained else f"{seeds} training {'seed' if seeds == 1 else 'seeds'}"
+    text = f"{range_} evaluation tasks a row, {trained}; "
+    if untrained:
+        text += "intervals (95 %) resample tools and questions"
+    elif seeds == 1:
         text += "intervals (95 %) resample tools and questions, and say nothing of other trainings"
     else:
         text += "intervals (95 %) resample seeds, tools and questions, p-values take the trainings as they are"
