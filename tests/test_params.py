@@ -156,6 +156,15 @@ def test_sweeps_know_the_methods(tmp_path):
         load(tmp_path, ("methods: [random,", "methods: [maml, random,"))
 
 
+@pytest.mark.parametrize("sweep", ["sensitivity", "search"])
+def test_a_space_has_points_enough_for_two_in_each_half(tmp_path, sweep):
+    load(tmp_path, (f"{sweep}: {{points: 8,", f"{sweep}: {{points: 4,"))
+    for few in (1, 3):
+        with pytest.raises(UserError, match="greater than or equal to 4") as raised:
+            load(tmp_path, (f"{sweep}: {{points: 8,", f"{sweep}: {{points: {few},"))
+        assert raised.value.where.endswith(f"key sweeps.{sweep}.points") and raised.value.exit_code == 64
+
+
 COMMIT = "4d14e384a4b037942bb3f3016665157c8bcb70ea"
 
 

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from metatoolagent.params.methods import OF_METHOD
 from metatoolagent.params.sections import (
+    MOST,
     BackboneSource,
     Benchmark,
     Count,
@@ -20,6 +21,8 @@ from metatoolagent.params.sections import (
 
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value, between which the logarithm is uniform."""
+Points = Annotated[int, Field(ge=4, le=MOST)]
+"""Of a space: a main effect compares two halves of them, and of one point in a half its interval would show no spread."""
 Steps = Annotated[list[Count], Field(min_length=1)]
 Hypergradients = Annotated[list[Hypergradient], Field(min_length=1)]
 EXTERNAL = f"(?:{'|'.join(get_args(Benchmark))})-(?:cd|sd)"
@@ -80,7 +83,7 @@ class Queries(Section):
 class Sensitivity(Section):
     """A range or a list of values for each param, and how many points are drawn."""
 
-    points: Count
+    points: Points
     outer_lr: Range
     inner_lr: Range
     rank: Steps
@@ -91,7 +94,7 @@ class Sensitivity(Section):
 class Search(Section):
     """The same for what meta-learning alone has, and for the number of meta-tasks."""
 
-    points: Count
+    points: Points
     inner_lr: Range
     tasks: Steps
     inner_steps: Steps
