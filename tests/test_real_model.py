@@ -50,6 +50,11 @@ def trained_by_the_command(*arguments):
     return done.stderr
 
 
+def test_its_layers_are_as_many_as_params_say(embedded):
+    config = json.loads((embedded / "config.json").read_text(encoding="utf-8"))
+    assert config["num_hidden_layers"] == params.LAYERS["embedded"]
+
+
 def test_a_few_steps_beat_the_untrained_model(embedded, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # pytest's other worker has the other core, and two threads would wait for each other

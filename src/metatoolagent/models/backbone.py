@@ -6,7 +6,6 @@ result is one folder with one `model.safetensors`, so that every later stage has
 
 import functools
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -135,7 +134,7 @@ def _tiny() -> tuple[Any, Any]:
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=160,
-        num_hidden_layers=4,
+        num_hidden_layers=params.LAYERS["tiny"],
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=8192,
@@ -151,16 +150,12 @@ def _tiny() -> tuple[Any, Any]:
 
 def _pretrained(chosen: params.Backbone) -> tuple[Any, Any]:
     """Return a model from a folder, or from the hub at a commit."""
-    is_folder = chosen.source != "" and Path(chosen.source).is_dir()
+    if not params.is_source(chosen.source):
+        raise _error("no backbone can be made of this source", chosen.source, f"name {params.SOURCES}")
+    is_folder = Path(chosen.source).is_dir()
     name, revision = (chosen.source, "") if is_folder else chosen.source.partition("@")[::2]
     options: dict[str, Any] = {"trust_remote_code": False}  # else transformers asks on the terminal
     if not is_folder:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not params.COMMIT.fullmatch(revision):
-            raise _error(
-                "backbone.source is neither a folder nor ORGANISATION/NAME@COMMIT",
-                chosen.source,
-                "name an existing folder, or pin a commit, 40 hexadecimal digits, so that the result can be repeated",
-            )
         options["revision"] = revision
     elif not list(Path(name).glob("*.safetensors")):
         raise UserError(
@@ -232,7 +227,8 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _error(what: str, got: str, fix: str, exit_code: Exit = Exit.PARAMS) -> UserError:
-    return UserError("E-BACKBONE", what, "params.yaml, key backbone.source", shown(got), fix, exit_code=exit_code)
+    where = "params.yaml, key backbone.source (for sweep_scale sweeps.scale.sources)"
+    return UserError("E-BACKBONE", what, where, shown(got), fix, exit_code=exit_code)
 
 
 def load(folder: Path, chosen: params.Backbone) -> nn.Module:

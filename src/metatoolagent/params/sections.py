@@ -1,8 +1,8 @@
 """The sections of params.yaml that the stages read, a frozen model each; those of the sweeps are in `sweeps`."""
 
+import os
 import re
 import shlex
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -19,8 +19,19 @@ OfPacks = Annotated[int, Field(ge=1, le=2**15 - 1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DistractorKind = Literal["random", "same_domain", "hard"]
 Hypergradient = Literal["first_order", "exact", "reptile"]
+LAYERS = {"embedded": 30, "tiny": 4}
+"""The backbones that are no folder and of no hub, and how many layers they have."""
 ON_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>.+)")
 COMMIT = re.compile("[0-9a-f]{40}")
+SOURCES = f"{', '.join(LAYERS)}, ORGANISATION/NAME@COMMIT (40 hexadecimal digits) or an existing folder"
+"""What `is_source` takes, in words."""
+
+
+def is_source(source: str) -> bool:
+    """Say whether a source is one that a backbone can be made of; whether the hub or a folder has a model is not looked at."""
+    found = ON_HUB.fullmatch(source)
+    is_folder = os.path.isdir(source)  # noqa: PTH112, which would raise for a name that is too long
+    return source in LAYERS or is_folder or bool(found and COMMIT.fullmatch(found["revision"]))
 
 
 class UnfitError(ValueError):
@@ -39,11 +50,13 @@ class UnfitError(ValueError):
 def pinned(source: str) -> str:
     """Return the source of a backbone, refusing a branch or a tag of the hub, which can come to name other weights.
 
+    That a folder is not there is refused where it is read: what was made of it may outlast it.
+
     Raises:
         UnfitError: with how to find the commit.
     """
     found = ON_HUB.fullmatch(source)
-    if found and not COMMIT.fullmatch(found["revision"]) and not Path(source).is_dir():
+    if found and not is_source(source):
         command = f"git ls-remote https://huggingface.co/{found['name']} {shlex.quote(found['revision'])}"
         raise UnfitError(
             "a backbone of the hub is pinned by its commit, 40 hexadecimal digits, since a branch or a tag can move",

@@ -16,7 +16,7 @@ WIDTH = 240
 
 def runs(plan: Plan) -> list[Run]:
     """Return each method trained with each number of distractors, and evaluated with each."""
-    numbers = list(dict.fromkeys(plan.config["sweeps"]["distractors"]))
+    numbers = sorted(set(plan.config["sweeps"]["distractors"]))
     return [
         run
         for training in numbers

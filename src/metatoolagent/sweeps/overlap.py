@@ -17,7 +17,7 @@ SIBLINGS = "siblings"
 def runs(plan: Plan) -> list[Run]:
     """Return every method at each share of shared words, and among siblings."""
     chosen = plan.config["sweeps"]["overlap"]
-    levels = [str(share) for share in dict.fromkeys(chosen["shares"])]
+    levels = [str(share) for share in sorted(set(chosen["shares"]))]
     return [
         Run(
             {"overlap": level},

@@ -1,8 +1,13 @@
 """A ladder of backbones: this one with fewer layers, and others."""
 
+import math
+from collections.abc import Sequence
+
 import altair as alt
 import polars as pl
 
+from metatoolagent import params
+from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.look import colour, shape
 from metatoolagent.sweeps.runs import Plan, Run
 from metatoolagent.sweeps.wording import at, capped, differences, percent, points
@@ -12,18 +17,36 @@ METHODS = ("base", "ft", "mta")
 
 
 def rungs(plan: Plan) -> dict[str, dict[str, Scalar]]:
-    """Return what each rung of the ladder changes, by its name in the table."""
+    """Return what each rung of the ladder changes, by its name in the table: fewer layers first, sources in their order."""
     chosen, own = plan.config["sweeps"]["scale"], plan.config["backbone"]["source"]
-    cut: dict[str, dict[str, Scalar]] = {
-        f"{own}, {layers or 'all'} layers": {"backbone.layers": layers} for layers in chosen["layers"]
-    }
+    numbers = sorted(chosen["layers"], key=lambda layers: layers or math.inf)
+    cut: dict[str, dict[str, Scalar]] = {f"{own}, {layers or 'all'} layers": {"backbone.layers": layers} for layers in numbers}
     return cut | {source: {"backbone.source": source, "backbone.layers": 0} for source in chosen["sources"]}
 
 
 def runs(plan: Plan) -> list[Run]:
-    """Return each method on each rung."""
+    """Return each method on each rung.
+
+    Raises:
+        UserError: E-PARAMS if a source, or a number of layers of one whose number is known, is no rung.
+    """
+    _require_rungs(plan)
     ladder = rungs(plan).items()
     return [run for name, changed in ladder for method in METHODS for run in plan.runs(method, {"backbone": name}, changed)]
+
+
+def _require_rungs(plan: Plan) -> None:
+    """Refuse rungs whose backbone cannot be made: the others would be trained before one of these is."""
+    chosen, own = plan.config["sweeps"]["scale"], plan.config["backbone"]["source"]
+    most = params.LAYERS.get(own, params.MOST)
+    _refuse("sources", [name for name in chosen["sources"] if not params.is_source(name)], f"name {params.SOURCES}")
+    _refuse("layers", [layers for layers in chosen["layers"] if layers > most], f"{own} has {most} layers; 0 is all of them")
+
+
+def _refuse(name: str, wrong: Sequence[str | int], fix: str) -> None:
+    if wrong:
+        what, where, got = "no backbone can be made for a rung", f"key sweeps.scale.{name}", shown(", ".join(map(str, wrong)))
+        raise UserError("E-PARAMS", what, where, got, fix, "nothing was run", exit_code=Exit.PARAMS)
 
 
 def figure(table: pl.DataFrame) -> alt.Chart:
