@@ -30,8 +30,8 @@ import os, time
 
 def replace(source, target, published=os.replace):
     published(source, target)
-    if os.path.dirname(os.path.abspath(target)) == {folder!r}:
-        open({held!r}, "w").close()
+    if os.path.dirname(os.path.abspath(target)) in {places!r}:
+        open(os.path.join({held!r}, str(os.getpid())), "w").close()
         time.sleep({patience})
 
 os.replace = replace
@@ -88,26 +88,68 @@ def made(folder):
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
+def killed_while_publishing(command, folder, places, environment):
+    """Run a command until stages have published the first of their files in some places; then all of it dies with the machine."""
+    held, hold = folder.parent / "held", folder / "src/sitecustomize.py"
+    held.mkdir()
+    hold.write_text(HOLD.format(places=[str((folder / place).resolve()) for place in places], held=str(held), patience=PATIENCE))
+    said = subprocess.DEVNULL
+    with subprocess.Popen(command.split(), cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True) as run:
+        wait_for(lambda: len(list(held.iterdir())) == len(places) or run.poll() is not None)
+        assert run.poll() is None, f"ended before all of {', '.join(places)} were published in"
+        os.killpg(run.pid, signal.SIGKILL)
+    hold.unlink()
+    for place in places:
+        assert len([path for path in (folder / place).iterdir() if path.is_file() and not path.name.startswith(".")]) == 1
+
+
 @pytest.mark.parametrize("stage", SHORT)
 def test_a_stage_that_died_with_its_engine_while_it_published_is_made_again(finished, shell, environment, tmp_path, stage):
-    """As when the machine stops. The files are asked for by name: no stage after this one has to run for them."""
+    """The files are asked for by name: no stage after this one has to run for them."""
     folder = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
     files = [f"{SHORT[stage]}/{name}" for name in (*read_manifest(folder / SHORT[stage])["files"], MANIFEST)]
     for file in files:
         (folder / file).unlink()
-    held, hold = tmp_path / "held", folder / "src/sitecustomize.py"
-    hold.write_text(HOLD.format(folder=str((folder / SHORT[stage]).resolve()), held=str(held), patience=PATIENCE))
-
     command = f"snakemake --cores 2 {' '.join(files)}"
-    said = subprocess.DEVNULL
-    with subprocess.Popen(command.split(), cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True) as run:
-        wait_for(lambda: held.exists() or run.poll() is not None)
-        assert run.poll() is None, f"ended before {stage} published"
-        os.killpg(run.pid, signal.SIGKILL)
-    hold.unlink()
-    assert [(folder / file).exists() for file in files].count(True) == 1
+    killed_while_publishing(command, folder, [SHORT[stage]], environment)
 
     again = shell(command, folder)
     assert "lock: that of a killed run was cleared" in again.stderr and "Traceback" not in again.stderr
     assert made(folder) == made(finished)
     assert "Nothing to be done" in shell("snakemake -n eval_cd", folder).stdout
+
+
+def test_jobs_of_other_targets_that_died_together_are_made_again(finished, shell, environment, tmp_path):
+    """Of rules sweep, adapt and evaluate_chains."""
+    folder = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+    params = folder / "params.yaml"
+    small = params.read_text().replace("eval_tasks: 8}", "eval_tasks: 0}").replace("splits: [sd, cd]", "splits: [cd]")
+    params.write_text(small.replace("table2: {methods: [random, base, ft, mta]", "table2: {methods: [random]"))
+    files = ("sweep/table2/table.csv", "probe-adaptation/base/predictions.parquet", "chains/base/chain_predictions.parquet")
+    places = [str(Path("results", file).parent) for file in files]
+    command = f"snakemake --cores 3 --resources gpu=2 -- {' '.join(f'results/{file}' for file in files)}"
+    shell(command, folder)
+    before = made(folder)
+    for place in places:
+        shutil.rmtree(folder / place)
+    killed_while_publishing(command, folder, places, environment)
+
+    again = shell(command, folder)
+    assert "lock: that of a killed run was cleared" in again.stderr and "Traceback" not in again.stderr
+    assert made(folder) == before
+    assert "Nothing to be done" in shell(command.replace(" -- ", " -n -- "), folder).stdout
+
+
+def test_an_evaluation_that_died_with_dvc_while_it_published_is_made_again(finished, shell, environment, tmp_path):
+    folder = Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+    params = folder / "params.yaml"
+    assert params.read_text().count("max_new_tokens: 8 ") == 1
+    params.write_text(params.read_text().replace("max_new_tokens: 8 ", "max_new_tokens: 9 "))
+    command = "dvc repro --single-item evaluate-ft"
+    killed_while_publishing(command, folder, ["results/main/ft"], environment)
+
+    again = shell(command, folder)
+    assert "Running stage 'evaluate-ft'" in again.stdout and "Traceback" not in again.stderr
+    shell("mta verify results/main/ft/predictions.parquet", folder)
+    assert "up to date" in shell("dvc status evaluate-ft", folder).stdout
+    assert "Nothing to be done" in shell("snakemake -n results/main/ft/predictions.parquet", folder).stdout
