@@ -96,6 +96,20 @@ def test_another_configuration_is_not_committed(copy, shell):
     assert ran(shell("dvc repro", copy).stdout) == set()
 
 
+def test_another_configuration_is_handed_over_once_params_yaml_has_it(copy, shell):
+    """As docs/troubleshooting.md says; of a target that DVC had no stages of, too."""
+    sweeps = "{caps: {eval_tasks: 0}, table2: {methods: [random], splits: [cd]}}"
+    (copy.parent / "more.yaml").write_text(f"metrics: {{bootstrap: 300}}\nsweeps: {sweeps}\n")
+    shell(f"snakemake --cores 2 eval_cd table2 --configfile {copy.parent / 'more.yaml'}", copy)
+    edit(copy, "bootstrap: 200", "bootstrap: 300")
+    edit(copy, "eval_tasks: 8}", "eval_tasks: 0}")
+    edit(copy, "table2: {methods: [random, base, ft, mta], splits: [sd, cd]}", "table2: {methods: [random], splits: [cd]}")
+    assert NOTHING in shell("snakemake -n eval_cd table2", copy).stdout
+    shell("PYTHONPATH=src python -m metatoolagent.stages table2 && dvc commit -f", copy)
+    assert (copy / "sweeps/dvc.lock").is_file()
+    assert "up to date" in shell("dvc status", copy).stdout
+
+
 def test_eval_methods_adds_every_other_method_and_makes_nothing_of_the_main_job_again(with_methods, shell, tmp_path):
     copy = Path(shutil.copytree(with_methods, tmp_path / "project", symlinks=True))
     printed = json.loads((copy / "logs/eval_methods.json").read_text())
