@@ -18,7 +18,7 @@ from metatoolagent.look import CONFIG, INK, QUIET, VEGA_LITE
 HERE = Path(__file__).parent
 TURNS = HERE / "turns"
 """Of snapshots that were made with the former prompt, turns of a chat (docs/decisions/0020)."""
-ONE, SEVERAL = "one training of each", "three or five trainings of each"
+ONE, SEVERAL = "one training of each", "three to five trainings of each"
 FAULT = " *"
 """Marks adapters of mta that were trained with a fault in the optimistic choice (docs/log.md, 2026-11-29)."""
 
@@ -60,8 +60,10 @@ def rows() -> list[Row]:
         of_table("the same, every candidate new", pool="unseen", **five),
         of_table("every candidate new, free answers", reading="free", pool="unseen", **five),
         *[of_table(f"candidates of all domains, seed {seed}", **compared, seed=str(seed)) for seed in range(5)],
-        of_table("candidates of all domains, exact hypergradient", "hypergradients.csv", folder=HERE, method="exact", seed="all"),
-        of_table("candidates of all domains, reptile", "hypergradients.csv", folder=HERE, method="reptile", seed="all"),
+        *[
+            of_table(f"candidates of all domains, {what}", "hypergradients.csv", SEVERAL, HERE, method=method, seed="all")
+            for what, method in (("exact hypergradient", "exact"), ("reptile", "reptile"))
+        ],
         of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
         of_metrics("domains held out, iot and office", "hd.json", "hd.mta_vs_ft.scored.all", HERE),
         of_metrics("the domain held out alone, iot and office", "hd.json", "hd.mta_vs_ft.scored.unseen", HERE),
