@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,14 @@ def restore(job: Any, records: Records) -> None:
         persistence._unmark_incomplete(persistence._get_key(file))
 
 
-def bring_back(stage: str) -> None:
-    """Bring back what DVC removed when it began a stage that has failed, as DVC keeps it; what it does not keep, it says.
+def bring_back(environment: Mapping[str, str]) -> None:
+    """Bring back what DVC removed when it began a stage that has failed, as DVC keeps it; say so where that cannot be.
 
     Args:
-        stage: its name as DVC has it, of an environment variable that DVC sets.
+        environment: of the run; DVC sets DVC_STAGE to the stage's name for its command, and without it nothing is done.
     """
+    if (stage := environment.get("DVC_STAGE")) is None:
+        return
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -14,8 +14,8 @@ def stop(error):
 
 def bring_back():
     """In a stage of DVC's that fails, bring back what DVC removed when it began."""
-    if "DVC_STAGE" in os.environ and workflow.is_main_process:
-        failed.bring_back(os.environ["DVC_STAGE"])
+    if workflow.is_main_process:
+        failed.bring_back(os.environ)
 
 
 try:
