@@ -1,8 +1,13 @@
 """What a user is told when something is wrong: one shape, one exit code a kind, no traceback."""
 
+import json
+import os
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+LOG_JSON = "METATOOLAGENT_LOG_JSON"
+"""Set to 1 in the environment, which jobs below Snakemake and DVC have from it: errors and warnings are one line of JSON each."""
 
 SHOWN = 80
 """Characters of an offending value that are shown."""
@@ -60,6 +65,16 @@ class UserError(Exception):
                 shown_text = escaped(text, keep="\n" if label == "more" else "")
                 lines.append(f"  {label + ':':<6} {shown_text}")
         return "\n".join(lines)
+
+
+def in_json() -> bool:
+    """Return whether errors and warnings are to be printed as JSON."""
+    return os.environ.get(LOG_JSON, "0") not in {"", "0"}
+
+
+def warning(code: str, what: str) -> str:
+    """Return a warning, after which the job goes on, as it is printed: one line of text, or of JSON in ASCII (`code`, `what`)."""
+    return json.dumps({"code": code, "what": what}) if in_json() else f"warning[{code}] {escaped(what)}"
 
 
 def escaped(text: str, *, keep: str = "") -> str:

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -109,6 +110,18 @@ def test_a_blank_question_is_told_with_its_line_and_can_be_left_out(folder, tmp_
         "warning[W-REJECTED] 262 rows read, 261 kept (20 tools and 241 questions), 1 left out; "
         f"1 findings, all in {tmp_path}/out/rejected.parquet"
     ]
+
+
+def test_the_warning_of_rows_left_out_is_one_line_of_json_where_that_is_asked_for(
+    folder, tmp_path, ingest_params, capsys, monkeypatch
+):
+    monkeypatch.setenv("METATOOLAGENT_LOG_JSON", "1")
+    with (folder / "questions/travel.yaml").open("a", encoding="utf-8") as file:
+        file.write('- {tool: trail_map, ask: "{q}", fill: {q: [hello there friend, " "]}, arguments: {region: Ridge}}\n')
+    ingest(ingest_params(folder, allow_rejected=True), tmp_path / "out")
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told["code"] == "W-REJECTED" and told["what"].startswith("262 rows read, 261 kept") and set(told) == {"code", "what"}
 
 
 def test_a_row_of_two_faults_is_one_row_and_two_findings(folder, tmp_path, ingest_params, capsys):

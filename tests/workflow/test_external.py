@@ -1,4 +1,4 @@
-"""`snakemake --cores 8 eval_toolalpaca` as a user types it, on the tiny model and the published files."""
+"""`snakemake --cores 8 eval_toolalpaca` and `eval_apibench` as a user types them, on the tiny model and the published files."""
 
 import json
 import shutil
@@ -35,3 +35,25 @@ def test_toolalpaca_is_evaluated_shown_and_known_to_dvc(copy, shell):
     assert "Running stage" not in shell("dvc repro splits/toolalpaca/dvc.yaml", copy).stdout
     assert "Nothing to be done" in shell("snakemake -n eval_toolalpaca", copy).stdout
     assert "toolalpaca-cd" in shell("PYTHONPATH=src python -m metatoolagent results", copy).stdout
+
+
+def test_apibench_is_evaluated_shown_and_known_to_dvc(copy, shell):
+    done = shell("snakemake --cores 2 eval_apibench", copy)
+    assert "apibench-cd" in done.stdout and "apibench-sd" in done.stdout
+    metrics = json.loads((copy / "results/apibench/metrics.json").read_text())
+    for method in ("base", "ft", "mta"):
+        assert metrics[f"apibench-cd.{method}.free.all.n"] == metrics[f"apibench-sd.{method}.scored.all.n"] == 24
+    asked, unused = (pl.read_parquet(copy / f"results/apibench-sd/tasks/{name}.parquet") for name in ("eval_tasks", "unused"))
+    questions = pl.read_parquet(copy / "data/interim/apibench/questions.parquet")
+    assert (
+        len(asked) + len(unused) == len(questions) == 1703
+        and asked["question_id"].is_in(questions["question_id"].implode()).all()
+    )
+    tools = pl.read_parquet(copy / "data/interim/apibench/tools.parquet")
+    hub_of = dict(tools.select("name", "domain").iter_rows())
+    for row in asked.iter_rows(named=True):  # split sd stays within the hub of the right tool
+        assert {hub_of[name] for name in row["candidates"]} == {hub_of[row["gold"]]}
+
+    assert "up to date" in shell("dvc status", copy).stdout
+    assert "Running stage" not in shell("dvc repro splits/apibench/dvc.yaml", copy).stdout
+    assert "Nothing to be done" in shell("snakemake -n eval_apibench", copy).stdout

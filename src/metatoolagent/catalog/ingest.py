@@ -16,7 +16,7 @@ from metatoolagent.catalog.questions import Tools, read_questions, reject_repeat
 from metatoolagent.catalog.rejection import Rejection, Row, Tally, of_file
 from metatoolagent.catalog.spool import Spool
 from metatoolagent.catalog.tool import read_tools, reject_twins
-from metatoolagent.errors import Finding, UserError, escaped, raise_findings
+from metatoolagent.errors import Finding, UserError, raise_findings, warning
 from metatoolagent.strict_yaml import Document
 
 DOMAIN = re.compile(r"[a-z][a-z0-9_]*")
@@ -264,7 +264,7 @@ def warn(rejections: Sequence[Rejection], tally: Tally, failed: int, path: Path)
     if rejections:
         files = f", {failed} files could not be read" if failed else ""
         told = f"{tally}{files}; {len(rejections)} findings, all in {path}"
-        print(f"warning[W-REJECTED] {escaped(told)}", file=sys.stderr)  # noqa: T201
+        print(warning("W-REJECTED", told), file=sys.stderr)  # noqa: T201
 
 
 def errors_of(out: Path) -> Path:

@@ -11,8 +11,8 @@ import typer
 
 from metatoolagent.cli import data, evaluation, measuring, reporting, sweeps, tasks, training
 from metatoolagent.cli.exports import exports
-from metatoolagent.cli.failures import LOG_JSON, of_library, of_system, stop
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.cli.failures import of_library, of_system, stop
+from metatoolagent.errors import LOG_JSON, Exit, UserError
 
 COMMANDS = (
     data.ingest,
@@ -60,7 +60,7 @@ app.add_typer(exports)
 @app.callback()
 def common(
     log_json: Annotated[
-        bool, typer.Option("--log-json", help=f"Print an error as one line of JSON; {LOG_JSON}=1 does so for all jobs of a run.")
+        bool, typer.Option("--log-json", help=f"Print errors and warnings as lines of JSON; {LOG_JSON}=1 does so for all jobs.")
     ] = False,
 ) -> None:
     """Meta-learned tool selection."""

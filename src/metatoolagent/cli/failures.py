@@ -8,15 +8,12 @@ import re
 import sys
 from pathlib import Path
 
-from metatoolagent.errors import Exit, UserError
-
-LOG_JSON = "METATOOLAGENT_LOG_JSON"
-"""Set to 1 in the environment, which jobs below Snakemake and DVC have from it: the error is one line of JSON."""
+from metatoolagent.errors import Exit, UserError, in_json
 
 
 def stop(error: UserError) -> None:
     """Print an error, to the log that the job was given too, and end the program."""
-    print(as_json(error) if os.environ.get(LOG_JSON, "0") not in {"", "0"} else error, file=sys.stderr)
+    print(as_json(error) if in_json() else error, file=sys.stderr)
     if "--log" in sys.argv[:-1]:
         path = Path(sys.argv[sys.argv.index("--log") + 1])
         with contextlib.suppress(OSError):  # what failed may be the very disk of the log

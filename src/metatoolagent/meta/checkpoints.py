@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from metatoolagent.artifacts import canonical_json, flush, publishing, recorded_sha256, verify
-from metatoolagent.errors import UserError
+from metatoolagent.errors import UserError, warning
 
 KEPT = 2
 """Checkpoints of a run that are kept: the newest, and the one before in case the newest is damaged."""
@@ -109,7 +109,7 @@ def newest(folder: Path) -> Checkpoint | None:
             return Checkpoint(record.pop("update"), load_file(verify(path / TENSORS)), record)
         except UserError as error:
             told = ": ".join(filter(None, (path.name, error.what, error.got)))
-            print(f"warning[W-CKPT-SKIPPED] {told}", file=sys.stderr)  # noqa: T201
+            print(warning("W-CKPT-SKIPPED", told), file=sys.stderr)  # noqa: T201
             _put_aside(path)
     return None
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metatoolagent.errors import Exit, UserError
+from metatoolagent.errors import Exit, UserError, warning
 from metatoolagent.meta.inner_loop import Evaluate
 from metatoolagent.meta.losses import Outcome
 from metatoolagent.models.adapter import Tensors
@@ -114,11 +114,9 @@ def more_parts(parts: int, packs: Iterable[AnyPack], update: int, message: str) 
             kept="no update was applied; the last checkpoint is kept",
             exit_code=Exit.PARAMS,
         )
-    print(  # noqa: T201
-        f"warning[W-OOM] out of memory at update {update}: from here on packs are computed in {2 * parts} parts,"
-        " which takes longer and gives the same result up to rounding",
-        file=sys.stderr,
-    )
+    told = f"out of memory at update {update}: from here on packs are computed in {2 * parts} parts,"
+    told += " which takes longer and gives the same result up to rounding"
+    print(warning("W-OOM", told), file=sys.stderr)  # noqa: T201
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return 2 * parts

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from metatoolagent import params
 from metatoolagent.artifacts import publishing, require_folder, require_space, verify
-from metatoolagent.errors import Exit, UserError, shown
+from metatoolagent.errors import Exit, UserError, shown, warning
 from metatoolagent.meta import checkpoints, inner_rates
 from metatoolagent.meta.checkpoints import Checkpoint
 from metatoolagent.meta.data_parallel import Contribution, exchange
@@ -210,9 +210,10 @@ class Trainer:
         steps = self.job.mta.inner_steps if self.job.mta else self.tasks.support_packs
         if steps < self.tasks.support_packs:
             what = (
-                f"mta.inner_steps is {steps}, so {steps} of the {self.tasks.support_packs} support packs of a meta-task are read"
+                f"mta.inner_steps is {steps}, so {steps} of the {self.tasks.support_packs} support packs of a meta-task are read;"
             )
-            progress.say(f"warning[W-SUPPORT] {what}; raise it, or lower meta_tasks.support_packs, for the tasks that ft reads")
+            what += " raise it, or lower meta_tasks.support_packs, for the tasks that ft reads"
+            progress.say(warning("W-SUPPORT", what))
 
     def _draw(self, live: Curves, drawn: int) -> None:
         """Add the log's rows after the first `drawn` to the curves."""

@@ -40,8 +40,8 @@ def runs(plan: Plan) -> list[Run]:
             supports = plan.config["meta_tasks"]["support_packs"]
             changed["mta.support_share"] = round(supports / (supports + packs), 4)
         sizes.append(("query_tasks", count, changed))
-    sizes += [("tools", count, {"meta_tasks.tools": count}) for count in sorted(set(chosen["tools"]))]
-    sizes += [("questions", count, {"meta_tasks.questions_per_tool": count}) for count in sorted(set(chosen["questions"]))]
+    sizes += [("tools", count, {"meta_tasks.tools": count}) for count in _rising(chosen["tools"])]
+    sizes += [("questions", count, {"meta_tasks.questions_per_tool": count}) for count in _rising(chosen["questions"])]
     return [
         run
         for axis, size, changed in sizes
@@ -49,6 +49,11 @@ def runs(plan: Plan) -> list[Run]:
         for method in METHODS
         for run in plan.runs(method, {"axis": axis, "size": size, "part": part}, {**changed, "eval_tasks.part": part})
     ]
+
+
+def _rising(sizes: list[int]) -> list[int]:
+    """Return the different sizes, the smallest first and 0, which is all there are, last."""
+    return sorted(set(sizes), key=lambda size: size or math.inf)
 
 
 def _require_room(plan: Plan) -> None:
