@@ -7,35 +7,45 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metatoolagent.artifacts import atomic_path
 from metatoolagent.handover import say
 from metatoolagent.stages import record
 
 Identity = tuple[int, int, int]
-Records = dict[Path, bytes | None]
-"""What Snakemake's records of the outputs hold, byte for byte; None for an output without one."""
 
 
 class Begun:
-    """Which files the outputs of jobs were when these began."""
+    """Which files the outputs of jobs were when these began, and which of them were known to be half-made."""
 
     def __init__(self) -> None:
         self._files: dict[Any, list[Identity | None]] = {}
+        self._half: dict[Any, set[str]] = {}
+        self._left: set[Any] = set()
 
     def note(self, job: Any) -> None:
-        """Note the outputs of a job that begins."""
-        self._files[job] = identities(job.output)
+        """Note the outputs of a job that begins, unless they are."""
+        if job not in self._files:
+            self._left.discard(job)
+            self._files[job] = identities(job.output)
+            self._half[job] = job.dag.workflow.persistence._filter_incomplete_keys(_keys(job))
 
-    def same(self, job: Any) -> bool:
-        """Say whether no output of a job is another file than when it began, a new one or a lost one; false if it never did."""
-        return self._files.get(job) == identities(job.output)
+    def fail(self, job: Any) -> None:
+        """Note that a job has failed, and whether each of its outputs is the file that it was before: it has left them."""
+        if self._files.pop(job, None) == identities(job.output):
+            self._left.add(job)
 
-    def records(self, job: Any) -> Records | None:
-        """Return the records of the outputs of a failed job before Snakemake writes new ones; None if it left other outputs."""
-        if not self.same(job):
-            return None
-        paths = [Path(record(str(file))) for file in job.output]
-        return {path: path.read_bytes() if path.exists() else None for path in paths}
+    def left(self, job: Any) -> bool:
+        """Say whether a job has failed and left its outputs as they were."""
+        return job in self._left
+
+    def unmark(self, job: Any) -> None:
+        """Let the outputs that a job has left be as complete as they were: what a killed run left half-made still is."""
+        persistence = job.dag.workflow.persistence
+        for key in _keys(job) - self._half[job]:
+            persistence._unmark_incomplete(key)
+
+
+def _keys(job: Any) -> set[str]:
+    return {job.dag.workflow.persistence._get_key(file) for file in job.output}
 
 
 def identities(files: Sequence[Any]) -> list[Identity | None]:
@@ -49,20 +59,6 @@ def _identity(path: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     return there.st_ino, there.st_size, there.st_mtime_ns
-
-
-def restore(job: Any, records: Records) -> None:
-    """Give the outputs of a failed job their records back; by those that Snakemake wrote they are of the inputs of today."""
-    for path, content in records.items():
-        if content is None:
-            path.unlink(missing_ok=True)
-            continue
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-    persistence = job.dag.workflow.persistence
-    persistence._clear_cache()
-    for file in job.output:
-        persistence._unmark_incomplete(persistence._get_key(file))
 
 
 def bring_back(environment: Mapping[str, str]) -> None:
@@ -79,15 +75,24 @@ def bring_back(environment: Mapping[str, str]) -> None:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with Repo() as repo:
-            (info,) = repo.stage.collect_granular(stage)
-            # Output by output: DVC holds the stage's lock, and would wait for itself.
-            lost = [out for out in info.stage.outs if out.use_cache and out.hash_info and not out.exists]
-            for out in lost:
+            # What stays between runs, a sweep's folder, DVC has not removed.
+            removed = [out for out in _outs(repo, stage) if out.use_cache and out.hash_info and not out.persist]
+            if all(out.exists for out in removed):
+                return
+            places = {out: Path(out.fs_path).relative_to(repo.root_dir) for out in removed}
+            # All, since of a half-made output the record stays. Records first: an output without one would pass for made from the
+            # edit that failed. One by one: DVC holds the stage's lock, and would wait for itself.
+            for out in sorted(removed, key=lambda out: not places[out].is_relative_to(record(""))):
                 out.checkout(force=True)
-            for path in {Path(out.fs_path).relative_to(repo.root_dir) for out in lost}:
-                _age(path)
+                _age(places[out])
     except (DvcException, OSError) as error:
         say(f"the earlier outputs of {stage} could not be brought back ({error}); try `dvc checkout`")
+
+
+def _outs(repo: Any, stage: str) -> Sequence[Any]:
+    """Return the outputs of a stage by what DVC tells its command of it: file and name, seen from where `dvc` was started."""
+    name = stage.rpartition(":")[2]
+    return [out for known in repo.index.stages if getattr(known, "name", None) == name for out in known.outs]
 
 
 def _age(path: Path) -> None:

@@ -121,6 +121,12 @@ def sign(lock: Path, *, local: bool = True) -> None:
         signature(lock).write_text(json.dumps(asdict(Holder.this())), encoding="utf-8")
 
 
+def remove(lock: Path) -> None:
+    """Remove a lock, after its signature, which must never stand beside a lock that is not its own."""
+    signature(lock).unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+
+
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
     """Take and clear locks of a folder one process at a time.
@@ -151,9 +157,7 @@ def clear(folder: Path) -> None:
     with suppress(OSError), guarded(folder):
         ended = [lock for lock, holder in holders(folder).items() if holder.has_ended()]
         for lock in ended:
-            # In this order: a signature must never stand beside a lock that is not its own.
-            signature(lock).unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
+            remove(lock)
         if ended:
             print("lock: that of a killed run was cleared", file=sys.stderr)  # noqa: T201
 

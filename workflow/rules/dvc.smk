@@ -30,13 +30,17 @@ STARTED, FINISHED = FilePersistence.snakemake_records
 
 
 def started(self, job, external_jobid=None):
-    """Note what a job is about to read."""
+    """Note what a job is about to read, and of one that runs on a cluster what is there of its outputs."""
+    BEGUN.note(job)
     STARTED(self, job, external_jobid)
     WATCH.begin(job)
 
 
 async def finished(self, job):
-    """Record what a job made; where an input was edited meanwhile, as half-made, so that the next run makes it again."""
+    """Record what a job made, unless it failed and left what was there; as half-made, where an input was edited meanwhile."""
+    if BEGUN.left(job):
+        BEGUN.unmark(job)
+        return
     await FINISHED(self, job)
     if WATCH.end(job):
         STARTED(self, job)
@@ -88,5 +92,4 @@ onsuccess:
 
 
 onerror:
-    bring_back()
     commit_to_dvc()

@@ -21,16 +21,16 @@ async def remove_existing_output(self):
 
 
 async def postprocess(self, *given, error=False, **options):
-    """Record what a job made; where it failed and its outputs are as they were, the records are, too."""
-    records = BEGUN.records(self) if error else None
+    """Record what a job made; of one that has failed and left its outputs as they were, dvc.smk writes no records."""
+    if error:
+        BEGUN.fail(self)
     await POSTPROCESS(self, *given, error=error, **options)
-    if records is not None:
-        failed.restore(self, records)
 
 
 async def cleanup(self, skip_outputs):
     """Remove what a failed job left half-made: all of its outputs or none."""
-    await CLEANUP(self, self.output if BEGUN.same(self) else skip_outputs)
+    if not BEGUN.left(self):
+        await CLEANUP(self, skip_outputs)
 
 
 Job.remove_existing_output = remove_existing_output

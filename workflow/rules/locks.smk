@@ -1,6 +1,6 @@
 """Locks: signed when they are taken, so that the one of a killed run can be cleared; one that cannot is explained."""
 
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from snakemake.persistence.file import FilePersistence
 
@@ -9,36 +9,47 @@ from metatoolagent import locks
 # These replace methods of Snakemake, as dvc.smk does: tests/workflow holds them to the pinned version. A second reading of this
 # file in one process must not take its own for Snakemake's.
 if not hasattr(FilePersistence, "snakemake_methods"):
-    FilePersistence.snakemake_methods = (
-        FilePersistence.lock,
-        FilePersistence._write_locks,
-    )
-LOCK, WRITE_LOCKS = FilePersistence.snakemake_methods
+    FilePersistence.snakemake_methods = (FilePersistence.lock, FilePersistence.unlock)
+LOCK, UNLOCK = FilePersistence.snakemake_methods
 
 
+@contextmanager
 def lock(self):
-    """Clear what a killed run left; only a run that makes something comes here."""
+    """Clear what a killed run left, and hold the lock for a run that makes something; in a stage of DVC's that fails, end it."""
     locks.clear(Path.cwd())
-    return LOCK(self)
+    try:
+        with ExitStack() as run:
+            take(self, run)
+            yield
+    except BaseException:
+        bring_back()
+        raise
 
 
-def write_locks(self, lock_type, keys):
-    """Take the lock and sign it."""
-    taken = False
-    # Where the folder's file system has no locks for `guarded`, the lock is taken as ever, and not signed.
-    with suppress(OSError), locks.guarded(Path.cwd()):
-        WRITE_LOCKS(self, lock_type, keys)
-        taken = True
-        if lock_type in self._lockfile:
-            locks.sign(
-                Path(self._lockfile[lock_type]), local=self.dag.workflow.local_exec
-            )
-    if not taken:
-        WRITE_LOCKS(self, lock_type, keys)
+def take(self, run):
+    """Take the lock for a run and sign it, one process at a time: Snakemake looks for others' before it writes its own."""
+    with ExitStack() as alone:
+        guarded = False
+        # Where the folder's file system has no locks for `guarded`, the lock is taken as ever, and not signed.
+        with suppress(OSError):
+            alone.enter_context(locks.guarded(Path.cwd()))
+            guarded = True
+        run.enter_context(LOCK(self))
+        with suppress(OSError):
+            for file in self._lockfile.values() if guarded else ():
+                locks.sign(Path(file), local=self.dag.workflow.local_exec)
+
+
+def unlock(self):
+    """Give this run's lock back; Snakemake would remove those of the runs beside it as well."""
+    for file in self._lockfile.values():
+        locks.remove(Path(file))
+    self._lockfile.clear()
 
 
 FilePersistence.lock = lock
-FilePersistence._write_locks = write_locks
+FilePersistence.unlock = unlock
+FilePersistence.cleanup_locks = UNLOCK
 
 
 def explain_lock():
