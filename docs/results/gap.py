@@ -64,7 +64,17 @@ def rows() -> list[Row]:
             of_table(f"candidates of all domains, {what}", "hypergradients.csv", SEVERAL, HERE, method=method, seed="all")
             for what, method in (("exact hypergradient", "exact"), ("reptile", "reptile"))
         ],
-        of_metrics("candidates of one domain", "sd.json", "sd.mta_vs_ft.scored.all", HERE),
+        *[
+            of_table(f"candidates of one domain{what}", "sd-seeds.csv", SEVERAL, HERE, method=method, seed="all", **where)
+            for what, method, where in (
+                ("", "first_order", {}),
+                (", free answers", "first_order", {"reading": "free"}),
+                (", every one new", "first_order", {"pool": "unseen"}),
+                (", every one new, free answers", "first_order", {"reading": "free", "pool": "unseen"}),
+                (", exact hypergradient", "exact", {}),
+                (", reptile", "reptile", {}),
+            )
+        ],
         of_metrics("domains held out, iot and office", "hd.json", "hd.mta_vs_ft.scored.all", HERE),
         of_metrics("the domain held out alone, iot and office", "hd.json", "hd.mta_vs_ft.scored.unseen", HERE),
         of_metrics("eleven candidates", "distractors-10.json", "cd.mta_vs_ft.scored.all", HERE),
