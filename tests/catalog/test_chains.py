@@ -8,8 +8,9 @@ import pytest
 
 from metatoolagent import params
 from metatoolagent.catalog.chain_stage import ingest
-from metatoolagent.catalog.check import Limits, add_chains, check
+from metatoolagent.catalog.check import add_chains, check
 from metatoolagent.catalog.ingest import read_sources
+from metatoolagent.catalog.limits import Limits
 from metatoolagent.errors import UserError
 from metatoolagent.strict_yaml import load
 
@@ -95,8 +96,8 @@ def test_a_chain_becomes_a_row(folder, catalog, tmp_path):
 @pytest.mark.parametrize(
     ("ask", "code"),
     [
-        ("First the timer begin, then warm the stove for me.", "E-NAMED"),
-        ("See whether any rice is there still, and if there is none it ought to come home with my next load.", "E-NEAR"),
+        ("First the timer begin, then warm the stove for me.", "D-NAMED"),
+        ("See whether any rice is there still, and if there is none it ought to come home with my next load.", "D-NEAR"),
         ("Bring the oven to a temperature, count down minutes, ring.", "W-OVERLAP"),
     ],
 )

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from metatoolagent.catalog.check import Limits, check, kept, run, told
+from metatoolagent.catalog.check import check, kept, run, told
 from metatoolagent.catalog.ingest import read_sources
+from metatoolagent.catalog.limits import Limits
 from metatoolagent.catalog.rejection import Rejection
 from metatoolagent.errors import UserError
 
@@ -64,29 +65,29 @@ def test_what_ingestion_refuses_is_found(folder):
 @pytest.mark.parametrize(
     ("code", "ask"),
     [
-        ("E-NAMED", "Could an oven preheat to {n} help?"),
-        ("E-FRAME-OPENING", "Get the stove ready, {n} please."),
-        ("E-FRAME-SKELETON", "I would like rolls soft within, so have it {n} warm in there."),
-        ("E-NEAR", "The sourdough loaf wants {n} of heat all round."),
+        ("D-NAMED", "Could an oven preheat to {n} help?"),
+        ("D-FRAME-OPENING", "Get the stove ready, {n} please."),
+        ("D-FRAME-SKELETON", "I would like rolls soft within, so have it {n} warm in there."),
+        ("D-NEAR", "The sourdough loaf wants {n} of heat all round."),
         ("W-OVERLAP", "Oven temperature {n}, hot!"),
     ],
 )
 def test_a_wrong_question_is_found_at_its_line(folder, code, ask):
-    fill = "{n: [230, 190, 175]}" if code == "E-NEAR" else "{n: [181, 201, 221]}"
+    fill = "{n: [230, 190, 175]}" if code == "D-NEAR" else "{n: [181, 201, 221]}"
     add(folder, frame(ask, fill=fill))
     assert "/questions/kitchen.yaml:41" in places(folder, code)
 
 
 def test_openings_are_those_of_any_script(folder):
     add(folder, frame("Открой мне эту печь на {n}"), frame("Закрой мне эту печь на {n}"), frame("Открой мне эту печь, {n}"))
-    assert places(folder, "E-FRAME-OPENING") == ["/questions/kitchen.yaml:43"]
+    assert places(folder, "D-FRAME-OPENING") == ["/questions/kitchen.yaml:43"]
 
 
 def test_too_many_fillings_and_a_missing_kind_are_found(folder):
     long = frame("Warm it to {n}!", fill="{n: [60, 70, 80, 90, 100]}")
     add(folder, long, frame("Bake mine at {n}, chef").replace("kind: goal, ", ""))
-    assert places(folder, "E-FRAME-ROWS") == ["/questions/kitchen.yaml:41"]
-    assert places(folder, "E-FRAME-KIND") == ["/questions/kitchen.yaml:42"]
+    assert places(folder, "D-FRAME-ROWS") == ["/questions/kitchen.yaml:41"]
+    assert places(folder, "D-FRAME-KIND") == ["/questions/kitchen.yaml:42"]
 
 
 def test_amounts_are_told_at_the_tool(folder):
@@ -132,7 +133,7 @@ def test_a_file_of_tools_that_cannot_be_read_is_told_first_and_what_follows_in_o
         run(folder, SMALL)
     lines = capsys.readouterr().out.splitlines()
     assert "tools/kitchen.yaml:2: E-PARSE" in lines[0]
-    faults = [line for line in lines if " E-" in line]
+    faults = [line for line in lines[:-1] if " E-" in line]
     assert len(faults) == 2 and "questions/travel.yaml:37: E-QA-ANSWER-UNKNOWN" in faults[1]
     answers = int(re.fullmatch(r"(\d+) answers are, or may be, tools that must be mended first; .*", lines[-2])[1])
     assert answers > 40  # those of the 40 frames of the kitchen, and of chains
@@ -144,7 +145,7 @@ def test_a_rejected_tool_is_told_and_what_follows_in_one_line(folder, capsys):
     with pytest.raises(UserError, match="E-CHECK"):
         run(folder, SMALL)
     lines = capsys.readouterr().out.splitlines()  # four frames and two chains ask for that tool
-    assert [line.split()[1] for line in lines if " E-" in line] == ["E-INVISIBLE"]
+    assert [line.split()[1] for line in lines[:-1] if " E-" in line] == ["E-INVISIBLE"]
     assert lines[-2].startswith("6 answers are, or may be, tools that must be mended first")
 
 
@@ -160,22 +161,26 @@ def test_rejected_rows_are_looked_at_no_further(folder):
     add(folder, frame("Could an oven preheat to {n} help?", fill="{n: [181, 2000]}"))
     sources = read_sources(folder / "tools", folder / "questions")
     assert len(kept(sources).questions) == len(sources.questions) - 1
-    assert [found.code for found in check(sources, SMALL) if found.line == 41 and found.code.startswith("E")] == [
+    assert [found.code for found in check(sources, SMALL) if found.line == 41 and found.code.startswith(("E", "D"))] == [
         "E-QA-ARGUMENTS",
-        "E-NAMED",
+        "D-NAMED",
     ]
 
 
-def test_the_command_prints_file_line_and_code_and_ends_with_65(folder, capsys):
+def test_rules_of_this_dataset_are_advice_for_another_but_when_asked_for(folder, capsys):
+    """Each finding is told with file, line and code, as often as each code was found, and what must be mended ends with 65."""
     add(folder, frame("Could an oven preheat to {n} help?"))
+    run(folder, SMALL)
+    counts = "20 tools, 243 questions, 11 chains"
+    assert f"{counts}: 0 to mend, " in (before := capsys.readouterr().out) and "3 D-NAMED" in before.splitlines()[-1]
     with pytest.raises(UserError) as raised:
-        run(folder, SMALL)
+        run(folder, SMALL, strict=True)
     assert (raised.value.code, raised.value.exit_code) == ("E-CHECK", 65)
     told = capsys.readouterr().out
     assert (
-        f"{folder}/questions/kitchen.yaml:41: E-NAMED the question holds its tool's name, oven_preheat: \"Could an oven" in told
+        f"{folder}/questions/kitchen.yaml:41: D-NAMED the question holds its tool's name, oven_preheat: \"Could an oven" in told
     )
-    assert "20 tools, 243 questions, 11 chains: 3 to mend, " in told
+    assert f"{counts}: 3 to mend, " in told and told.splitlines()[:-1] == before.splitlines()[:-1]
 
 
 def test_advice_alone_is_no_error(folder, capsys):
@@ -204,7 +209,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(folder, name):
 def test_a_dataset_whose_first_questions_have_no_kind_is_checked(folder):
     path = folder / "questions/kitchen.yaml"  # 120 questions: more than polars looks at to tell the types
     path.write_text(re.sub(r" kind: \w+,", "", path.read_text(encoding="utf-8")), encoding="utf-8")
-    assert len(places(folder, "E-FRAME-KIND")) == 40
+    assert len(places(folder, "D-FRAME-KIND")) == 40
 
 
 def test_a_finding_in_a_file_of_any_name_moves_no_cursor():

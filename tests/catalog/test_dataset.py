@@ -10,9 +10,10 @@ import yaml
 
 from metatoolagent import params, strict_yaml
 from metatoolagent.catalog import croissant, measures
-from metatoolagent.catalog.check import Limits, check, kept
+from metatoolagent.catalog.check import check, kept
 from metatoolagent.catalog.ingest import read_sources
 from metatoolagent.catalog.json_schema import argument_faults, validator
+from metatoolagent.catalog.limits import Limits
 from metatoolagent.catalog.schemas import KINDS
 from metatoolagent.tasks.splits import draw_parts, read_list
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metatoolagent.artifacts import sha256
 from metatoolagent.locks import GUARD, LOCKS, guarded
 from metatoolagent.stages import record
+from what_is_left import left
 
 pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
@@ -32,13 +32,6 @@ FAILS, DIES = "raise OSError(5, 'the disk is gone', target)", "os.killpg(0, sign
 @pytest.fixture
 def copy(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
-
-
-def left(folder: Path, place: str) -> dict[str, str]:
-    """Return the hash of each file of the artifacts in a place, and of the records of what they were made from."""
-    roots = [folder / root for root in (place, record(place))]
-    files = [path for root in roots for path in root.rglob("*") if path.is_file() and "errors" not in path.parts]
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def times(folder: Path) -> dict[Path, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import one_node
+from what_is_left import left
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(one_node.missing()), reason=one_node.missing())]
 QUICK = "--slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 1"
@@ -65,6 +66,23 @@ def test_two_gpu_jobs_never_share_a_gpu(submitted, cluster):
     # Two trainings, and three methods with a model.
     assert len(jobs) == 13 and [len(gpus) for *_, gpus in with_gpu] == [1] * 5
     assert all(one.isdisjoint(other) for one, other in one_node.overlapping(with_gpu))
+
+
+def test_a_job_that_fails_on_the_cluster_costs_nothing_that_was_made_before_it(submitted, cluster, shell, tmp_path):
+    copy = Path(shutil.copytree(submitted, tmp_path / "project", symlinks=True))
+    before = left(copy, "data/interim")
+    catalog = copy / "tests/fixtures/catalog/tools/kitchen.yaml"
+    written = catalog.read_text()
+    catalog.write_text(written + '- {name: "\n')
+    begun = one_node.begun(cluster)
+    said = shell(f"timeout 300 {SLURM} --retries 0 eval_cd", copy, code=None)
+    assert said.returncode == 1 and "error[E-PARSE]" in said.stderr + said.stdout
+    assert one_node.begun(cluster) == begun + 1
+    assert len(before) >= 8 and left(copy, "data/interim") == before
+    assert "ingest" in shell("snakemake -n eval_cd", copy).stdout
+    catalog.write_text(written)
+    assert "Nothing to be done" in shell("snakemake -n eval_cd", copy).stdout
+    assert "up to date" in shell("dvc status", copy).stdout
 
 
 @pytest.mark.parametrize("stop", ["scontrol requeue", "scancel --signal=TERM"], ids=["preempted", "near_its_time_limit"])

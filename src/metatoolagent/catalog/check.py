@@ -1,12 +1,13 @@
 """The authoring check: all that ingestion refuses, and what makes a dataset hard and fair, each fault with file and line.
 
-Codes that begin with E must be mended; those that begin with W are advice, for a person may have a reason.
+Codes that begin with E must be mended, for ingestion refuses such rows. Those that begin with D are rules that this project's own
+dataset is held to, and advice for another; those that begin with W are advice, for a person may have a reason.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from metatoolagent.catalog import wording
 from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
 from metatoolagent.catalog.difficulty import difficulty
 from metatoolagent.catalog.ingest import UNJUDGED, Sources, answers_of, causes_first, frame_of, read_folder, read_sources
+from metatoolagent.catalog.limits import Limits
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.schemas import KINDS, QUESTIONS, TOOLS
 from metatoolagent.catalog.similar import similar_pairs
@@ -24,42 +26,6 @@ from metatoolagent.catalog.text import normalised
 from metatoolagent.errors import UserError, escaped, shown
 
 STYLE = re.compile(r"[a-z][a-z0-9_]{2,63}")
-CHANCES = {"bm25_cd": 0.75, "bm25_sd": 0.55, "names_cd": 0.45, "names_sd": 0.3}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the project's own dataset keeps to, all in one place."""
-
-    frames: int = 20
-    """Frames of a tool, at least."""
-
-    rows_of_frame: int = 4
-    """Fillings of a frame, at most."""
-
-    rows: tuple[int, int] = (45, 75)
-    """Questions of a tool, at least and at most."""
-
-    overlap: float = 1 / 3
-    """Share of a question's content words that its tool's name and description have too, at most."""
-
-    near_duplicate: float = 0.8
-    """Jaccard similarity of trigrams from which on questions of different frames are the same one."""
-
-    siblings: float = 0.6
-    """Jaccard similarity of content words above which two descriptions cannot be told apart."""
-
-    description: tuple[int, int] = (12, 55)
-    """Words of a description, at least and at most."""
-
-    parameters: tuple[int, int] = (1, 6)
-    """Parameters of a tool, at least and at most."""
-
-    distractors: int = 5
-    """Wrong tools in the candidate sets that the chances below are for."""
-
-    chances: Mapping[str, float] = field(default_factory=lambda: dict(CHANCES))
-    """How often word matching may find a tool, at most."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +46,13 @@ class Dataset:
         return frame_of([row.record for row in self.tools], TOOLS), frame_of([row.record for row in self.questions], QUESTIONS)
 
 
-def run(folder: Path, limits: Limits | None = None) -> None:
+def run(folder: Path, limits: Limits | None = None, *, strict: bool = False) -> None:
     """Print every finding of a dataset's folder and a summary.
 
     Args:
         folder: holds the folders `tools` and `questions`, and `chains` where there are some.
         limits: what to keep to; the project's own limits where left out.
+        strict: hold the folder to the rules of the project's own dataset too.
 
     Raises:
         UserError: E-CHECK if anything must be mended, or those of `require_folders`.
@@ -101,12 +68,15 @@ def run(folder: Path, limits: Limits | None = None) -> None:
         console.print(told(finding))
     if unjudged := len(found) - len(findings):
         console.print(f"{unjudged} answers are, or may be, tools that must be mended first; check again when those are")
-    faults = sum(finding.code.startswith("E") for finding in findings)
-    advice = len(findings) - faults
+    to_mend = ("E-", "D-") if strict else ("E-",)
+    codes = Counter(finding.code for finding in findings)
+    faults = sum(number for code, number in codes.items() if code.startswith(to_mend))
     counts = f"{len(sources.tools)} tools, {len(sources.questions)} questions, {len(sources.chains)} chains"
-    console.print(f"{counts}: {faults} to mend, {advice} to consider")
+    each = ", ".join(f"{number} {code}" for code, number in codes.most_common())
+    console.print(f"{counts}: {faults} to mend, {len(findings) - faults} to consider" + (f" ({each})" if each else ""))
     if faults:
-        raise UserError("E-CHECK", f"{faults} findings must be mended", str(folder), fix="mend those above that begin with E")
+        fix = f"mend those above that begin with {' or '.join(to_mend)}"
+        raise UserError("E-CHECK", f"{faults} findings must be mended", str(folder), fix=fix)
 
 
 def require_folders(folder: Path) -> None:
@@ -227,13 +197,13 @@ def _check_frames(dataset: Dataset, limits: Limits) -> None:
     for rows in dataset.frames.values():
         if len(rows) > limits.rows_of_frame:
             fix = f"{limits.rows_of_frame} at most; write another frame"
-            rows[0].reject("E-FRAME-ROWS", f"a frame of {len(rows)} questions", "ask", fix=fix)
+            rows[0].reject("D-FRAME-ROWS", f"a frame of {len(rows)} questions", "ask", fix=fix)
         if rows[0].record["kind"] is None:
-            rows[0].reject("E-FRAME-KIND", "a frame without a kind", "ask", fix=f"one of {', '.join(KINDS)}")
+            rows[0].reject("D-FRAME-KIND", "a frame without a kind", "ask", fix=f"one of {', '.join(KINDS)}")
     firsts = [rows[0] for rows in dataset.frames.values()]
     for frames in _grouped(firsts, lambda row: row.record["tool"]).values():
-        _reject_alike(frames, wording.opening, "E-FRAME-OPENING", "begins with the four words")
-        _reject_alike(frames, wording.skeleton, "E-FRAME-SKELETON", "is the sentence, with other words filled in,")
+        _reject_alike(frames, wording.opening, "D-FRAME-OPENING", "begins with the four words")
+        _reject_alike(frames, wording.skeleton, "D-FRAME-SKELETON", "is the sentence, with other words filled in,")
 
 
 def _reject_alike(frames: list[Row], form: Callable[[str], wording.Shape], code: str, what: str) -> None:
@@ -256,7 +226,7 @@ def _check_wording(row: Row, tools: list[str], documents: Mapping[str, str], lim
     question = row.record["question"]
     for tool in tools:
         if wording.names(question, tool):
-            row.reject("E-NAMED", f"the question holds its tool's name, {tool}", "ask", value=question, fix="paraphrase it")
+            row.reject("D-NAMED", f"the question holds its tool's name, {tool}", "ask", value=question, fix="paraphrase it")
     shared, words = wording.shared_words(question, " ".join(documents[tool] for tool in tools))
     if len(shared) > limits.overlap * words:
         what = f"{len(shared)} of {words} content words are the documentation's ({', '.join(shared)})"
@@ -266,7 +236,7 @@ def _check_wording(row: Row, tools: list[str], documents: Mapping[str, str], lim
 def _check_near(dataset: Dataset, limits: Limits) -> None:
     for one, other in near_duplicates(dataset, limits.near_duplicate):
         what = f"nearly the question of {one.where}, which {one.record['tool']} answers"
-        other.reject("E-NEAR", what, "ask", value=other.record["question"], fix="reword one of the two")
+        other.reject("D-NEAR", what, "ask", value=other.record["question"], fix="reword one of the two")
 
 
 def _check_chains(dataset: Dataset, limits: Limits) -> None:
@@ -278,7 +248,7 @@ def _check_chains(dataset: Dataset, limits: Limits) -> None:
         if one < len(rows) + other:  # not itself, and two chains once
             first, chain = (rows + chains)[one], chains[other]
             chain.reject(
-                "E-NEAR", f"nearly the question of {first.where}", "ask", value=of_chains[other], fix="reword one of the two"
+                "D-NEAR", f"nearly the question of {first.where}", "ask", value=of_chains[other], fix="reword one of the two"
             )
 
 

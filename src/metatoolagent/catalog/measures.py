@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from metatoolagent import artifacts, strict_yaml
-from metatoolagent.catalog.check import Dataset, Limits, kept, near_duplicates, require_folders
+from metatoolagent.catalog.check import Dataset, kept, near_duplicates, require_folders
 from metatoolagent.catalog.difficulty import difficulty
 from metatoolagent.catalog.ingest import causes_first, read_sources
+from metatoolagent.catalog.limits import Limits
 from metatoolagent.catalog.schemas import KINDS
 from metatoolagent.catalog.text import normalised
 from metatoolagent.catalog.wording import words

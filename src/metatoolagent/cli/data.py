@@ -51,11 +51,14 @@ def import_tools(
     print(escaped(f"{count} tools written to {out}" + (f"; fields left out: {', '.join(left_out)}" if left_out else "")))
 
 
-def check(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data")) -> None:
-    """Check the sources of a dataset as a contributor needs it: every finding with its file and line."""
+def check(
+    folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/, and chains/.")] = Path("data"),
+    strict: Annotated[bool, typer.Option("--strict", help="Hold it to the rules of this project's own dataset: D-.")] = False,
+) -> None:
+    """Check the sources of a dataset: every finding with its file and line."""
     from metatoolagent.catalog import check as room
 
-    room.run(folder)
+    room.run(folder, strict=strict)
 
 
 def measure_data(folder: Annotated[Path, typer.Argument(help="Holds tools/ and questions/.")] = Path("data")) -> None:
