@@ -132,6 +132,9 @@ def test_the_bound_is_fitted_exactly_where_the_gaps_have_its_shape():
     assert (exact.complexity, exact.r_squared) == (pytest.approx(0.04, rel=1e-6), pytest.approx(1))
     # Equal gaps have no variance that could be explained.
     assert bound.fit([1, 4], [0.1, 0.1]) is None
+    # Nor have those that are equal but for rounding, whose R² would be -1e+30 and -2e+11.
+    assert bound.fit([1, 8, 32], [0.6 - 0.5, 0.7 - 0.6, 0.8 - 0.7]) is None
+    assert bound.fit([1, 8, 32], [0.666667 - 0.333333, 0.333333, 0.333333]) is None
     # The root of C is sum(gap / sqrt(n)) / sum(1 / n) = 0.2 / 1.25 = 0.16: residuals (0.04, -0.08), squares 0.008,
     # deviations (0.1, -0.1), squares 0.02.
     rough = bound.fit([1, 4], [0.2, 0.0])

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = 3e-6
+"""Gaps that differ by less are equal: each is a difference of two shares, which a table has to six digits."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -28,12 +31,11 @@ def fit(sizes: Sequence[float], gaps: Sequence[float]) -> Fit | None:
         gaps: accuracy on training tasks less accuracy on unseen tools, one a size.
     """
     n, gap = np.asarray(sizes, np.float64), np.asarray(gaps, np.float64)
-    spread = ((gap - gap.mean()) ** 2).sum()
-    if len(set(sizes)) < 2 or spread == 0:
+    if len(set(sizes)) < 2 or np.ptp(gap) < ROUNDING:
         return None
     # The root of C enters linearly.
     root = float((gap / np.sqrt(n)).sum() / (1 / n).sum())
     if root <= 0:
         return None
-    residual = ((gap - root / np.sqrt(n)) ** 2).sum()
+    residual, spread = ((gap - root / np.sqrt(n)) ** 2).sum(), ((gap - gap.mean()) ** 2).sum()
     return Fit(root**2, float(1 - residual / spread))
