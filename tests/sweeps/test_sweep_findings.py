@@ -276,6 +276,18 @@ def test_main_effects_are_differences_of_halves_the_strongest_first(rows):
     assert space.effects(points(rows).with_columns(rank=pl.lit(2)), ["rank"]) == []
 
 
+def test_no_half_of_a_main_effect_is_a_single_point():
+    def effects(values, *levels):
+        return space.effects(pl.DataFrame({"rank": levels, "value": values}), ["rank"])
+
+    # One point of four: its interval would be [0.2, 0.2], as if nothing could vary.
+    assert effects([0.4, 0.4, 0.4, 0.6], 4, 8, 8, 16) == []
+    # One point of five is above the median, so that half begins at the median, as where none is above it.
+    (one,), (none,) = effects([0.1, 0.2, 0.4, 0.5, 0.9], 4, 8, 16, 16, 32), effects([0.1, 0.2, 0.4, 0.5, 0.9], 4, 8, 16, 16, 16)
+    assert one == none
+    assert one.difference == pytest.approx(1.8 / 3 - 0.15) and one.low < one.difference < one.high
+
+
 def test_a_point_has_what_its_hypergradient_leaves_open():
     config = {"adapter": {"alpha": 32, "rank": 16}}
     grid = {"points": 6, "support_share": [0.0, 0.5], "hypergradient": ["reptile", "exact"]}

@@ -51,7 +51,7 @@ def finding(table: pl.DataFrame, caps: dict[str, int]) -> str:
     price = ", ".join(name for name in COST if name in table.columns)
     return (
         f"Method mta at {len(rows)} points of a Latin hypercube, scored, validation tools, pool all. Main effects (mean of the "
-        f"points above the median of a param less that of the others; intervals over points): {told}. Best: {percent(best)} at "
+        f"points in the upper half of a param less that of the others; intervals over points): {told}. Best: {percent(best)} at "
         f"{setting(best, table)}. Minimum viable (the least product of {price} whose interval reaches the best accuracy): "
         f"{percent(cheapest)} at {setting(cheapest, table)}. The best of {len(rows)} points is flattered by having been chosen. "
         f"{capped(table, caps)}"

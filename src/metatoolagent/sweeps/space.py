@@ -22,6 +22,8 @@ KINDS = {"hypergradient": "mta.hypergradient", "support_share": "mta.support_sha
 COST = ("meta_tasks", "tasks", "inner_steps", "rank")
 """What a setting costs grows with the product of these."""
 POINT = "point"
+FEWEST = 2
+"""Points of a half whose mean is compared."""
 
 Point = dict[str, str | int | float]
 
@@ -87,7 +89,7 @@ def effects(rows: pl.DataFrame, names: Sequence[str], resamples: int = 2000) -> 
     """Return the main effect of each param that has a numeric order, the strongest first.
 
     The points are resampled for the interval, with a fixed seed. A space-filling design balances the other params only
-    roughly, and with few points the interval says so.
+    roughly, and with few points the interval says so. Of one point in a half it could not: such an effect is left out.
 
     Args:
         rows: a row a point, with its params and its accuracy as `value`.
@@ -97,8 +99,10 @@ def effects(rows: pl.DataFrame, names: Sequence[str], resamples: int = 2000) -> 
     found = []
     for name in names:
         levels, value = rows[name].to_numpy().astype(np.float64), rows["value"].to_numpy()
-        upper = levels > np.median(levels) if (levels > np.median(levels)).any() else levels >= np.median(levels)
-        if upper.all():
+        upper = levels > np.median(levels)
+        if upper.sum() < FEWEST:
+            upper = levels >= np.median(levels)
+        if min(upper.sum(), (~upper).sum()) < FEWEST:
             continue
         drawn = np.random.default_rng(0).integers(len(rows), size=(resamples, len(rows)))
         count = upper[drawn].sum(1)
