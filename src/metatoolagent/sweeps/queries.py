@@ -2,7 +2,8 @@
 
 The gap is the accuracy on tasks of the tools that were trained on, less that on validation tools; one of the three is varied at
 a time, the others as in the main run. With more query packs the share of the support loss in mta's outer loss shrinks as it
-does in ft's mean over packs, so that the two differ in the inner loop alone at every size.
+does in ft's mean over packs, so that with one support pack the two differ in the inner loop alone at every size. (Of several,
+mta's outer loss has the first.)
 """
 
 import math

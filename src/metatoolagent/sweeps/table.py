@@ -11,7 +11,8 @@ Columns: the sweep's labels, then
 | value, low, high | the mean over tasks and seeds, with its 95 % interval |
 | p, p_holm | of a difference over all seeds (sign flips of tools), alone and after Holm over a pool and reading; else null |
 
-Points that are the same runs are one test in Holm's family.
+Differences between methods are one of Holm's families, those of a method along a label another. Points that are the same runs
+are one test.
 """
 
 import itertools
