@@ -98,7 +98,7 @@ def remove_stale_temporaries(path: Path) -> None:
     prefix = f".{path.name}.tmp."
     for left in path.parent.glob(f"{prefix}*"):
         machine, _, pid = left.name.removeprefix(prefix).rpartition(".")
-        if pid.isdigit() and _is_stale(left, machine, int(pid)):
+        if pid.isdecimal() and _is_stale(left, machine, int(pid)):
             left.unlink(missing_ok=True)
 
 

@@ -96,7 +96,7 @@ def test_a_variant_is_published_with_the_tasks_of_pool_all(catalog, materialized
     assert same.equals(before) and mixed.drop("description").equals(before.drop("description"))
 
 
-@pytest.mark.parametrize("kind", ["91", "-1", "3.5", "twins"])
+@pytest.mark.parametrize("kind", ["91", "-1", "3.5", "twins", "²"])
 def test_other_kinds_are_refused(kind, catalog, materialized, tmp_path):
     with pytest.raises(UserError, match="E-OVERLAP"):
         materialize(kind, catalog, materialized / "tasks/eval_tasks.parquet", 0, tmp_path)

@@ -255,7 +255,7 @@ def use_cores() -> None:
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
-    torch.set_num_threads(min(int(given), available) if given.isdigit() and int(given) else available)
+    torch.set_num_threads(min(int(given), available) if given.isdecimal() and int(given) else available)
 
 
 def keep_few_kernels() -> None:

@@ -67,7 +67,7 @@ def materialize(kind: str, catalog: Path, tasks: Path, seed: int, out: Path) -> 
     Raises:
         UserError: E-OVERLAP (exit code 64) for another kind, E-DISTRACTORS, or an error of the inputs.
     """
-    if kind != SIBLINGS and not (kind.isdigit() and int(kind) <= 90):
+    if kind not in (SIBLINGS, *map(str, range(91))):
         fix = f"0 to 90 per cent, or {SIBLINGS}"
         raise UserError("E-OVERLAP", "no such overlap", "argument KIND", shown(kind), fix, exit_code=Exit.PARAMS)
     sources = [catalog / name for name in CATALOG]
