@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metatoolagent.catalog.tool import canonical, read_tools, reject_twins
 from metatoolagent.strict_yaml import Document
@@ -68,6 +69,14 @@ def test_a_foreign_letter_is_shown_with_its_code_point():
 
 def test_an_entry_without_a_name_is_told_as_such_beside_others():
     assert codes(tool(), {"description": "d", "parameters": OBJECT}) == [(1, "E-FIELD")]
+
+
+def test_a_tool_without_parameters_is_told_how_to_say_so():
+    nothing = "{type: object, properties: {}}"
+    for entry in ({"name": "alpha", "description": "d"}, tool(parameters={})):
+        (row,) = read(entry)
+        assert nothing in row.rejections[0].fix
+    assert codes(tool(parameters=yaml.safe_load(nothing))) == []
 
 
 def test_an_unknown_field_has_the_nearest_one_as_a_hint():

@@ -19,7 +19,7 @@ FIELDS = {
     "kind": TEXT,
     "ask": TEXT,
     "fill": MAPPING,
-    "arguments": Shape("a mapping, or a slot whose values are mappings", (dict, str)),
+    "arguments": Shape("a mapping, or a slot whose values are mappings", (dict, str), "{}"),
     "also": LIST,
 }
 REQUIRED = {"tool", "ask", "arguments"}

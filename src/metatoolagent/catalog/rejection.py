@@ -14,10 +14,11 @@ STORED = 200
 
 
 class Shape(NamedTuple):
-    """What a field must be: in words, and as types."""
+    """What a field must be: in words, and as types; and what to write where there is nothing to say, if that can be."""
 
     words: str
     types: tuple[type, ...]
+    nothing: str = ""
 
 
 TEXT = Shape("text", (str,))
@@ -113,7 +114,8 @@ class Row:
                 fix = "quote it" if shapes[name] is TEXT else "correct it"
                 self.reject("E-FIELD", f"must be {shapes[name].words}", name, value=self.content[name], fix=fix)
         for name in sorted(required - self.content.keys()):
-            self.reject("E-FIELD", f"the field {name} is missing", fix="add it")
+            fix = f"add it, {shapes[name].nothing} if there are none" if shapes[name].nothing else "add it"
+            self.reject("E-FIELD", f"the field {name} is missing", fix=fix)
         return not self.rejections
 
 

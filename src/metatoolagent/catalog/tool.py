@@ -5,15 +5,16 @@ import re
 from typing import Any
 
 from metatoolagent.catalog import json_schema
-from metatoolagent.catalog.rejection import MAPPING, TEXT, Row
+from metatoolagent.catalog.rejection import TEXT, Row, Shape
 from metatoolagent.catalog.text import folded_names, hidden, strings
 from metatoolagent.strict_yaml import Document
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 """What the common interfaces for calling functions take as a name, Model Context Protocol the most of them."""
-FIELDS = {"name": TEXT, "description": TEXT, "parameters": MAPPING}
+NO_PARAMETERS = "{type: object, properties: {}}"
+FIELDS = {"name": TEXT, "description": TEXT, "parameters": Shape("a mapping", (dict,), NO_PARAMETERS)}
 FIXES = {
-    "E-SCHEMA": "correct it: JSON Schema 2020-12, type object",
+    "E-SCHEMA": f"correct it: JSON Schema 2020-12, type object ({NO_PARAMETERS} for no parameters)",
     "E-REF-EXTERNAL": "copy the schema that it leads to under $defs",
     "E-REF-MISSING": "add what it leads to under $defs",
     "E-REF-LOOP": "write one of the schemas out",
