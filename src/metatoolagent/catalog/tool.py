@@ -63,7 +63,7 @@ def _check_name(row: Row, name: str) -> None:
     foreign = [f"{letter} (U+{ord(letter):04X})" for letter in name if not letter.isascii() and letter.isalpha()]
     if foreign:
         fix = "write the name in the letters a to z"
-        what = f"a name with letters that look like others: {', '.join(foreign)}"
+        what = f"a name with letters other than a to z, some of which look like those: {', '.join(foreign)}"
         row.reject("E-NAME-CONFUSABLE", what, "name", value=name, fix=fix)
     elif not NAME.fullmatch(name):
         row.reject("E-NAME", "not a tool's name", "name", value=name, fix=f"a name must match ^{NAME.pattern}$")
