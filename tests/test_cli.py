@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.exceptions import ComputeError
 
-from metatoolagent import artifacts, cli, params
+from metatoolagent import __version__, artifacts, cli, params
 from metatoolagent.artifacts import publishing
 
 ROOT = Path(__file__).parents[1]
@@ -219,6 +219,10 @@ def test_our_own_mistake_is_one_line_of_json_too(mta, monkeypatch):
     code, _, err = mta("verify", "a.txt")
     told = json.loads(err)
     assert (code, told["exit_code"], told["code"]) == (70, 70, "E-BUG") and "ZeroDivisionError: oops" in told["more"]
+
+
+def test_the_version_is_told_without_a_command(mta):
+    assert mta("--version") == (0, f"metatoolagent {__version__}\n", "")
 
 
 def test_a_command_without_arguments_shows_the_subcommands():

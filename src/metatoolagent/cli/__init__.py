@@ -9,16 +9,27 @@ from typing import Annotated
 
 import typer
 
+from metatoolagent import __version__
 from metatoolagent.cli import data, evaluation, measuring, reporting, sweeps, tasks, training
 from metatoolagent.cli.exports import exports
 from metatoolagent.cli.failures import of_library, of_system, stop
 from metatoolagent.errors import LOG_JSON, Exit, UserError
 
-COMMANDS = (
+BY_HAND = (
+    reporting.results,
+    reporting.show,
+    evaluation.rank,
+    data.import_tools,
+    data.check,
+    data.measure_data,
+    data.verify,
+    tasks.split_list,
+    reporting.cost,
+)
+STEPS = (
     data.ingest,
     data.ingest_chains,
     tasks.split,
-    tasks.split_list,
     tasks.materialize,
     tasks.materialize_evaluation,
     data.ingest_external,
@@ -38,23 +49,24 @@ COMMANDS = (
     sweeps.sweep,
     measuring.metrics_probe,
     measuring.breakdowns,
-    reporting.results,
-    reporting.show,
-    evaluation.rank,
     reporting.figures,
     reporting.page,
-    reporting.cost,
-    data.import_tools,
-    data.check,
-    data.measure_data,
-    data.verify,
 )
 """In the order of `mta --help`; a command has the name of its function, with hyphens."""
+PANELS = {"For people": BY_HAND, "Steps of the pipeline, which Snakemake and DVC run": STEPS}
 
 app = typer.Typer(name="mta", no_args_is_help=True, add_completion=False)
-for command in COMMANDS:
-    app.command()(command)
-app.add_typer(exports)
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(exports, rich_help_panel="For people")
+
+
+def told_version(asked: bool) -> None:
+    """Print the version and end, if it is asked for."""
+    if asked:
+        print(f"metatoolagent {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -62,8 +74,10 @@ def common(
     log_json: Annotated[
         bool, typer.Option("--log-json", help=f"Print errors and warnings as lines of JSON; {LOG_JSON}=1 does so for all jobs.")
     ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=told_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Meta-learned tool selection."""
+    del version  # where it is asked for, told_version has ended the run
     if log_json:
         os.environ[LOG_JSON] = "1"
 
