@@ -1,4 +1,4 @@
-from itertools import groupby
+from itertools import chain, groupby
 
 import polars as pl
 import pytest
@@ -69,3 +69,27 @@ def test_texts_of_one_hash_are_told_apart(folder, ingest_params, monkeypatch):
     monkeypatch.setattr(spool, "hash", lambda _: 0, raising=False)
     ingest(ingest_params(folder, allow_rejected=True), folder / "out")
     assert pl.read_parquet(folder / "out/questions.parquet")["question"].to_list() == ["Do 2 things.", "Another."]
+
+
+@pytest.mark.parametrize("chunk", [1, 2**16])
+def test_questions_of_a_name_that_goes_on_with_a_dash_sort_among_those_of_the_shorter_name(
+    tmp_path, ingest_params, monkeypatch, chunk
+):
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
+    # Eight hexadecimal digits begin with 0 to f: they sort before and behind the `a` of list-all.
+    domains = {"desk": ["list", "list.one", "lists"], "shop": ["list-all", "list-all-new"]}
+    for kind in ("tools", "questions"):
+        (tmp_path / kind).mkdir()
+    for domain, names in domains.items():
+        tools = [f"- {{name: {name}, description: Does {name} of {domain}., parameters: {{type: object}}}}\n" for name in names]
+        asked = [
+            f"- {{tool: {name}, ask: {domain} {place} {number}, arguments: {{}}}}\n"
+            for place, name in enumerate(names)
+            for number in range(40)
+        ]
+        (tmp_path / f"tools/{domain}.yaml").write_text("".join(tools), encoding="utf-8")
+        (tmp_path / f"questions/{domain}.yaml").write_text("".join(asked), encoding="utf-8")
+    ingest(ingest_params(tmp_path, allow_rejected=False), tmp_path / "out")
+    questions = schemas.read(tmp_path / "out/questions.parquet", schemas.QUESTIONS)
+    assert questions["tool"].value_counts().sort("tool").rows() == [(name, 40) for name in sorted(chain(*domains.values()))]
+    assert len(questions["tool"].rle()) > 5

@@ -3,10 +3,10 @@
 In memory stay 8 bytes a question, to find repeated ones by, and all that is rejected.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,10 @@ class Part(NamedTuple):
     path: Path
     first: int
     """The number of its first question."""
+
+
+Run: TypeAlias = tuple[str, Part, int, int]
+"""Questions of one tool that stand together in a part: the tool, the part, the first of them and how many."""
 
 
 class Spool:
@@ -113,22 +117,23 @@ class Spool:
         assert written == self.kept, f"{self.kept} questions kept, {written} written"
 
     def _chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield them sorted by question_id, `chunks.CHUNK` at once, or those of one tool if they are more.
-
-        A question_id begins with its tool and a dash, which sorts before all characters of a name, and a tool's questions are
-        all of one part: so the questions of one tool after the other are in order.
-        """
+        """Yield them sorted by question_id, `chunks.CHUNK` at once, or those of one family of tools if they are more."""
         waiting: list[pl.DataFrame] = []
-        for _, part, start, length in sorted(chain.from_iterable(_tools(part) for part in self.parts)):
-            rows = pl.scan_ipc(part.path).slice(start, length).collect()
-            wrong = rows["rejected"].to_numpy() | np.isin(rows["number"].to_numpy(), self.repeated)
-            good = rows.filter(pl.Series(~wrong)).select(list(COLUMNS))
-            # A copy, since a slice keeps the text of its whole file in memory.
-            waiting.append(pl.DataFrame(good.to_arrow(compat_level=pl.CompatLevel.oldest())))
+        for family in _families(sorted(chain.from_iterable(_tools(part) for part in self.parts))):
+            waiting.append(pl.concat([self._good(*run) for run in family]).sort("question_id"))
             if sum(map(len, waiting)) >= chunks.CHUNK:
                 yield pl.concat(waiting)
                 waiting = []
         yield from [pl.concat(waiting)] if waiting else []
+
+    def _good(self, tool: str, part: Part, start: int, length: int) -> pl.DataFrame:
+        """Return the questions of a run of one tool that nothing is wrong with."""
+        del tool
+        rows = pl.scan_ipc(part.path).slice(start, length).collect()
+        wrong = rows["rejected"].to_numpy() | np.isin(rows["number"].to_numpy(), self.repeated)
+        good = rows.filter(pl.Series(~wrong)).select(list(COLUMNS))
+        # A copy, since a slice keeps the text of its whole file in memory.
+        return pl.DataFrame(good.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _row(part: Part, record: dict[str, Any]) -> Row:
@@ -137,9 +142,24 @@ def _row(part: Part, record: dict[str, Any]) -> Row:
     return Row(document, 0, record)
 
 
-def _tools(part: Part) -> Iterator[tuple[str, Part, int, int]]:
+def _tools(part: Part) -> Iterator[Run]:
     """Yield of each tool of a part where its questions are: the first and how many."""
     start = 0
     for run in pl.scan_ipc(part.path).select(pl.col("tool").rle()).collect()["tool"]:
         yield run["value"], part, start, run["len"]
         start += run["len"]
+
+
+def _families(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Part runs that are sorted by tool where all questions before sort before all behind.
+
+    A question_id begins with its tool and a dash, which sorts before all characters of a name. So the questions of one tool after
+    the other are in order, but where a name goes on with a dash: those of `list-all` sort among those of `list`.
+    """
+    family: list[Run] = []
+    for run in runs:
+        if family and not f"{run[0]}-".startswith(f"{family[0][0]}-"):
+            yield family
+            family = []
+        family.append(run)
+    yield from [family] if family else []
