@@ -105,6 +105,8 @@ def test_a_custom_tool_is_one_level_down_too(source, tmp_path):
         ([BARE | {"parameters": {"type": "object", "default": json.loads("[" * 70 + "]" * 70)}}], "E-DEPTH", "tools.json"),
         ([], "E-EMPTY", "tools.json"),
         ({"functions": []}, "E-FIELD", "tools.json"),
+        ({"result": {"tools": [PLAIN], "nextCursor": "eyJwIjoyfQ"}}, "E-MCP-PARTIAL", "tools.json, field nextCursor"),
+        ({"tools": [PLAIN], "nextCursor": "eyJwIjoyfQ"}, "E-MCP-PARTIAL", "tools.json, field nextCursor"),
     ],
 )
 def test_what_ingestion_would_refuse_is_told_and_nothing_is_written(content, code, told, source, tmp_path):
@@ -114,6 +116,11 @@ def test_what_ingestion_would_refuse_is_told_and_nothing_is_written(content, cod
     assert (raised.value.code, raised.value.exit_code) == (code, Exit.DATA)
     assert told in raised.value.where
     assert [path.name for path in tmp_path.iterdir()] == ["tools.json"]
+
+
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_the_last_page_of_a_server_is_a_whole_list(cursor, source, tmp_path):
+    assert convert(source({"tools": [PLAIN], "nextCursor": cursor}), tmp_path / "home.yaml") == (1, [])
 
 
 def test_all_faults_are_counted(source, tmp_path):

@@ -58,8 +58,9 @@ def convert(source: Path, out: Path) -> tuple[int, list[str]]:
         How many tools there are, and the names of the fields that were left out, such as `strict` and `annotations`.
 
     Raises:
-        UserError: E-FILE-NAME or E-EXISTS for `out`; E-FIELD or E-EMPTY for the file, and those of `strict_json.load`; for its
-            tools E-TOOL-TYPE, or the first rejection as ingestion tells it, with the number of the others.
+        UserError: E-FILE-NAME or E-EXISTS for `out`; E-FIELD, E-EMPTY or E-MCP-PARTIAL for the file, and those of
+            `strict_json.load`; for its tools E-TOOL-TYPE, or the first rejection as ingestion tells it, with
+            the number of the others.
     """
     if out.suffix != ".yaml" or not DOMAIN.fullmatch(out.stem):
         fix = f"name it <domain>.yaml, where a domain matches ^{DOMAIN.pattern}$"
@@ -88,6 +89,9 @@ def entries(source: Path) -> list[Any]:
     content = strict_json.load(source)
     for key in ("result", "tools"):
         if isinstance(content, dict) and key in content:
+            if cursor := content.get("nextCursor"):
+                what, fix = "the server's list goes on after these tools", "ask it for the rest, and join the lists"
+                raise UserError("E-MCP-PARTIAL", what, f"{source}, field nextCursor", shown(cursor), fix, KEPT)
             content = content[key]
     if not isinstance(content, list):
         fix = 'give a list of tools, or an object that has one as "tools"'
