@@ -73,6 +73,7 @@ def test_bad_params_yaml_is_64_with_the_line(mta, tmp_path, monkeypatch):
     ("text", "said"),
     [
         ("{", "--params is not JSON"),
+        pytest.param("[" * 100_000, "--params is not JSON", id="nested too deep"),
         ("[1]", "--params is not a mapping"),
         ("{}", "missing key ingest"),
         (given("ingest", ingest={"tools": "a"}), "missing key ingest.questions"),

@@ -78,6 +78,20 @@ def test_a_tool_without_arguments_need_not_say_so(given, parameters, source, tmp
     assert strict_yaml.load(tmp_path / "home.yaml").content == [BARE | {"parameters": parameters}]
 
 
+def test_lines_that_end_as_on_windows_are_taken_as_in_files_of_a_catalog(source, tmp_path):
+    schema = {"type": "object", "properties": {"a": {"description": "One.\r\nTwo.", "enum": ["x\r\ny"]}}}
+    convert(source([BARE | {"description": "Tells\r\nthe time.", "parameters": schema}]), tmp_path / "home.yaml")
+    (tool,) = strict_yaml.load(tmp_path / "home.yaml").content
+    assert tool["description"] == "Tells\nthe time."
+    assert tool["parameters"]["properties"]["a"] == {"description": "One.\nTwo.", "enum": ["x\ny"]}
+
+
+def test_a_second_schema_of_a_tool_is_told_to_be_left_out(source, tmp_path):
+    second = {"type": "object", "properties": {"b": {}}}
+    assert convert(source([PLAIN | {"inputSchema": second, "type": None}, BARE]), tmp_path / "home.yaml") == (2, ["inputSchema"])
+    assert strict_yaml.load(tmp_path / "home.yaml").content[0] == PLAIN
+
+
 def test_a_custom_tool_is_one_level_down_too(source, tmp_path):
     convert(source([CUSTOM]), tmp_path / "home.yaml")
     assert [tool["name"] for tool in strict_yaml.load(tmp_path / "home.yaml").content] == ["getWeather"]

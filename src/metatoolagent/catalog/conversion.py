@@ -112,21 +112,36 @@ def _plain(item: Any) -> Any:
     if not isinstance(function, dict):
         return function
     plain = {name: function[name] for name in ("name", "description") if function.get(name) is not None}
-    schema = next((function[name] for name in SCHEMAS if function.get(name)), copy.deepcopy(NOTHING))
+    schema = next((function[name] for name in _schemas(function)), copy.deepcopy(NOTHING))
     if isinstance(schema, dict) and "type" not in schema and "properties" in schema:
         schema = {"type": "object", **schema}
-    return plain | {"parameters": schema}
+    return _with_line_feeds(plain | {"parameters": schema})
+
+
+def _schemas(function: Any) -> list[str]:
+    """Return the fields with a schema; the first is taken."""
+    return [name for name in SCHEMAS if isinstance(function, dict) and function.get(name)]
+
+
+def _with_line_feeds(value: Any) -> Any:
+    """Return what JSON holds with lines that end as in the files of a catalog, whose reader takes both kinds."""
+    if isinstance(value, dict):
+        return {key: _with_line_feeds(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_line_feeds(part) for part in value]
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 def _left_out(given: Sequence[Any]) -> list[str]:
     known = {"name", "description", "type", *OWN_TYPES, *SCHEMAS}
     fields: list[Mapping[str, Any]] = [part for item in given for part in (item, _function(item))]
-    return sorted({name for part in fields for name in part} - known)
+    unread = {name for item in given for name in _schemas(_function(item))[1:]}
+    return sorted({name for part in fields for name in part} - known | unread)
 
 
 def _of_providers(source: Path, given: Sequence[Any]) -> Iterator[Finding]:
     for index, item in enumerate(given):
-        if isinstance(item, dict) and (kind := item.get("type", OWN_TYPES[0])) not in OWN_TYPES:
+        if isinstance(item, dict) and (kind := item.get("type") or OWN_TYPES[0]) not in OWN_TYPES:
             what, fix = "a tool of the provider's own, which has no documentation", "delete it from the list"
             yield Finding("E-TOOL-TYPE", what, f"{source}, tool {index + 1}, field type", shown(kind), fix)
 

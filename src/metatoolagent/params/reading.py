@@ -232,7 +232,7 @@ def given(text: str | None, path: Path = Path("params.yaml")) -> Given:
         return Given(load(path).model_dump())
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("E-PARAMS", f"--params is not JSON ({error})", "--params", shown(text), exit_code=Exit.PARAMS) from None
     if not isinstance(values, dict):
         raise UserError("E-PARAMS", "--params is not a mapping of keys", "--params", shown(text), exit_code=Exit.PARAMS)
