@@ -8,6 +8,16 @@ from metatoolagent.sweeps.wording import at, capped, percent
 
 __all__ = ["figure", "finding", "runs"]
 
+WORDS = {
+    "outer_lr": "learning rate",
+    "inner_lr": "rate of the inner steps",
+    "rank": "rank of LoRA",
+    "tasks": "tasks a pack",
+    "inner_steps": "inner steps",
+    "meta_tasks": "meta-tasks",
+}
+"""What a panel of the figure says of each param."""
+
 
 def names(table: pl.DataFrame) -> list[str]:
     """Return the params of the table that have a numeric order."""
@@ -24,15 +34,19 @@ def figure(table: pl.DataFrame) -> alt.Chart:
     told = [POINT, "value", "low", "high", *kinds(table)]
     levels = at(table).with_columns(pl.col(names(table)).cast(pl.Float64))
     data = levels.unpivot(names(table), index=told, variable_name="param", value_name="level")
-    base = alt.Chart(data).encode(x=alt.X("level:Q", scale=alt.Scale(type="log"), title=None))
-    value = alt.Y("value:Q", title="scored accuracy on validation tools")
+    data = data.with_columns(pl.col("param").replace_strict(WORDS))
+    x = alt.X("level:Q", scale=alt.Scale(type="log", nice=False, padding=12), axis=alt.Axis(tickCount=4), title=None)
+    base = alt.Chart(data).encode(x=x)
+    value = alt.Y("value:Q", title="scored accuracy on validation tools", axis=alt.Axis(format=".0%"))
     marks = {
         "hypergradient": alt.Color("hypergradient:N", title="hypergradient"),
         "support_share": alt.Shape("support_share:N", title="support share"),
     }
     marked = base.mark_point(filled=True).encode(value, *(marks[name] for name in kinds(table)))
     drawn = base.mark_rule(opacity=0.3).encode(y="low:Q", y2="high:Q") + marked
-    return drawn.properties(width=160, height=160).facet("param:N", columns=3).resolve_scale(x="independent")
+    return (
+        drawn.properties(width=160, height=160).facet(alt.Facet("param:N", title=None), columns=3).resolve_scale(x="independent")
+    )
 
 
 def setting(row: dict[str, object], table: pl.DataFrame) -> str:
