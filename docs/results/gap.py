@@ -98,6 +98,8 @@ def rows() -> list[Row]:
             of_table(what, "queries.csv", folder=HERE, axis=axis, size=size, part="validation")
             for what, axis, size in (
                 ("12 training tools, on validation tools", "tools", "12"),
+                ("20 training tools, on validation tools", "tools", "20"),
+                ("40 training tools, on validation tools", "tools", "40"),
                 ("all 92 training tools, on validation tools", "tools", "0"),
                 ("2 questions of each training tool, on validation tools", "questions", "2"),
                 ("1 query task a meta-task, on validation tools", "query_tasks", "1"),
