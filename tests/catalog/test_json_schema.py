@@ -22,6 +22,8 @@ def codes(schema):
         of(a={"$ref": "#/$defs/b"}) | {"$defs": {"b": {"type": "integer"}}},
         {"type": "object", "properties": {"child": {"$ref": "#"}}},
         of(**{"$ref": {"type": "string"}}),
+        of(a={"examples": [{"$ref": "#/$defs/none", "$id": "a"}], "default": {"$ref": "https://example.org/a.json"}}),
+        of(a={"const": {"$schema": "b"}}, b={"enum": [{"$ref": "none"}]}),
     ],
 )
 def test_valid_schemas_pass(schema):
@@ -41,6 +43,9 @@ def test_valid_schemas_pass(schema):
         (of(a={"$ref": "../other.json"}), "E-REF-EXTERNAL"),
         (of(a={"$ref": "#/$defs/none"}), "E-REF-MISSING"),
         (of(a={"$ref": "#/type/x"}), "E-REF-MISSING"),
+        (of(default={"$ref": "#/$defs/none"}), "E-REF-MISSING"),
+        (of(a={"items": {"anyOf": [{"$ref": "#/$defs/none"}]}}), "E-REF-MISSING"),
+        (of(examples={"properties": {"a": {"$id": "b"}}}), "E-SCHEMA"),
         (of(a={"$ref": "#/properties/a"}), "E-REF-LOOP"),
         (of(a={"$ref": "#/$defs/b"}) | {"$defs": {"b": {"anyOf": [{"$ref": "#/properties/a"}]}}}, "E-REF-LOOP"),
     ],

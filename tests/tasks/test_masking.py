@@ -61,7 +61,7 @@ def test_a_masked_tool_keeps_its_description_and_which_parameters_are_required()
     assert taken == {found["name"], celsius, fan}
     assert all(NAME.fullmatch(name) for name in taken)
     bare = masked({"name": "pulse", "description": "Pulse.", "parameters": "{}"}, generator_of(0, "test"), taken)
-    assert json.loads(bare["parameters"]) == {"properties": {}, "required": []}
+    assert json.loads(bare["parameters"]) == {"type": "object", "properties": {}, "required": []}
 
 
 def test_all_names_of_a_pack_are_different(meta_tasks, renderer):
@@ -92,10 +92,12 @@ def test_the_prompt_and_the_right_answer_have_the_same_new_name(meta_tasks, rend
     assert decode(renderer.prefix(candidates)).count(f"-> {candidates[0]}") == 1
 
 
-def test_what_is_required_beside_the_properties_is_masked_too():
-    schema = {"properties": {"celsius": {"type": "number"}}, "allOf": [{"$ref": "#/$defs/a"}], "required": ["fan", "celsius"]}
+def test_parameters_that_are_described_beside_the_properties_are_masked_too():
+    beside = {"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"properties": {"fan": {"type": "boolean"}}}}}
+    schema = {"properties": {"celsius": {"type": "number"}}, "required": ["fan", "absent", "celsius"], **beside}
     tool = {"name": "oven_preheat", "description": "Heat it.", "parameters": json.dumps(schema)}
-    made = json.loads(masked(tool, generator_of(0, "test"), set())["parameters"])
-    (celsius,) = made["properties"]
-    assert made["required"][1] == celsius
-    assert all(NAME.fullmatch(name) for name in made["required"]) and len(set(made["required"])) == 2
+    made = masked(tool, generator_of(0, "test"), set())
+    celsius, fan = json.loads(made["parameters"])["properties"]
+    assert json.loads(made["parameters"])["required"] == [celsius, fan]
+    assert all(NAME.fullmatch(name) for name in (celsius, fan))
+    assert not any(name in made["parameters"] for name in ("celsius", "fan", "absent"))

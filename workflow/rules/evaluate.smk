@@ -18,6 +18,7 @@ rule evaluate:
         demonstrations=demonstration_files,
         method=method_code,
         code=code(
+            "catalog/parameters",
             "evaluation/answers",
             "evaluation/generation",
             "evaluation/job",

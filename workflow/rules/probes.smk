@@ -105,6 +105,7 @@ rule adapt:
         backbone=backbone_files,
         adapter=adapter_files,
         code=code(
+            "catalog/parameters",
             "evaluation/adapting",
             "evaluation/answers",
             "evaluation/generation",

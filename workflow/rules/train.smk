@@ -17,6 +17,7 @@ rule train:
         ],
         backbone=backbone_files,
         code=code(
+            "catalog/parameters",
             "meta",
             "models",
             "tasks/abstention",

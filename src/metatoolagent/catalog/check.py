@@ -19,6 +19,7 @@ from metatoolagent.catalog.chains import read_chains, reject_repeated_chains
 from metatoolagent.catalog.difficulty import difficulty
 from metatoolagent.catalog.ingest import UNJUDGED, Sources, answers_of, causes_first, frame_of, read_folder, read_sources
 from metatoolagent.catalog.limits import Limits
+from metatoolagent.catalog.parameters import described
 from metatoolagent.catalog.rejection import Rejection, Row
 from metatoolagent.catalog.schemas import KINDS, QUESTIONS, TOOLS
 from metatoolagent.catalog.similar import similar_pairs
@@ -156,11 +157,11 @@ def _check_documentation(tool: Row, limits: Limits) -> None:
     if not limits.description[0] <= number <= limits.description[1]:
         fix = f"say in {limits.description[0]} to {limits.description[1]} words what it does, and what it does not"
         tool.reject("W-DESCRIPTION", f"a description of {number} words", "description", fix=fix)
-    properties = tool.content["parameters"].get("properties", {})
-    if not limits.parameters[0] <= len(properties) <= limits.parameters[1]:
+    parameters = described(tool.content["parameters"])
+    if not limits.parameters[0] <= len(parameters) <= limits.parameters[1]:
         fix = f"{limits.parameters[0]} to {limits.parameters[1]} read like a real interface"
-        tool.reject("W-PARAMETERS", f"{len(properties)} parameters", "parameters", fix=fix)
-    for name, schema in properties.items():
+        tool.reject("W-PARAMETERS", f"{len(parameters)} parameters", "parameters", fix=fix)
+    for name, (schema, _) in parameters.items():
         if not isinstance(schema, dict) or "description" not in schema:
             what = "a parameter without a description"
             tool.reject("W-PARAMETERS", what, "parameters", "properties", name, value=name, fix="say what it is for")

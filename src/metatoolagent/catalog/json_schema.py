@@ -20,6 +20,14 @@ MAX_EXPANSIONS = 10_000
 IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
 """Keywords whose schemas apply to the same value as the schema that they stand in."""
 
+NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+"""Keywords with schemas by names, which may be any, those of keywords too."""
+
+DATA = ("default", "examples", "const", "enum")
+"""Keywords with values as a call may hold them, in which nothing is a schema."""
+
+REFERENCES = ("$ref", "$dynamicRef")
+
 Fault = tuple[str, str, Pointer, str]
 """Code, what is wrong, the path of the place in the schema or the arguments, what stands there."""
 
@@ -96,30 +104,38 @@ def _fault(error: ValidationError) -> tuple[str, Pointer, str]:
     return message, tuple(error.absolute_path), str(error.instance)
 
 
-def _nested(content: object, pointer: Pointer = ()) -> Iterator[Fault]:
-    """Yield each keyword below the top that would have its schema read by other rules, or from another base."""
+def _schemas(content: object, pointer: Pointer = ()) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+    """Yield each schema that a schema holds, itself first, with its path; what stands there as data is none."""
     if isinstance(content, dict):
+        yield pointer, content
+        for key, value in content.items():
+            if key in NAMED and isinstance(value, dict):
+                for name, part in value.items():
+                    yield from _schemas(part, (*pointer, key, name))
+            elif key not in DATA:
+                yield from _schemas(value, (*pointer, key))
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from _schemas(value, (*pointer, index))
+
+
+def _nested(schema: dict[str, Any]) -> Iterator[Fault]:
+    """Yield each keyword below the top that would have its schema read by other rules, or from another base."""
+    for pointer, part in _schemas(schema):
         for name in ("$schema", "$id"):
-            if pointer and isinstance(content.get(name), str):
-                yield "E-SCHEMA", f"{name} below the top changes how the schema is read", (*pointer, name), content[name]
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in items:
-        yield from _nested(value, (*pointer, key))
+            if pointer and isinstance(part.get(name), str):
+                yield "E-SCHEMA", f"{name} below the top changes how the schema is read", (*pointer, name), part[name]
 
 
 def _external(pointer: Pointer, ref: str) -> Fault:
     return "E-REF-EXTERNAL", "a reference leads out of the schema, and nothing is fetched", pointer, ref
 
 
-def _references(content: object, pointer: Pointer = ()) -> Iterator[tuple[Pointer, str]]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key in {"$ref", "$dynamicRef"} and isinstance(value, str):
-                yield (*pointer, key), value
-            yield from _references(value, (*pointer, key))
-    elif isinstance(content, list):
-        for index, value in enumerate(content):
-            yield from _references(value, (*pointer, index))
+def _references(schema: dict[str, Any]) -> Iterator[tuple[Pointer, str]]:
+    for pointer, part in _schemas(schema):
+        for key in REFERENCES:
+            if isinstance(part.get(key), str):
+                yield (*pointer, key), part[key]
 
 
 def _reference_faults(schema: dict[str, Any]) -> list[Fault]:
@@ -157,7 +173,7 @@ def _expansions(schema: Any, targets: Mapping[str, Any], sizes: dict[int, int], 
 
 
 def _in_place(schema: dict[str, Any], targets: Mapping[str, Any]) -> Iterator[Any]:
-    for keyword in ("$ref", "$dynamicRef"):
+    for keyword in REFERENCES:
         if isinstance(schema.get(keyword), str):
             yield targets[schema[keyword]]
     for keyword in IN_PLACE:

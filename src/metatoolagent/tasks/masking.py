@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
+from metatoolagent.catalog.parameters import described
 from metatoolagent.tasks.distractors import generator_of
 
 Tool = Mapping[str, str]
@@ -59,14 +60,12 @@ def masked(tool: Tool, generator: np.random.Generator, taken: set[str]) -> Tool:
         generator: of the names.
         taken: names that are in use; the new ones are added.
     """
-    schema = json.loads(tool["parameters"])
-    # What is required may be described elsewhere than in the properties: in allOf, by a $ref, or nowhere.
-    names = dict.fromkeys([*schema.get("properties", {}), *schema.get("required", [])])
-    new = {name: random_name(generator, taken) for name in names}
-    properties = {new[name]: content for name, content in schema.get("properties", {}).items()}
-    required = [new[name] for name in schema.get("required", [])]
-    parameters = json.dumps(schema | {"properties": properties, "required": required})
-    return {**tool, "name": random_name(generator, taken), "parameters": parameters}
+    parameters = described(json.loads(tool["parameters"]))
+    new = {name: random_name(generator, taken) for name in parameters}
+    properties = {new[name]: content for name, (content, _) in parameters.items()}
+    required = [new[name] for name, (_, needed) in parameters.items() if needed]
+    schema = json.dumps({"type": "object", "properties": properties, "required": required})
+    return {**tool, "name": random_name(generator, taken), "parameters": schema}
 
 
 def random_name(generator: np.random.Generator, taken: set[str]) -> str:

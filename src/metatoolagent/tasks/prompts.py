@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from metatoolagent.catalog.parameters import described
 from metatoolagent.errors import Exit, UserError, shown
 
 INSTRUCTION = "Choose the one tool that answers the request. Reply with its name only.\n\nTools:\n"
@@ -225,7 +226,6 @@ def entry(tool: Mapping[str, str]) -> str:
     Args:
         tool: a row of the catalog, with name, description and parameters (JSON Schema as text).
     """
-    schema = json.loads(tool["parameters"])
-    required = set(schema.get("required", []))
-    names = [" ".join(name.split()) + ("" if name in required else "?") for name in schema.get("properties", {})]
+    parameters = described(json.loads(tool["parameters"]))
+    names = [" ".join(name.split()) + ("" if needed else "?") for name, (_, needed) in parameters.items()]
     return f"{' '.join(tool['description'].split())} ({', '.join(names)}) {ARROW} {tool['name']}"
