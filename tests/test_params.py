@@ -25,6 +25,16 @@ def test_the_committed_file_is_valid_and_short():
     assert len(COMMITTED.read_text(encoding="utf-8").splitlines()) <= 100
 
 
+@pytest.mark.parametrize("text", ["- a\n- b\n", "seed\n", "3\n"])
+def test_a_file_without_keys_is_told_so(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        params.load(path)
+    assert (raised.value.code, raised.value.what, raised.value.exit_code) == ("E-PARAMS", "not a mapping of keys to values", 64)
+    assert raised.value.where == f"{path}:1"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [

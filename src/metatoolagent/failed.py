@@ -98,6 +98,10 @@ def _outs(repo: Any, stage: str) -> Sequence[Any]:
 def _age(path: Path) -> None:
     """Make an output as old as its record says: newer than an edit, it would pass for made from it."""
     told = Path(record(path.as_posix()))
-    if told.is_file() and path.is_file():
-        ended = json.loads(told.read_text(encoding="utf-8"))["endtime"]
-        os.utime(path, (ended, ended))
+    if not (told.is_file() and path.is_file()):
+        return
+    try:
+        ended = float(json.loads(told.read_text(encoding="utf-8"))["endtime"])
+    except (ValueError, KeyError, TypeError):
+        return  # no record of this Snakemake's: it says nothing, and Snakemake makes the output again
+    os.utime(path, (ended, ended))

@@ -196,6 +196,14 @@ def test_measure_publishes_flat_numbers_over_all_folds(tmp_path):
     assert (tmp_path / "out" / FILE).read_bytes() == before
 
 
+def test_a_method_without_answers_is_told(tmp_path):
+    files = {"base": [published(BASE, tmp_path / "base")], "mta": [published(BETTER.clear(), tmp_path / "mta")]}
+    with pytest.raises(UserError, match="E-EMPTY") as raised:
+        measure("hd", files, 100, 0, tmp_path / "out")
+    assert raised.value.where == str(files["mta"][0])
+    assert not (tmp_path / "out").exists()
+
+
 def test_predictions_that_are_given_twice_are_no_further_evidence(tmp_path):
     base, mta = published(BASE, tmp_path / "base"), published(BETTER, tmp_path / "mta")
     copies = [published(frame, tmp_path / f"{name}-copy") for name, frame in (("base", BASE), ("mta", BETTER))]

@@ -328,6 +328,20 @@ def test_meta_batches_average_meta_tasks(job, monkeypatch):
     assert [row["loss"] for row in four] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_meta_task_without_a_value_leaves_the_mean_to_the_others(job, monkeypatch):
+    """As where its inner loop ended before the support set was read: an update of which one has no alignment logs the others'."""
+    known = iter([0.5, None, 0.1, None, None, None])
+    contribute = training.Trainer._contribute
+
+    def partly(trainer, task):
+        done = contribute(trainer, task)
+        return replace(done, step=replace(done.step, alignment=next(known)))
+
+    monkeypatch.setattr(training.Trainer, "_contribute", partly)
+    training.train(replace(job, train=TRAIN.model_copy(update={"meta_batch": 3})))
+    assert [row["alignment"] for row in log(job)] == [0.3, None]
+
+
 def test_one_update_of_four_meta_tasks_has_the_mean_of_their_gradients(job, monkeypatch):
     gradients = []
     real = training.Outer.apply

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metatoolagent import failed
 from metatoolagent.locks import GUARD, LOCKS, guarded
 from metatoolagent.stages import record
 from what_is_left import left
@@ -167,3 +168,18 @@ def test_of_two_runs_that_begin_at_once_one_works(copy, shell, environment):
     said = [run.communicate()[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 1]
     assert sum("cannot be locked" in text for text in said) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"endtime": "soon"}', '{"endtime": null}'])
+def test_a_record_that_tells_no_time_leaves_a_file_as_it_is(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    made, told = Path("made"), Path(record("made"))
+    told.parent.mkdir(parents=True)
+    made.write_text("")
+    told.write_text(text)
+    before = made.stat().st_mtime_ns
+    failed._age(made)
+    assert made.stat().st_mtime_ns == before
+    told.write_text('{"endtime": 7.0}')
+    failed._age(made)
+    assert made.stat().st_mtime == 7

@@ -76,8 +76,8 @@ def answers(predictions: Mapping[str, list[Path]]) -> dict[str, pl.DataFrame]:
     """Return the predictions of each method, its folds one after the other.
 
     Raises:
-        UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs; E-REPEATED (exit code 64) if a file, or a task of a method, is
-            there twice; E-UNPAIRED if the methods were not given the same tasks.
+        UserError: E-CORRUPT, E-MISSING or E-SCHEMA for inputs; E-EMPTY for a method without a task; E-REPEATED (exit code 64)
+            if a file, or a task of a method, is there twice; E-UNPAIRED if the methods were not given the same tasks.
     """
     given = [path for paths in predictions.values() for path in paths]
     counts = Counter(path.resolve() for path in given)
@@ -87,6 +87,9 @@ def answers(predictions: Mapping[str, list[Path]]) -> dict[str, pl.DataFrame]:
         method: pl.concat([read(path, PREDICTIONS) for path in paths], how="diagonal") for method, paths in predictions.items()
     }
     for method, frame in frames.items():
+        if frame.is_empty():
+            files = ", ".join(map(str, predictions[method]))
+            raise UserError("E-EMPTY", f"{method} has answered no task", files, "", "evaluate it on a task or more", KEPT)
         # Folds number their tasks alike, so what was asked tells them apart. A copy of a fold would only narrow the intervals.
         repeated = frame.filter(frame.select(ASKED).is_duplicated())
         if not repeated.is_empty():

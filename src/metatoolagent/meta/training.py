@@ -24,7 +24,7 @@ from metatoolagent.meta.job import Job
 from metatoolagent.meta.live import Curves, curves
 from metatoolagent.meta.losses import Outcome, evaluate
 from metatoolagent.meta.memory import Memory
-from metatoolagent.meta.objectives import MetaTask, Step
+from metatoolagent.meta.objectives import MetaTask
 from metatoolagent.meta.outer_loop import Outer, learning_rate
 from metatoolagent.meta.processes import Processes, processes, supervised
 from metatoolagent.meta.progress import Progress
@@ -300,7 +300,10 @@ class Trainer:
 
 
 def _means(contributions: list[Contribution]) -> list[float | None]:
-    """Return what the log tells of an update: the means of `OF_STEP` over its meta-tasks."""
-    steps: list[Step] = [contribution.step for contribution in contributions]
-    columns = ([getattr(step, name) for step in steps] for name in OF_STEP)
-    return [None if None in values else round(sum(values) / len(values), 6) for values in columns]
+    """Return what the log tells of an update: the means of `OF_STEP` over the meta-tasks that have a value; None if none has."""
+    return [_mean([getattr(contribution.step, name) for contribution in contributions]) for name in OF_STEP]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 6) if known else None

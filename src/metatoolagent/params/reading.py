@@ -172,6 +172,10 @@ def check(content: Any, document: strict_yaml.Document | None = None) -> Params:
     Raises:
         UserError: E-PARAMS with every wrong, missing and unknown key.
     """
+    if not isinstance(content, dict):
+        where = document.where() if document else "the parameters"
+        what, fix = "not a mapping of keys to values", "write `key: value` lines, as the committed params.yaml has"
+        raise UserError("E-PARAMS", what, where, shown(content), fix, "nothing was run", exit_code=Exit.PARAMS)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
