@@ -93,3 +93,23 @@ def test_questions_of_a_name_that_goes_on_with_a_dash_sort_among_those_of_the_sh
     questions = schemas.read(tmp_path / "out/questions.parquet", schemas.QUESTIONS)
     assert questions["tool"].value_counts().sort("tool").rows() == [(name, 40) for name in sorted(chain(*domains.values()))]
     assert len(questions["tool"].rle()) > 5
+
+
+def test_a_file_of_questions_is_not_opened_anew_for_each_of_its_tools(tmp_path, ingest_params, monkeypatch):
+    opened: list[int] = []
+    scan = pl.scan_ipc
+    monkeypatch.setattr(pl, "scan_ipc", lambda source, **options: opened.append(1) or scan(source, **options))
+    counts = []
+    for tools in (2, 40):
+        folder = tmp_path / str(tools)
+        entries = {
+            "tools": "- {{name: t{0}, description: Does {0}., parameters: {{type: object}}}}\n",
+            "questions": "- {{tool: t{0}, ask: question {0}, arguments: {{}}}}\n",
+        }
+        for kind, entry in entries.items():
+            (folder / kind).mkdir(parents=True)
+            (folder / kind / "desk.yaml").write_text("".join(entry.format(number) for number in range(tools)), encoding="utf-8")
+        opened.clear()
+        ingest(ingest_params(folder, allow_rejected=False), folder / "out")
+        counts.append(len(opened))
+    assert counts[0] == counts[1]

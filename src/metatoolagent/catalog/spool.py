@@ -117,18 +117,31 @@ class Spool:
         assert written == self.kept, f"{self.kept} questions kept, {written} written"
 
     def _chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield them sorted by question_id, `chunks.CHUNK` at once, or those of one family of tools if they are more."""
-        waiting: list[pl.DataFrame] = []
+        """Yield them sorted by question_id, of `chunks.CHUNK` that were read, or of one family of tools if they are more."""
+        waiting: list[Run] = []
+        count = 0
         for family in _families(sorted(chain.from_iterable(_tools(part) for part in self.parts))):
-            waiting.append(pl.concat([self._good(*run) for run in family]).sort("question_id"))
-            if sum(map(len, waiting)) >= chunks.CHUNK:
-                yield pl.concat(waiting)
-                waiting = []
-        yield from [pl.concat(waiting)] if waiting else []
+            waiting += family
+            count += sum(length for *_, length in family)
+            if count >= chunks.CHUNK:
+                yield self._good(waiting)
+                waiting, count = [], 0
+        yield from [self._good(waiting)] if waiting else []
 
-    def _good(self, tool: str, part: Part, start: int, length: int) -> pl.DataFrame:
-        """Return the questions of a run of one tool that nothing is wrong with."""
-        del tool
+    def _good(self, runs: Iterable[Run]) -> pl.DataFrame:
+        """Return the questions of whole families that nothing is wrong with, sorted by question_id.
+
+        A part is sorted too, so what it has of families that follow one another stands together in it, and is read at once: to
+        open the file for each tool took time that grew with the tools of a domain times its questions.
+        """
+        ranges: dict[Part, tuple[int, int]] = {}
+        for _, part, start, length in runs:
+            first, before = ranges.get(part, (start, 0))
+            ranges[part] = (min(first, start), before + length)
+        return pl.concat([self._read(part, *of_part) for part, of_part in ranges.items()]).sort("question_id")
+
+    def _read(self, part: Part, start: int, length: int) -> pl.DataFrame:
+        """Return those of a range of a part's questions that nothing is wrong with."""
         rows = pl.scan_ipc(part.path).slice(start, length).collect()
         wrong = rows["rejected"].to_numpy() | np.isin(rows["number"].to_numpy(), self.repeated)
         good = rows.filter(pl.Series(~wrong)).select(list(COLUMNS))
