@@ -1,10 +1,12 @@
+import random
 import re
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
-from metatoolagent.catalog.check import check, kept, run, told
+from metatoolagent.catalog.check import alike, check, kept, run, told
 from metatoolagent.catalog.ingest import read_sources
 from metatoolagent.catalog.limits import Limits
 from metatoolagent.catalog.rejection import Rejection
@@ -215,3 +217,26 @@ def test_a_dataset_whose_first_questions_have_no_kind_is_checked(folder):
 def test_a_finding_in_a_file_of_any_name_moves_no_cursor():
     finding = Rejection("tools/a\x1b[2J.yaml", 1, "", "E-NAME", "not a tool's name\u202e")
     assert told(finding) == "tools/a\\u{1b}[2J.yaml:1: E-NAME not a tool's name\\u{202e}"
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.6, 1.0])
+def test_documentations_that_are_alike_are_found_as_if_all_were_compared(threshold):
+    drawn = random.Random(0)
+    sets = [set(drawn.choices("abcdefgh", k=drawn.randint(0, 6))) for _ in range(60)]
+    near = [(x, y) for x, y in combinations(range(60), 2) if len(sets[x] & sets[y]) > threshold * len(sets[x] | sets[y])]
+    assert sorted(alike(sets, threshold)) == near
+    assert near or threshold == 1
+
+
+def test_documentations_without_a_rare_word_in_common_are_not_compared():
+    compared = []
+
+    class Words(set):
+        def __and__(self, other):
+            compared.append(other)
+            return set(self) & set(other)
+
+    sets = [Words({"tool", "user", *(f"{place}-{word}" for word in "abcde")}) for place in range(200)]
+    sets.append(Words(sets[7]))
+    assert list(alike(sets, 0.6)) == [(7, 200)]
+    assert len(compared) == 1

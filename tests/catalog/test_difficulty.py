@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -50,3 +51,23 @@ def test_names_without_a_content_word_are_told_apart_by_chance():
     questions = pl.DataFrame({"question_id": ["1"], "tool": ["get_it"], "also": [[]], "question": ["fold"]})
     (found,) = difficulty(tools, questions, 2).to_dicts()
     assert found["names_cd"] == pytest.approx(1 / 3) and found["bm25_cd"] == 1
+
+
+def test_the_scores_of_all_questions_are_never_in_memory_together():
+    tools = pl.DataFrame({"name": [f"tool{n}" for n in range(500)], "domain": ["desk"] * 500, "description": ["Folds."] * 500})
+    number = 1_000
+    questions = pl.DataFrame(
+        {
+            "question_id": [str(n) for n in range(number)],
+            "tool": ["tool0"] * number,
+            "also": [[]] * number,
+            "question": ["fold"] * number,
+        }
+    )
+    tracemalloc.start()
+    try:
+        difficulty(tools, questions, 5)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < number * len(tools) * 8

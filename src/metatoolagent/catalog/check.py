@@ -6,9 +6,9 @@ dataset is held to, and advice for another; those that begin with W are advice, 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -169,12 +169,26 @@ def _check_documentation(tool: Row, limits: Limits) -> None:
 
 def _check_siblings(dataset: Dataset, limits: Limits) -> None:
     for tools in _grouped(dataset.tools, lambda row: row.record["domain"]).values():
-        content = {id(tool): set(wording.content_words(tool.record["description"])) for tool in tools}
-        for one, other in combinations(tools, 2):
-            words, others = content[id(one)], content[id(other)]
-            if len(words & others) > limits.siblings * len(words | others):
-                what = f"the documentation is nearly that of {one.record['name']} in {one.where}"
-                other.reject("W-SIBLINGS", what, "description", fix="say what sets it apart, and what it does not do")
+        for one, other in alike([set(wording.content_words(tool.record["description"])) for tool in tools], limits.siblings):
+            what = f"the documentation is nearly that of {tools[one].record['name']} in {tools[one].where}"
+            tools[other].reject("W-SIBLINGS", what, "description", fix="say what sets it apart, and what it does not do")
+
+
+def alike(sets: Sequence[set[str]], threshold: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of sets, the earlier one first, whose Jaccard similarity is above a threshold.
+
+    Each has more than its share `threshold` in common with the other, so both have a word that is among the rarest of each, as
+    many as the rest of it and one. Only sets with such a word are compared: all pairs of thousands would take minutes.
+    """
+    times = Counter(chain.from_iterable(sets))
+    having: dict[str, list[int]] = defaultdict(list)
+    for place, words in enumerate(sets):
+        rarest = sorted(words, key=lambda word: (times[word], word))[: len(words) - int(threshold * len(words))]
+        for other in sorted({other for word in rarest for other in having[word]}):
+            if len(words & sets[other]) > threshold * len(words | sets[other]):
+                yield other, place
+        for word in rarest:
+            having[word].append(place)
 
 
 def _check_amounts(dataset: Dataset, limits: Limits) -> None:

@@ -6,6 +6,7 @@ has no seed. A ranker that cannot tell k tools apart picks one of them by chance
 Legend: N questions, T tools.
 """
 
+from collections.abc import Iterator
 from itertools import chain
 from math import comb
 
@@ -31,17 +32,18 @@ def difficulty(tools: pl.DataFrame, questions: pl.DataFrame, distractors: int) -
         question_id and tool, and the columns bm25_cd, bm25_sd, names_cd and names_sd.
     """
     documents = (tools["name"] + " " + tools["description"]).to_list()
-    scores = {"bm25": _scores(documents, questions), "names": _scores(tools["name"].to_list(), questions)}
+    scores = zip(_scores(documents, questions), _scores(tools["name"].to_list(), questions), strict=True)
     place = {name: index for index, name in enumerate(tools["name"])}
-    domain_T = tools["domain"].to_numpy()
-    columns: dict[str, list[float]] = {f"{kind}_{scope}": [] for kind in scores for scope in ("cd", "sd")}
-    for number, (tool, also) in enumerate(questions.select("tool", "also").iter_rows()):
+    domain_T = tools["domain"].rank("dense").to_numpy()
+    columns: dict[str, list[float]] = {f"{kind}_{scope}": [] for kind in ("bm25", "names") for scope in ("cd", "sd")}
+    for (tool, also), scores_of in zip(questions.select("tool", "also").iter_rows(), scores, strict=True):
         gold = place[tool]
         wrong_T = np.ones(len(place), bool)
         wrong_T[[gold, *(place[name] for name in also)]] = False
-        for kind, scores_NT in scores.items():
-            for scope, scope_T in (("cd", wrong_T), ("sd", wrong_T & (domain_T == domain_T[gold]))):
-                columns[f"{kind}_{scope}"].append(chance(scores_NT[number, gold], scores_NT[number][scope_T], distractors))
+        scopes = {"cd": wrong_T, "sd": wrong_T & (domain_T == domain_T[gold])}
+        for kind, scores_T in zip(("bm25", "names"), scores_of, strict=True):
+            for scope, scope_T in scopes.items():
+                columns[f"{kind}_{scope}"].append(chance(scores_T[gold], scores_T[scope_T], distractors))
     return questions.select("question_id", "tool").with_columns(**{name: pl.Series(values) for name, values in columns.items()})
 
 
@@ -53,13 +55,14 @@ def chance(gold: float, others: Floats, distractors: int) -> float:
     return ways / comb(len(others), drawn)
 
 
-def _scores(documents: list[str], questions: pl.DataFrame) -> Floats:
+def _scores(documents: list[str], questions: pl.DataFrame) -> Iterator[Floats]:
+    """Yield the scores of all documents for one question after the other, since those of all questions may outgrow memory."""
     words = [content_words(document) for document in documents]
     known = set(chain.from_iterable(words))
-    if not known:  # bm25s has no index of nothing; names such as get_it have no content word
-        return np.zeros((len(questions), len(documents)))
-    index = bm25s.BM25()
-    index.index(words, show_progress=False)
-    asked = ([word for word in content_words(question) if word in known] for question in questions["question"])
     nothing = np.zeros(len(documents))
-    return np.stack([index.get_scores(query) if query else nothing for query in asked]).astype(np.float64)
+    index = bm25s.BM25()
+    if known:  # bm25s has no index of nothing; names such as get_it have no content word
+        index.index(words, show_progress=False)
+    for question in questions["question"]:
+        query = [word for word in content_words(question) if word in known]
+        yield index.get_scores(query).astype(np.float64) if query else nothing
