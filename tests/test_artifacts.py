@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,30 @@ def test_a_killed_writer_that_nobody_has_asked_for_its_exit_code_is_gone(tmp_pat
     publish(tmp_path)
     assert not left.exists()
     killed.wait()
+
+
+def test_what_killed_jobs_kept_meanwhile_is_removed_and_living_ones_keep_theirs(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import time; from metatoolagent.artifacts import scratch\nwith scratch() as folder:\n"
+        " (folder / 'text').write_text('all questions'); print(folder, flush=True); time.sleep(600)"
+    )
+    command, own = [sys.executable, "-c", code], os.environ | {"TMPDIR": str(tmp_path)}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as killed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as living,
+    ):
+        try:
+            left, kept = (Path(job.stdout.readline().strip()) for job in (killed, living))
+            killed.terminate()
+            killed.wait()
+            assert (left / "text").is_file()
+            with artifacts.scratch() as folder:
+                assert {*tmp_path.iterdir()} == {folder, kept}
+        finally:
+            killed.kill()
+            living.kill()
+    assert not folder.exists()
 
 
 def test_machines_that_share_a_file_system_write_under_different_names(tmp_path, monkeypatch):

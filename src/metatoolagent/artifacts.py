@@ -12,9 +12,10 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from metatoolagent.environment import environment
 from metatoolagent.errors import Exit, UserError
 
 MANIFEST = "manifest.json"
+SCRATCH = "metatoolagent-"
+"""What the names of folders begin with that hold what is computed meanwhile."""
 MADE = ("data/interim", "data/processed", "models", "results")
 """Where the workflow publishes."""
 SCHEMA_VERSION = 1
@@ -163,6 +166,21 @@ def publishing(
     finally:
         for temporary in (*temporaries.values(), manifest_path):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder in the system's temporary one (TMPDIR), removed afterwards, with those that killed jobs left there.
+
+    It may hold the text of all questions, and nobody else would look for it: a job that is told to end removes nothing.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*.*"):
+        machine, _, pid = left.name.removeprefix(SCRATCH).rpartition("-")[0].rpartition(".")
+        with suppress(FileNotFoundError):  # another job has just removed it
+            if pid.isdecimal() and left.lstat().st_uid == os.getuid() and _is_stale(left, machine, int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{_machine()}.{os.getpid()}-") as folder:
+        yield Path(folder)
 
 
 def describe(path: Path) -> dict[str, object]:

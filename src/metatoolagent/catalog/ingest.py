@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -65,8 +64,8 @@ def ingest(params: params.Ingest, out: Path) -> None:
     """
     sources = Sources()
     read = _reader(Path(params.tools), Path(params.questions), sources)
-    with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
-        spool = Spool(Path(folder))
+    with artifacts.scratch() as folder:
+        spool = Spool(folder)
         for rows in _files(Path(params.questions), sources, read):
             spool.add(rows)
         spool.reject_repeated()

@@ -1,7 +1,6 @@
 """Commands that let a method answer tasks."""
 
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoolagent import params
+from metatoolagent.artifacts import scratch
 from metatoolagent.cli.options import (
     BACKBONE,
     CHANNEL,
@@ -139,11 +139,11 @@ def rank(
         what, fix = "tools of a folder or of a catalog, not of both", "leave one of them out"
         raise UserError("E-OPTION", what, "options --tools and --catalog", fix=fix, exit_code=Exit.PARAMS)
     asked = _asked(questions)
-    with tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder:
+    with scratch() as folder:
         if tools:
             from metatoolagent.catalog.ingest import ingest_tools
 
-            catalog = Path(folder) / "catalog"
+            catalog = folder / "catalog"
             ingest_tools(tools, catalog)
         job = _job(method, params.given(parameters), Path(), catalog or INTERIM, Path(), model, weights)
         names = room.check(asked, job, only or [], domain)  # before torch is loaded, which takes seconds

@@ -8,7 +8,6 @@ import functools
 import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaC
 from transformers.utils import logging as transformers_logging
 
 from metatoolagent import params
-from metatoolagent.artifacts import publishing, read_manifest, require_space, verify
+from metatoolagent.artifacts import publishing, read_manifest, require_space, scratch, verify
 from metatoolagent.errors import Exit, UserError, shown
 from metatoolagent.models import gpus
 from metatoolagent.models.attention import IMPLEMENTATION
@@ -53,16 +52,16 @@ def build(chosen: params.Backbone, out: Path) -> None:
         UserError: E-DISK-FULL, E-DOWNLOAD, E-HASH, E-BACKBONE, E-FORMAT, E-NONFINITE-WEIGHT.
     """
     require_space(out, CONVERSION_BYTES)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch() as meanwhile:
         if chosen.source == "embedded":
-            model, tokenizer = _embedded(Path(scratch))
+            model, tokenizer = _embedded(meanwhile)
         elif chosen.source == "tiny":
             model, tokenizer = _tiny()
         else:
             model, tokenizer = _pretrained(chosen)
         if chosen.layers:
             keep_layers(model, chosen.layers)
-        folder = Path(scratch) / "saved"
+        folder = meanwhile / "saved"
         if chosen.dtype != "auto":  # which keeps all bits, for machines that compute in either
             model.to(dtype_of(chosen))
         _require_finite(model, chosen.source)

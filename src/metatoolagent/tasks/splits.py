@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,10 +49,10 @@ def split(catalog: Path, kind: str, params: params.Split, seed: int, out: Path) 
         artifacts.publishing(
             out, ["tools.parquet", "questions.parquet"], producer="split", inputs=sources, extra={"kind": kind}
         ) as paths,
-        tempfile.TemporaryDirectory(prefix="metatoolagent-") as folder,
+        artifacts.scratch() as folder,
     ):
         schemas.write(tool_parts.select(list(schemas.TOOL_PARTS.columns)), schemas.TOOL_PARTS, paths["tools.parquet"])
-        chunks.write(parted, schemas.QUESTION_PARTS, paths["questions.parquet"], Path(folder))
+        chunks.write(parted, schemas.QUESTION_PARTS, paths["questions.parquet"], folder)
         # What was written is read again for every block of held-out questions, and published if the gate lets it pass.
         leakage.check(tool_parts, lambda: chunks.of(paths["questions.parquet"], leakage.READ), params.near_duplicate)
 

@@ -1,7 +1,6 @@
 """Ingestion of a benchmark: its files, pinned by hash, to checked tables."""
 
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -47,8 +46,8 @@ def ingest(benchmark: str, out: Path) -> None:
         )
     names, read = READERS[benchmark]
     pinned = {name: source(name, TABLE) for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        made = read({name: fetch_file(wanted, Path(folder)) for name, wanted in pinned.items()})
+    with artifacts.scratch() as folder:
+        made = read({name: fetch_file(wanted, folder) for name, wanted in pinned.items()})
     extra = {"sources": {name: wanted.sha256 for name, wanted in pinned.items()}}
     if made.unmarked:
         print(f"{made.unmarked} questions of {benchmark} are kept without the marks of their format", file=sys.stderr)  # noqa: T201
