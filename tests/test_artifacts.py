@@ -203,6 +203,17 @@ def test_what_killed_jobs_kept_meanwhile_is_removed_and_living_ones_keep_theirs(
     assert not folder.exists()
 
 
+def test_a_full_disk_without_a_temporary_folder_is_told(monkeypatch):
+    def choose():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", choose)
+    with pytest.raises(UserError) as raised, artifacts.scratch():
+        pass
+    assert (raised.value.code, raised.value.exit_code) == ("E-TMPDIR", 74)
+    assert "TMPDIR" in raised.value.fix
+
+
 def test_machines_that_share_a_file_system_write_under_different_names(tmp_path, monkeypatch):
     """One process id on both: neither writes into the other's file, nor takes it for left over while it is written."""
     here = artifacts.temporary_of(tmp_path / "a.txt")

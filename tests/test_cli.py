@@ -136,6 +136,7 @@ def raising(error):
     [
         (OSError(errno.ENOSPC, "No space left on device", "/scratch/out"), "E-DISK-FULL", 74),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "E-DISK-FULL", 74),
+        (OSError("No space left on device (os error 28)"), "E-DISK-FULL", 74),  # polars, from where it writes Arrow files
         (ComputeError("parquet: underlying IO error: No space left on device (os error 28)"), "E-DISK-FULL", 74),
         (PermissionError(errno.EACCES, "Permission denied", "/scratch/out"), "E-READONLY", 73),
         (PermissionError(errno.EPERM, "Operation not permitted", "/scratch/out"), "E-READONLY", 73),

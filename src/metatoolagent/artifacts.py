@@ -173,14 +173,26 @@ def scratch() -> Iterator[Path]:
     """Yield a folder in the system's temporary one (TMPDIR), removed afterwards, with those that killed jobs left there.
 
     It may hold the text of all questions, and nobody else would look for it: a job that is told to end removes nothing.
+
+    Raises:
+        UserError: E-TMPDIR if there is no such folder.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*.*"):
+    for left in _temporary().glob(f"{SCRATCH}*.*"):
         machine, _, pid = left.name.removeprefix(SCRATCH).rpartition("-")[0].rpartition(".")
         with suppress(FileNotFoundError):  # another job has just removed it
             if pid.isdecimal() and left.lstat().st_uid == os.getuid() and _is_stale(left, machine, int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{_machine()}.{os.getpid()}-") as folder:
         yield Path(folder)
+
+
+def _temporary() -> Path:
+    """Return the system's temporary folder, which Python chooses by writing to it: on a full disk it finds none."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        what, fix = "no folder takes temporary files", "free space, or name a folder that has some in TMPDIR"
+        raise UserError("E-TMPDIR", what, got=str(error.strerror), fix=fix, kept=KEPT, exit_code=Exit.IO) from None
 
 
 def describe(path: Path) -> dict[str, object]:

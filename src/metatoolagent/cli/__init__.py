@@ -89,7 +89,7 @@ def main() -> None:
     except UserError as error:
         stop(error)
     except OSError as error:
-        stop(of_system(error))
+        stop(of_system(of_library(error) or error))
     except Exception as error:
         if (wrapped := of_library(error)) is not None:
             stop(of_system(wrapped))

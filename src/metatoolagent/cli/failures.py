@@ -30,7 +30,12 @@ def as_json(error: UserError) -> str:
 
 
 def of_library(error: Exception) -> OSError | None:
-    """Return the file system's error that polars and safetensors wrap in one of their own, with its number in the text."""
+    """Return the file system's error that polars and safetensors wrap in one of their own, with its number in the text.
+
+    Polars raises an `OSError` without a number too.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return None
     found = re.search(r"\(os error (\d+)\)", str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
@@ -41,6 +46,7 @@ def of_system(error: OSError) -> UserError:
     kept = "earlier artifacts are as they were"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         fix = "free space, then run the same command again"
+        fix += "" if where else "; it may be the folder of temporary files, which TMPDIR names, that has none"
         return UserError("E-DISK-FULL", "no space is left", where, fix=fix, kept=kept, exit_code=Exit.IO)
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         what, fix = "a file or folder is not accessible", "check its permissions"
